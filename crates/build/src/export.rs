@@ -1,0 +1,72 @@
+//! Images leave: a sealed state written out as the recipe asks.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Instant;
+
+use umbra_api::build::Event;
+use umbra_recipe::{Export, Format};
+use umbra_state::StateId;
+use umbra_store::Store;
+
+use crate::error::{BuildError, system};
+use crate::ports::EventSink;
+
+/// Writes an export beside the recipe and reports it. What stood at its path is replaced only
+/// once the new one is complete.
+pub(crate) fn write(
+    store: &Store,
+    state: StateId,
+    export: &Export,
+    base_dir: &Path,
+    sink: &dyn EventSink,
+) -> Result<(), BuildError> {
+    let started = Instant::now();
+    let path = base_dir.join(&export.path);
+    let partial = path.with_extension("partial");
+    let doing = || format!("prepare {}", path.display());
+    let failed =
+        |source| BuildError::Export { path: path.display().to_string(), source };
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(system(doing))?;
+    }
+    remove(&partial).map_err(system(doing))?;
+    match export.format {
+        Format::Dir => {
+            fs::create_dir(&partial).map_err(system(doing))?;
+            store.export_dir(state, &partial).map_err(failed)?;
+        }
+        _ => {}
+    }
+    let bytes = size_of(&partial).map_err(system(doing))?;
+    remove(&path).map_err(system(doing))?;
+    fs::rename(&partial, &path).map_err(system(doing))?;
+    sink.emit(Event::Exported {
+        format: format!("{:?}", export.format).to_lowercase(),
+        path: path.display().to_string(),
+        bytes,
+        took_us: started.elapsed().as_micros() as u64,
+    });
+    Ok(())
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn size_of(path: &Path) -> io::Result<u64> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
+    fs::read_dir(path)?.map(|entry| size_of(&entry?.path())).sum()
+}

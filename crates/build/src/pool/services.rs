@@ -1,0 +1,129 @@
+//! Starts a recipe's services in a view and waits until they are ready.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use umbra_recipe::{Ready, Service};
+use umbra_shadow::Shadow;
+use umbra_shadow::provider::Running;
+use umbra_state::Command;
+use umbra_state::escape::escape_output;
+
+use super::command_of;
+use crate::error::BuildError;
+
+/// How often a service is asked whether it is ready.
+const ASK_EVERY: Duration = Duration::from_millis(5);
+
+/// How much of a service's output goes with its failure.
+const LOG_BYTES: u64 = 2000;
+
+/// Starts one service; returns once it is ready.
+pub(super) fn start(shadow: &dyn Shadow, service: &Service) -> Result<Box<dyn Running>, BuildError> {
+    let running = shadow.start(&command_of(&service.run, service))?;
+    let Some(ready) = &service.ready else { return Ok(running) };
+    let deadline = Instant::now() + service.timeout;
+    loop {
+        if is_ready(shadow, service, ready)? {
+            return Ok(running);
+        }
+        let reason = match running.ended() {
+            Some(exit) => format!("it ended with {exit}"),
+            None if Instant::now() >= deadline => {
+                format!("it was not ready after {:?}", service.timeout)
+            }
+            // Nothing announces that a foreign program is ready: it has to be asked.
+            None => {
+                std::thread::sleep(ASK_EVERY);
+                continue;
+            }
+        };
+        let log = running.log_tail(LOG_BYTES);
+        let said = match log.is_empty() {
+            true => "it printed nothing".to_owned(),
+            false => format!("its output ends:\n{}", escape_output(log.trim_ascii_end())),
+        };
+        return Err(BuildError::Service {
+            service: service.name.clone(),
+            reason: format!("{reason}; {said}"),
+        });
+    }
+}
+
+fn is_ready(shadow: &dyn Shadow, service: &Service, ready: &Ready) -> Result<bool, BuildError> {
+    match ready {
+        Ready::Port(port) => Ok(listens(shadow, *port)),
+        Ready::Http(url) => Ok(answers(shadow.address(), url)),
+        Ready::Command(line) => {
+            let command = command_of(line, service).with_timeout(service.timeout);
+            Ok(shadow.run(&command)?.exit.success())
+        }
+        Ready::File(path) => {
+            let root = shadow.root()?;
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::IN_ROOT;
+            Ok(openat2(&root, path.as_str(), flags, Mode::empty(), resolve).is_ok())
+        }
+    }
+}
+
+/// Whether something listens on a port: asked from outside where the service can be reached
+/// from there, else in the view's own table of sockets (a service behind another listens on
+/// loopback only).
+fn listens(shadow: &dyn Shadow, port: u16) -> bool {
+    if connect(shadow.address(), port).is_some() {
+        return true;
+    }
+    let table = Command::new(["/bin/cat", "/proc/net/tcp", "/proc/net/tcp6"]);
+    let read = shadow.run(&table.with_timeout(Duration::from_secs(5)));
+    read.is_ok_and(|output| is_listed(&String::from_utf8_lossy(&output.stdout), port))
+}
+
+fn connect(address: Option<IpAddr>, port: u16) -> Option<TcpStream> {
+    let to = SocketAddr::new(address?, port);
+    TcpStream::connect_timeout(&to, Duration::from_millis(200)).ok()
+}
+
+/// Reads lines of /proc/net/tcp: `sl local_address rem_address st …`, state 0A is listening.
+fn is_listed(table: &str, port: u16) -> bool {
+    table.lines().any(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let local = fields.next().and_then(|local| local.rsplit_once(':'));
+        let listening = fields.nth(1) == Some("0A");
+        let number = local.and_then(|(_, number)| u16::from_str_radix(number, 16).ok());
+        listening && number == Some(port)
+    })
+}
+
+/// Whether `http://host:port/path` answers with a success; the host is always the shadow.
+fn answers(address: Option<IpAddr>, url: &str) -> bool {
+    let rest = url.trim_start_matches("http://");
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
+    let Some(mut stream) = connect(address, port) else { return false };
+    let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
+    let limit = Some(Duration::from_secs(2));
+    if stream.set_read_timeout(limit).is_err() || stream.write_all(request.as_bytes()).is_err() {
+        return false;
+    }
+    // "HTTP/1.x 2.." is all that matters.
+    let mut answer = [0u8; 12];
+    stream.read_exact(&mut answer).is_ok() && answer.starts_with(b"HTTP/1.") && answer[9] == b'2'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_listed;
+
+    #[test]
+    fn only_listening_sockets_of_that_port_count() {
+        let table = "  sl  local_address rem_address   st tx_queue\n\
+                     0: 0100007F:1F90 00000000:0000 0A 00000000\n\
+                     1: 0100007F:0050 0100007F:9999 01 00000000\n";
+        assert!(is_listed(table, 8080));
+        assert!(!is_listed(table, 80));
+        assert!(!is_listed(table, 443));
+    }
+}

@@ -1,0 +1,95 @@
+//! What a build reports: test results as the wire has them, and its own figures.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use umbra_api::build::{Event, Figures, TestResult};
+use umbra_suite::check::security::Standing;
+use umbra_suite::{Test, TestReport};
+
+use super::micros;
+use crate::ports::EventSink;
+
+/// A report in the form clients get.
+pub(super) fn result_of(report: &TestReport, shadow: String) -> TestResult {
+    TestResult {
+        name: report.name.clone(),
+        kind: report.kind,
+        verdict: report.verdict,
+        evidence: report.evidence.clone(),
+        error: report.error.clone(),
+        output: (!report.output.is_empty()).then(|| report.output.clone()),
+        shadow,
+        attempts: report.attempts,
+        took_us: micros(report.duration),
+        metrics: report
+            .metrics
+            .iter()
+            .map(|metric| umbra_api::build::Metric {
+                name: metric.name.clone(),
+                value: metric.value,
+                unit: metric.unit.clone(),
+            })
+            .collect(),
+        findings: report
+            .findings
+            .iter()
+            .map(|finding| umbra_api::build::Finding {
+                rule: finding.rule.clone(),
+                severity: finding.severity.to_string(),
+                path: finding.path.clone(),
+                message: finding.message.clone(),
+                advice: finding.advice.clone(),
+                baseline: finding.standing != Standing::New,
+            })
+            .collect(),
+    }
+}
+
+
+/// Passes events on and keeps count.
+pub(super) struct Measured {
+    sink: Arc<dyn EventSink>,
+    /// Tests that start without waiting for a service.
+    prompt: BTreeSet<String>,
+    first_tests: Mutex<BTreeMap<usize, u64>>,
+    figures: Arc<Mutex<Figures>>,
+}
+
+impl Measured {
+    pub(super) fn new(sink: Arc<dyn EventSink>, tests: &[Test]) -> Self {
+        let prompt = tests.iter().filter(|test| !test.services);
+        let prompt = prompt.map(|test| test.name.clone()).collect();
+        Self { sink, prompt, first_tests: Mutex::default(), figures: Arc::default() }
+    }
+
+    /// The figures so far.
+    pub(super) fn figures(&self) -> Arc<Mutex<Figures>> {
+        Arc::clone(&self.figures)
+    }
+
+    fn count(&self, event: &Event) {
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::StepCached { .. } => figures.steps_cached += 1,
+            Event::StepEnded { .. } => figures.steps_run += 1,
+            Event::DeltaApplied { took_us, .. } => figures.delta_applied_us.push(*took_us),
+            Event::StepIngested { took_us, .. } => figures.ingested_us.push(*took_us),
+            Event::TestKept { .. } => figures.tests_kept += 1,
+            Event::TestEnded { .. } => figures.tests_run += 1,
+            Event::TestStarted { step, test, since_step_us, .. } if self.prompt.contains(test) => {
+                let mut first = self.first_tests.lock().unwrap_or_else(PoisonError::into_inner);
+                first.entry(*step).or_insert(*since_step_us);
+                figures.first_test_us = first.values().copied().collect();
+            }
+            _ => {}
+        }
+    }
+}
+
+impl EventSink for Measured {
+    fn emit(&self, event: Event) {
+        self.count(&event);
+        self.sink.emit(event);
+    }
+}

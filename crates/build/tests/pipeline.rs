@@ -1,0 +1,295 @@
+//! Whole builds on the real kernel, from a small directory as origin. The binary is its own
+//! launcher, so it has a `main` of its own.
+
+mod support;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use umbra_api::build::{Answer, BuildPhase, Event, OnError};
+use umbra_state::Verdict;
+
+use support::{Bench, named};
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("launcher") {
+        return ExitCode::from(umbra_shadow::sandbox::launcher::main() as u8);
+    }
+    let trials = vec![
+        trial("a_good_build_is_sealed", a_good_build_is_sealed),
+        trial("a_second_build_comes_from_the_cache", a_second_build_comes_from_the_cache),
+        trial("a_changed_step_runs_again_and_says_why", a_changed_step_runs_again_and_says_why),
+        trial("a_failed_test_halts_with_its_cause", a_failed_test_halts_with_its_cause),
+        trial("the_earliest_failing_step_is_blamed", the_earliest_failing_step_is_blamed),
+        trial("a_failed_step_halts_with_its_output", a_failed_step_halts_with_its_output),
+        trial("steps_run_ahead_of_slow_tests", steps_run_ahead_of_slow_tests),
+        trial("tests_see_a_fresh_view", tests_see_a_fresh_view),
+        trial("hard_links_survive_stacking", hard_links_survive_stacking),
+        trial("a_secret_is_in_no_layer", a_secret_is_in_no_layer),
+        trial("an_asked_build_goes_on_or_tries_again", an_asked_build_goes_on_or_tries_again),
+        trial("until_stops_early_and_seals_nothing", until_stops_early_and_seals_nothing),
+        trial("cancelling_leaves_nothing", cancelling_leaves_nothing),
+        trial("a_service_that_does_not_start_is_no_verdict", a_service_that_does_not_start_is_no_verdict),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// A test that is reported as skipped, with the reason, where the machine cannot run it.
+fn trial(name: &'static str, test: fn(&Bench)) -> Trial {
+    Trial::test(name, move || match Bench::open() {
+        Ok(bench) => {
+            test(&bench);
+            bench.assert_nothing_is_left();
+            Ok(())
+        }
+        Err(reason) if reason.starts_with("skipped") => {
+            println!("{name}: {reason}");
+            Ok(())
+        }
+        Err(reason) => Err(Failed::from(reason)),
+    })
+}
+
+const GOOD: &str = "
+version: 1
+name: good
+from: {dir: root}
+steps:
+  - {name: one, run: 'echo one > /one', network: false}
+  - {name: two, write: {path: /etc/two, content: two}}
+tests:
+  - {name: has one, run: 'grep -q one /one', services: false}
+  - {name: has two, run: 'grep -q two /etc/two', after: [two], services: false}
+";
+
+fn a_good_build_is_sealed(bench: &Bench) {
+    let run = bench.build(GOOD);
+    assert_eq!(run.phase, BuildPhase::Done, "{:#?}", run.events);
+    assert_eq!(run.verdict(), Verdict::Pass);
+    let sealed = run.find(|event| named!(event, Event::Sealed { state, .. } => *state));
+    assert_eq!(bench.store.get_ref("image/good").expect("ref"), Some(sealed));
+    let tree = bench.store.load(sealed).expect("the image");
+    assert!(tree.get(b"one").is_some() && tree.get(b"etc/two").is_some());
+    let tested = run.count(|event| matches!(event, Event::TestEnded { .. }));
+    assert_eq!(tested, 3);
+    assert!(run.count(|event| matches!(event, Event::DeltaApplied { .. })) >= 2);
+}
+
+fn a_second_build_comes_from_the_cache(bench: &Bench) {
+    let first = bench.build(GOOD);
+    let second = bench.build(GOOD);
+    assert_eq!(second.phase, BuildPhase::Done);
+    assert_eq!(second.count(|event| matches!(event, Event::StepCached { .. })), 2);
+    assert_eq!(second.count(|event| matches!(event, Event::StepStarted { .. })), 0);
+    assert_eq!(second.count(|event| matches!(event, Event::TestKept { .. })), 3);
+    let sealed = |run: &support::Run| run.find(|e| named!(e, Event::Sealed { state, .. } => *state));
+    assert_eq!(sealed(&first), sealed(&second));
+}
+
+fn a_changed_step_runs_again_and_says_why(bench: &Bench) {
+    bench.build(GOOD);
+    let run = bench.build(&GOOD.replace("content: two", "content: two!"));
+    assert_eq!(run.count(|event| matches!(event, Event::StepCached { .. })), 1);
+    let why = run.find(|event| named!(event, Event::StepStarted { why, .. } => why.clone()));
+    assert_eq!(why, "its definition changed");
+}
+
+fn a_failed_test_halts_with_its_cause(bench: &Bench) {
+    let recipe = GOOD.replace("grep -q two /etc/two'", "echo looked; grep -q three /etc/two'");
+    let run = bench.build(&recipe);
+    assert_eq!(run.phase, BuildPhase::Halted, "{:#?}", run.events);
+    assert_eq!(run.verdict(), Verdict::Fail);
+    let failure = run.find(|event| named!(event, Event::Halted { failure } => failure.clone()));
+    assert_eq!(failure.step_name, "two");
+    let test = failure.test.expect("the test");
+    assert_eq!(test.name, "has two");
+    assert!(test.output.expect("its output").contains("looked"));
+    assert!(failure.delta.iter().any(|line| line == "+ /etc/two"), "{:?}", failure.delta);
+    let before = bench.store.load(failure.before).expect("before");
+    let after = bench.store.load(failure.after).expect("after");
+    assert!(before.get(b"etc/two").is_none() && after.get(b"etc/two").is_some());
+    assert_eq!(run.build.kept_shadow(), failure.shadow);
+    assert!(failure.shadow.is_some());
+    assert!(bench.store.get_ref("image/good").expect("ref").is_none());
+    // Corrected, it goes on from the last good step.
+    let again = bench.build(GOOD);
+    assert_eq!(again.phase, BuildPhase::Done);
+    assert!(again.count(|event| matches!(event, Event::StepCached { .. })) >= 1);
+}
+
+fn the_earliest_failing_step_is_blamed(bench: &Bench) {
+    let run = bench.build(
+        "
+version: 1
+name: blame
+from: {dir: root}
+steps:
+  - {name: one, run: 'true', network: false}
+  - {name: two, run: 'true', network: false}
+tests:
+  - {name: slow and bad, run: 'sleep 1; false', after: [one], services: false}
+  - {name: fast and bad, run: 'false', after: [two], services: false}
+shadows: {min: 2, max: 2}
+",
+    );
+    let failure = run.find(|event| named!(event, Event::Halted { failure } => failure.clone()));
+    assert_eq!(failure.step_name, "one");
+}
+
+fn a_failed_step_halts_with_its_output(bench: &Bench) {
+    let run = bench.build(
+        "
+version: 1
+name: step
+from: {dir: root}
+steps:
+  - {name: fine, run: 'echo fine > /fine', network: false}
+  - {name: broken, run: 'echo half > /half; echo it broke; exit 9', network: false}
+  - {name: never, run: 'echo never > /never', network: false}
+",
+    );
+    assert_eq!(run.phase, BuildPhase::Halted);
+    let failure = run.find(|event| named!(event, Event::Halted { failure } => failure.clone()));
+    assert_eq!(failure.step_name, "broken");
+    assert!(failure.test.is_none());
+    assert!(failure.step_output.expect("output").contains("it broke"));
+    let after = bench.store.load(failure.after).expect("what it left");
+    assert!(after.get(b"half").is_some() && after.get(b"never").is_none());
+}
+
+fn steps_run_ahead_of_slow_tests(bench: &Bench) {
+    let run = bench.build(
+        "
+version: 1
+name: ahead
+from: {dir: root}
+steps:
+  - {name: one, run: 'true', network: false}
+  - {name: two, run: 'true', network: false}
+tests:
+  - {name: slow, run: 'sleep 1', after: [one], services: false}
+",
+    );
+    assert_eq!(run.phase, BuildPhase::Done);
+    let at = |wanted: &dyn Fn(&Event) -> bool| {
+        run.events.iter().position(|event| wanted(event)).expect("the event")
+    };
+    let two = at(&|event| matches!(event, Event::StepStarted { step: 1, .. }));
+    let slow = at(&|event| matches!(event, Event::TestEnded { .. }));
+    assert!(two < slow, "step two waited for the test of step one");
+}
+
+fn tests_see_a_fresh_view(bench: &Bench) {
+    let run = bench.build(
+        "
+version: 1
+name: fresh
+from: {dir: root}
+steps:
+  - {name: one, run: 'echo one > /one', network: false}
+tests:
+  - {name: dirty, run: 'test ! -e /dirt; echo dirt > /dirt; echo bad > /one; sleep 100 &', services: false}
+  - {name: dirty too, run: 'test ! -e /dirt; grep -q one /one; echo dirt > /dirt', services: false}
+shadows: {min: 1, max: 1}
+",
+    );
+    assert_eq!(run.phase, BuildPhase::Done, "{:#?}", run.events);
+    let image = run.find(|event| named!(event, Event::Sealed { state, .. } => *state));
+    assert!(bench.store.load(image).expect("image").get(b"dirt").is_none());
+}
+
+/// Writing one name of a linked file of the origin must be seen under its other name, in the
+/// next step and in the image.
+fn hard_links_survive_stacking(bench: &Bench) {
+    std::fs::write(bench.root().join("linked-a"), "old").expect("written");
+    std::fs::hard_link(bench.root().join("linked-a"), bench.root().join("linked-b")).expect("linked");
+    let run = bench.build(
+        "
+version: 1
+name: links
+from: {dir: root}
+steps:
+  - {name: one, run: 'echo new > /linked-a', network: false}
+  - {name: two, run: 'grep -q new /linked-b', network: false}
+tests:
+  - {name: both, run: 'grep -q new /linked-b', services: false}
+",
+    );
+    assert_eq!(run.phase, BuildPhase::Done, "{:#?}", run.events);
+    let image = run.find(|event| named!(event, Event::Sealed { state, .. } => *state));
+    let tree = bench.store.load(image).expect("image");
+    assert_eq!(tree.links().len(), 1);
+}
+
+fn a_secret_is_in_no_layer(bench: &Bench) {
+    std::fs::write(bench.dir().join("token"), "s3cret-value").expect("written");
+    let run = bench.build(
+        "
+version: 1
+name: secret
+from: {dir: root}
+steps:
+  - name: one
+    run: 'grep -q s3cret /run/secrets/token'
+    network: false
+    secrets: [{id: token, file: token, target: /run/secrets/token}]
+",
+    );
+    assert_eq!(run.phase, BuildPhase::Done, "{:#?}", run.events);
+    let image = run.find(|event| named!(event, Event::Sealed { state, .. } => *state));
+    assert!(bench.store.load(image).expect("image").get(b"run/secrets/token").is_none());
+}
+
+fn an_asked_build_goes_on_or_tries_again(bench: &Bench) {
+    let recipe = GOOD.replace("grep -q two /etc/two'", "false'");
+    let run = bench.build_with(&recipe, |request| request.on_error = Some(OnError::Ask), &[Answer::Retry, Answer::Continue]);
+    assert_eq!(run.phase, BuildPhase::Done, "{:#?}", run.events);
+    assert_eq!(run.verdict(), Verdict::Fail);
+    assert_eq!(run.count(|event| matches!(event, Event::Asked { .. })), 2);
+    assert_eq!(run.count(|event| matches!(event, Event::Sealed { .. })), 0);
+}
+
+fn until_stops_early_and_seals_nothing(bench: &Bench) {
+    let run = bench.build_with(GOOD, |request| request.until = Some("one".to_owned()), &[]);
+    assert_eq!(run.phase, BuildPhase::Done);
+    assert_eq!(run.count(|event| matches!(event, Event::StepEnded { .. })), 1);
+    assert_eq!(run.count(|event| matches!(event, Event::Sealed { .. })), 0);
+}
+
+fn cancelling_leaves_nothing(bench: &Bench) {
+    let recipe = "
+version: 1
+name: long
+from: {dir: root}
+steps:
+  - {name: one, run: 'sleep 600', network: false}
+";
+    let build = bench.start(recipe, |_| {});
+    bench.wait_for(|event| matches!(event, Event::StepStarted { .. }));
+    let asked = std::time::Instant::now();
+    build.cancel();
+    assert_eq!(build.wait(), BuildPhase::Cancelled);
+    assert!(asked.elapsed() < Duration::from_secs(10));
+}
+
+fn a_service_that_does_not_start_is_no_verdict(bench: &Bench) {
+    let run = bench.build(
+        "
+version: 1
+name: service
+from: {dir: root}
+steps:
+  - {name: one, run: 'true', network: false}
+services:
+  - {name: web, run: 'echo no config; exit 1', ready: {port: 80}, timeout: 5s}
+tests:
+  - {name: up, run: 'true', services: true}
+",
+    );
+    assert_eq!(run.phase, BuildPhase::Halted, "{:#?}", run.events);
+    assert_eq!(run.verdict(), Verdict::Inconclusive);
+    let failure = run.find(|event| named!(event, Event::Halted { failure } => failure.clone()));
+    let error = failure.test.expect("test").error.expect("why nobody could look");
+    assert!(error.contains("no config"), "{error}");
+}

@@ -1,0 +1,230 @@
+//! What a table of keys cannot say: names that must exist or be unique, numbers that must
+//! fit each other, texts with a grammar of their own.
+//!
+//! Works on any tree, also one the structural check has found fault with: what cannot be
+//! understood is passed over here, since it has been reported there.
+
+use std::collections::BTreeMap;
+
+use umbra_suite::pattern::Globs;
+
+use crate::check::shorten;
+use crate::diagnostic::{Found, Problem};
+use crate::scalar::ScalarType;
+use crate::source::Span;
+use crate::suggest::advice;
+use crate::suite;
+use crate::url;
+use crate::yaml::{Node, Value};
+
+/// Records every such problem of a recipe.
+pub(crate) fn check(root: &Node, found: &mut Found) {
+    let steps = unique_names(root, "steps", "step", found);
+    unique_names(root, "services", "service", found);
+    unique_names(root, "tests", "test", found);
+    for (index, step) in list(root, "steps").iter().enumerate() {
+        check_step(step, &format!("steps[{index}]"), found);
+    }
+    for (index, service) in list(root, "services").iter().enumerate() {
+        let path = format!("services[{index}]");
+        step_names(service.get("after"), &steps, &path, found);
+        globs(service.get("restart_on"), &path, found);
+        program(service.get("run"), &path, found);
+        if let Some(ready) = service.get("ready") {
+            program(ready.get("command"), &path, found);
+            address(ready.get("http"), &path, found);
+        }
+    }
+    for (index, test) in list(root, "tests").iter().enumerate() {
+        check_test(test, &steps, &format!("tests[{index}]"), found);
+    }
+    check_pool(root, found);
+    for notify in list(root, "notify") {
+        program(notify.get("command"), "notify", found);
+        address(notify.get("webhook"), "notify", found);
+    }
+}
+
+fn list<'n>(root: &'n Node, key: &str) -> &'n [Node] {
+    root.get(key).map(Node::list).unwrap_or_default()
+}
+
+/// Where each name stands first.
+type Names<'n> = BTreeMap<&'n str, Span>;
+
+fn unique_names<'n>(root: &'n Node, key: &str, noun: &str, found: &mut Found) -> Names<'n> {
+    let mut names = Names::new();
+    for (index, node) in list(root, key).iter().enumerate() {
+        let Some(name_node) = node.get("name") else { continue };
+        let Some(name) = name_node.text().filter(|name| !name.is_empty()) else { continue };
+        let Some(first) = names.get(name).copied() else {
+            names.insert(name, name_node.span);
+            continue;
+        };
+        let message = format!("two {noun}s have the name `{}`", shorten(name));
+        let problem = Problem::new("duplicate-name", message, name_node.span, "the second one")
+            .at(format!("{key}[{index}].name"))
+            .also(first, "the first one");
+        found.push(problem);
+    }
+    names
+}
+
+/// Every text of a scalar or a list must name a step.
+fn step_names(node: Option<&Node>, steps: &Names<'_>, path: &str, found: &mut Found) {
+    let Some(node) = node else { return };
+    let named = std::slice::from_ref(node).iter().chain(node.list());
+    for (name, span) in named.filter_map(|node| node.text().map(|text| (text, node.span))) {
+        if name.is_empty() || steps.contains_key(name) {
+            continue;
+        }
+        let known: Vec<&str> = steps.keys().copied().collect();
+        let message = format!("no step is called `{}`", shorten(name));
+        let help = if found.is_crowded() { None } else { advice(name, &known) };
+        let problem = Problem::new("unknown-step", message, span, "unknown step");
+        found.push(problem.at(format!("{path}.after")).help_if(help));
+    }
+}
+
+fn check_step(step: &Node, path: &str, found: &mut Found) {
+    program(step.get("run"), path, found);
+    let file = step.get("write").and_then(|write| write.get("path"));
+    if let Some(node) = file
+        && node.text().is_some_and(|path| path.ends_with('/'))
+    {
+        let problem =
+            Problem::new("bad-value", "a file's path does not end with `/`", node.span, "");
+        found.push(problem.at(format!("{path}.write.path")));
+    }
+}
+
+fn check_test(test: &Node, steps: &Names<'_>, path: &str, found: &mut Found) {
+    let names = test.get("after").filter(|node| node.scalar().is_none());
+    step_names(names, steps, path, found);
+    globs(test.get("when").and_then(|when| when.get("changed")), path, found);
+    program(test.get("run"), path, found);
+    for key in ["stdout", "stderr"] {
+        patterns(test.get(key), &format!("{path}.{key}"), found);
+    }
+    if let Some(http) = test.get("http") {
+        check_http(http, &format!("{path}.http"), found);
+    }
+    if let Some(load) = test.get("load") {
+        check_load(load, &format!("{path}.load"), found);
+    }
+    for allow in test.get("security").map(|node| list(node, "allow")).unwrap_or_default() {
+        globs(allow.get("path"), &format!("{path}.security.allow"), found);
+    }
+}
+
+fn check_http(http: &Node, path: &str, found: &mut Found) {
+    address(http.get("url"), &format!("{path}.url"), found);
+    let Some(expect) = http.get("expect") else { return };
+    let path = format!("{path}.expect");
+    patterns(expect.get("body"), &format!("{path}.body"), found);
+    for (_, value) in expect.get("headers").map(Node::map).unwrap_or_default() {
+        patterns(Some(value), &format!("{path}.headers"), found);
+    }
+    for (key, _) in expect.get("json").map(Node::map).unwrap_or_default() {
+        if let Err(reason) = suite::check_json_path(&key.text) {
+            let message =
+                format!("`{}` leads nowhere in a JSON value: {reason}", shorten(&key.text));
+            let problem = Problem::new("bad-value", message, key.span, "");
+            found.push(problem.at(format!("{path}.json")));
+        }
+    }
+}
+
+fn check_load(load: &Node, path: &str, found: &mut Found) {
+    address(load.get("url"), &format!("{path}.url"), found);
+    for node in list(load, "thresholds") {
+        let Some(text) = node.text() else { continue };
+        if let Err((at, reason)) = suite::check_threshold(text) {
+            let message = format!("`{}` is no threshold: {reason}", shorten(text));
+            let problem = Problem::new("bad-value", message, character(node, at), "from here on");
+            let help = "for example `p(99)<20ms`, `errors<0.1%` or `rate>450`";
+            found.push(problem.at(format!("{path}.thresholds")).help(help));
+        }
+    }
+}
+
+/// Where a character of a text was written, if it was written as it reads.
+fn character(node: &Node, index: usize) -> Span {
+    let Some(scalar) = node.scalar() else { return node.span };
+    let span = node.span;
+    let quotes = usize::from(!scalar.plain);
+    if scalar.substituted || span.end - span.start != scalar.text.len() + 2 * quotes {
+        return span;
+    }
+    let offset = scalar.text.char_indices().nth(index).map_or(scalar.text.len(), |(at, _)| at);
+    Span::new(span.file, span.start + quotes + offset..span.end - quotes)
+}
+
+/// The least number of shadows is not above the greatest.
+fn check_pool(root: &Node, found: &mut Found) {
+    let Some(shadows) = root.get("shadows") else { return };
+    let (Some((min, _)), Some((max, span))) = (number(shadows, "min"), number(shadows, "max"))
+    else {
+        return;
+    };
+    if min > max {
+        let message = format!("`max` is {max}, which is below `min` ({min})");
+        found.push(Problem::new("bad-value", message, span, "").at("shadows.max"));
+    }
+}
+
+fn number(node: &Node, key: &str) -> Option<(i64, Span)> {
+    let node = node.get(key)?;
+    match node.scalar()?.value_type() {
+        ScalarType::Int(value) => Some((value, node.span)),
+        _ => None,
+    }
+}
+
+fn globs(node: Option<&Node>, path: &str, found: &mut Found) {
+    let Some(node) = node else { return };
+    let patterns = std::slice::from_ref(node).iter().chain(node.list());
+    for (text, span) in patterns.filter_map(|node| node.text().map(|text| (text, node.span))) {
+        if let Err(error) = Globs::new([text]) {
+            let source = std::error::Error::source(&error);
+            let glob = source.and_then(|source| source.downcast_ref::<globset::Error>());
+            let reason = glob.map_or(error.to_string(), |glob| glob.kind().to_string());
+            let message =
+                format!("`{}` is no pattern of paths: {}", shorten(text), shorten(&reason));
+            found.push(Problem::new("bad-value", message, span, "").at(path));
+        }
+    }
+}
+
+/// Texts between slashes are regular expressions.
+fn patterns(node: Option<&Node>, path: &str, found: &mut Found) {
+    let Some(node) = node else { return };
+    let texts = std::slice::from_ref(node).iter().chain(node.list());
+    for (text, span) in texts.filter_map(|node| node.text().map(|text| (text, node.span))) {
+        if let Err(reason) = suite::text_match(text, false) {
+            let message = format!("this is no regular expression: {}", shorten(&reason));
+            found.push(Problem::new("bad-value", message, span, "").at(path));
+        }
+    }
+}
+
+fn address(node: Option<&Node>, path: &str, found: &mut Found) {
+    let Some((node, text)) = node.and_then(|node| Some((node, node.text()?))) else { return };
+    if (crate::formats::URL.check)(text).is_ok()
+        && let Err(reason) = url::parse(text)
+    {
+        let message = format!("`{}` is no address: {reason}", shorten(text));
+        found.push(Problem::new("bad-value", message, node.span, "").at(path));
+    }
+}
+
+/// The first word of a list is a program.
+fn program(node: Option<&Node>, path: &str, found: &mut Found) {
+    let Some(Value::List(argv)) = node.map(|node| &node.value) else { return };
+    if let Some(first) = argv.first()
+        && first.text() == Some("")
+    {
+        let problem = Problem::new("bad-value", "the program's name is empty", first.span, "");
+        found.push(problem.at(path));
+    }
+}

@@ -1,0 +1,21 @@
+//! Shadows: isolated running instances of one state, and what provides them.
+//!
+//! Invariants of this crate:
+//! * a shadow reaches nothing that its spec does not name: not production, not another shadow,
+//!   not this machine;
+//! * whatever ends (a command, a shadow, a provider, the whole process by `kill -9`), what
+//!   belonged to it ends with it, and what the kernel keeps by name is removed at the next start;
+//! * callers learn what a provider can do from [`provider::Capabilities`], never from its kind.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`provider`] | the traits [`Provider`] and [`Shadow`], and their plain data |
+//! | [`sandbox`] | the provider on this machine's own kernel |
+//! | [`error`] | [`ShadowError`] |
+
+pub mod error;
+pub mod provider;
+pub mod sandbox;
+
+pub use error::ShadowError;
+pub use provider::{Provider, Shadow, ShadowSpec};

@@ -1,0 +1,213 @@
+//! Starts one command inside a view, with just the rights its profile has.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::pty::OpenptFlags;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use umbra_state::Command;
+use umbra_state::command::DEFAULT_PATH;
+
+use super::filter::Filter;
+use super::sys::{self, Fork};
+use super::users::{self, Identity};
+use crate::provider::TerminalSize;
+use crate::sandbox::wire::{self, Profile};
+
+/// What becomes a command's standard descriptors.
+pub(super) enum Standard {
+    Streams([OwnedFd; 3]),
+    Terminal(OwnedFd),
+}
+
+/// Starts a command and returns its process id once its program runs; otherwise a sentence
+/// about what failed.
+pub(super) fn spawn(
+    command: &Command,
+    standard: Standard,
+    profile: Profile,
+    filter: &Filter,
+) -> Result<i32, String> {
+    let prepared = Prepared::new(command)?;
+    // Closed by a successful exec, so reading ends without an answer; an answer is a failure.
+    let (ours, theirs) = wire::pair().map_err(|error| format!("make a socket: {error}"))?;
+    match sys::fork(0).map_err(|error| format!("fork: {error}"))? {
+        Fork::Child => {
+            drop(ours);
+            let reason = prepared.become_command(&standard, profile, filter);
+            let _ = wire::send(&theirs, &reason, &[]);
+            sys::exit(127)
+        }
+        Fork::Parent(pid) => {
+            drop(theirs);
+            match wire::receive::<String>(&ours) {
+                Ok(None) => Ok(pid),
+                Ok(Some((reason, _))) => Err(reason),
+                Err(error) => Err(format!("hear from the started process: {error}")),
+            }
+        }
+    }
+}
+
+/// A new terminal of this view: the side to read and write, and the side for the command.
+pub(super) fn open_terminal(size: TerminalSize) -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let ours = rustix::pty::openpt(flags)?;
+    rustix::pty::grantpt(&ours)?;
+    rustix::pty::unlockpt(&ours)?;
+    let name = rustix::pty::ptsname(&ours, Vec::new())?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let theirs = rustix::fs::openat(CWD, name, flags, Mode::empty())?;
+    let size = rustix::termios::Winsize {
+        ws_col: size.columns,
+        ws_row: size.rows,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    rustix::termios::tcsetwinsize(&ours, size)?;
+    Ok((ours, theirs))
+}
+
+/// A command in the form the kernel takes it, made before the fork.
+struct Prepared {
+    programs: Vec<CString>,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    cwd: CString,
+    identity: Identity,
+}
+
+impl Prepared {
+    fn new(command: &Command) -> Result<Self, String> {
+        let program = command.argv.first().ok_or("run nothing: the command is empty")?;
+        let path = command.env.iter().find(|(key, _)| key == "PATH");
+        let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_str());
+        let programs = if program.contains('/') {
+            vec![text(program)?]
+        } else {
+            path.split(':').map(|dir| text(&format!("{dir}/{program}"))).collect::<Result<_, _>>()?
+        };
+        let argv = command.argv.iter().map(|arg| text(arg)).collect::<Result<_, _>>()?;
+        let env = command.env.iter().map(|(key, value)| text(&format!("{key}={value}")));
+        Ok(Self {
+            programs,
+            argv,
+            env: env.collect::<Result<_, _>>()?,
+            cwd: text(&command.cwd)?,
+            identity: users::resolve(command.user.as_deref())?,
+        })
+    }
+
+    /// Replaces this process by the command; returns only to say why it could not.
+    fn become_command(&self, standard: &Standard, profile: Profile, filter: &Filter) -> String {
+        match self.set_up(standard, profile, filter) {
+            Ok(()) => self.exec(),
+            Err(reason) => reason,
+        }
+    }
+
+    fn set_up(&self, standard: &Standard, profile: Profile, filter: &Filter) -> Result<(), String> {
+        let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+        sys::reset_signals();
+        rustix::process::setsid().map_err(|e| said("begin a session")(e.into()))?;
+        take_standard(standard).map_err(said("take the standard descriptors"))?;
+        rustix::process::chdir(&*self.cwd).map_err(|error| {
+            format!("enter directory {}: {error}", self.cwd.to_string_lossy())
+        })?;
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        limit_rights(profile).map_err(said("drop capabilities"))?;
+        if profile == Profile::Shadow {
+            rustix::thread::set_no_new_privs(true).map_err(|e| said("forgo new rights")(e.into()))?;
+        }
+        filter.install().map_err(said("filter system calls"))?;
+        let Identity { uid, gid, groups } = &self.identity;
+        sys::set_ids(*uid, *gid, groups).map_err(said("become the user"))
+    }
+
+    fn exec(&self) -> String {
+        let mut refused = None;
+        for program in &self.programs {
+            let error = sys::exec(program, &self.argv, &self.env);
+            // The search goes on past directories without the program, as a shell's does.
+            let absent = [libc::ENOENT, libc::ENOTDIR, libc::EACCES];
+            match error.raw_os_error() {
+                Some(code) if absent.contains(&code) => {
+                    if code == libc::EACCES {
+                        refused = Some(error);
+                    }
+                }
+                _ => return format!("{}: {error}", program.to_string_lossy()),
+            }
+        }
+        let name = self.argv[0].to_string_lossy();
+        match refused {
+            Some(error) => format!("{name}: {error}"),
+            None => format!("{name}: no such program"),
+        }
+    }
+}
+
+fn take_standard(standard: &Standard) -> io::Result<()> {
+    match standard {
+        Standard::Streams(streams) => {
+            for (number, stream) in (0..).zip(streams) {
+                sys::become_standard(stream.as_fd(), number)?;
+            }
+        }
+        Standard::Terminal(terminal) => {
+            rustix::process::ioctl_tiocsctty(terminal)?;
+            for number in 0..3 {
+                sys::become_standard(terminal.as_fd(), number)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a shadow's root may do within its own namespaces.
+const SHADOW_RIGHTS: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::AUDIT_WRITE);
+
+/// A build step also makes device nodes (packages do).
+const BUILDER_RIGHTS: CapabilitySet = SHADOW_RIGHTS.union(CapabilitySet::MKNOD);
+
+fn limit_rights(profile: Profile) -> io::Result<()> {
+    let kept = match profile {
+        Profile::Shadow => SHADOW_RIGHTS,
+        Profile::Builder => BUILDER_RIGHTS,
+    };
+    for right in CapabilitySet::all().difference(kept).iter() {
+        match rustix::thread::remove_capability_from_bounding_set(right) {
+            // Kernels know fewer capabilities than the library.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let held = rustix::thread::capabilities(None)?.permitted.intersection(kept);
+    // SYS_ADMIN stays effective until the system call filter is installed and is lost with the
+    // exec that follows, since the bounding set lacks it.
+    let sets = CapabilitySets {
+        effective: held | CapabilitySet::SYS_ADMIN,
+        permitted: held | CapabilitySet::SYS_ADMIN,
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, sets)?;
+    Ok(())
+}
+
+fn text(value: &str) -> Result<CString, String> {
+    CString::new(value).map_err(|_| "pass a NUL byte to a program".to_owned())
+}

@@ -1,0 +1,241 @@
+//! Keeps what of a shadow outlives its views: control groups, user namespace, network. Mounts
+//! each view's root on the host's side and starts an init in it.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+use umbra_store::overlay::{self, MountError, Writable};
+
+use super::sys::{self, Fork};
+use super::view::{self, Surroundings};
+use crate::sandbox::net;
+use crate::sandbox::wire::{
+    self, Doing, Failure, KeeperHello, KeeperNetwork, KeeperReply, KeeperRequest, KeeperSpec,
+    ViewSpec,
+};
+
+/// How many ids a shadow's user namespace maps.
+const IDS_COUNT: u32 = 65_536;
+
+/// Serves one shadow until its socket closes.
+pub(super) fn run(socket: &OwnedFd, spec: &KeeperSpec) -> io::Result<()> {
+    let mut keeper = match Keeper::open(spec) {
+        Ok(keeper) => keeper,
+        Err(failure) => return wire::send(socket, &KeeperHello::Failed(failure), &[]),
+    };
+    wire::send(socket, &KeeperHello::Ready, &[])?;
+    while let Some((request, _)) = wire::receive::<KeeperRequest>(socket)? {
+        keeper.end_view();
+        match request {
+            KeeperRequest::Close => wire::send(socket, &KeeperReply::Closed, &[])?,
+            KeeperRequest::View(view) => match keeper.show(&view) {
+                Ok(shown) => {
+                    let fds = [shown.init.as_fd(), shown.root.as_fd()];
+                    wire::send(socket, &KeeperReply::Viewed, &fds)?;
+                }
+                Err(failure) => wire::send(socket, &KeeperReply::Failed(failure), &[])?,
+            },
+        }
+    }
+    keeper.end_view();
+    Ok(())
+}
+
+struct Keeper<'a> {
+    spec: &'a KeeperSpec,
+    userns: Option<OwnedFd>,
+    netns: Option<OwnedFd>,
+    init: Option<i32>,
+}
+
+struct Shown {
+    init: OwnedFd,
+    root: OwnedFd,
+}
+
+impl<'a> Keeper<'a> {
+    fn open(spec: &'a KeeperSpec) -> Result<Self, Failure> {
+        for procs in &spec.cgroups {
+            fs::write(procs, "0").doing(|| format!("join control group {}", procs.display()))?;
+        }
+        private_mounts(&spec.scratch)?;
+        let (userns, netns) = own_namespaces(spec)?;
+        if let (KeeperNetwork::Port(port), Some(netns)) = (&spec.network, &netns) {
+            net::plug(port, netns.as_fd())?;
+        }
+        if userns.is_some() {
+            // Mounting on behalf of the shadow's root takes its file ids with our rights.
+            let keep = rustix::thread::CapabilitiesSecureBits::NO_SETUID_FIXUP;
+            rustix::thread::set_capabilities_secure_bits(keep)
+                .doing(|| "keep rights while using other file ids".to_owned())?;
+        }
+        Ok(Self { spec, userns, netns, init: None })
+    }
+
+    /// Mounts the root and starts its init.
+    fn show(&mut self, view: &ViewSpec) -> Result<Shown, Failure> {
+        let mount = self.mount_root(view)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(&mount, ".", flags, Mode::empty())
+            .doing(|| "open the root".to_owned())?;
+        let (ours, theirs) = wire::pair().doing(|| "make a socket for the init".to_owned())?;
+        let surroundings = Surroundings {
+            view,
+            mount,
+            userns: self.userns.as_ref().map(AsFd::as_fd),
+            netns: self.netns.as_ref().map(AsFd::as_fd),
+            scratch: &self.spec.scratch,
+        };
+        self.init = Some(start_init(&surroundings, theirs)?);
+        Ok(Shown { init: ours, root })
+    }
+
+    fn mount_root(&self, view: &ViewSpec) -> Result<OwnedFd, Failure> {
+        let writable = Writable { upper: &view.upper, work: &view.work };
+        let userns = self.userns.as_ref().map(AsFd::as_fd);
+        if let (Some(_), Some(base)) = (userns, self.spec.ids_base) {
+            sys::set_filesystem_ids(base);
+        }
+        let mounted = overlay::mount(&view.layers, Some(writable), &self.spec.scratch, userns);
+        sys::set_filesystem_ids(0);
+        mounted.map_err(|error| match error {
+            MountError::Step { doing, source } => Failure::new(doing, &source),
+            other => {
+                Failure::new(other.to_string(), &io::Error::from(rustix::io::Errno::ROFS))
+            }
+        })
+    }
+
+    /// Ends the init, and with it every process of the view, and waits until they are gone.
+    fn end_view(&mut self) {
+        let Some(pid) = self.init.take().and_then(Pid::from_raw) else { return };
+        // Both can only fail because the init has ended already.
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+        let _ = rustix::io::retry_on_intr(|| {
+            rustix::process::waitpid(Some(pid), WaitOptions::from_bits_retain(libc::__WALL as u32))
+        });
+    }
+}
+
+/// Makes mounts of this process invisible to everybody else's namespaces, and gives it a place
+/// of its own to attach layers.
+fn private_mounts(scratch: &Path) -> Result<(), Failure> {
+    // SAFETY: this process has one thread; it only gets a copy of the mount table.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
+        .doing(|| "make a mount namespace".to_owned())?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).doing(|| "make mounts private".to_owned())?;
+    rustix::mount::mount("umbra", scratch, "tmpfs", MountFlags::empty(), c"mode=0711")
+        .doing(|| format!("mount a scratch directory at {}", scratch.display()))
+}
+
+/// A user and a network namespace, made by a short-lived child so that this process stays in
+/// the host's.
+fn own_namespaces(spec: &KeeperSpec) -> Result<(Option<OwnedFd>, Option<OwnedFd>), Failure> {
+    let own_network = spec.network != KeeperNetwork::Host;
+    let mut flags = 0;
+    if spec.ids_base.is_some() {
+        flags |= libc::CLONE_NEWUSER;
+    }
+    if own_network {
+        flags |= libc::CLONE_NEWNET;
+    }
+    if flags == 0 {
+        return Ok((None, None));
+    }
+    let (ours, theirs) = wire::pair().doing(|| "make a socket".to_owned())?;
+    let pid = match sys::fork(flags).doing(|| "make namespaces".to_owned())? {
+        Fork::Child => {
+            drop(ours);
+            // Stays until the parent has opened the namespaces and closes its end.
+            let _ = wire::receive::<()>(&theirs);
+            sys::exit(0)
+        }
+        Fork::Parent(pid) => pid,
+    };
+    drop(theirs);
+    let opened = open_namespaces(pid, spec.ids_base, own_network);
+    drop(ours);
+    let _ = rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::empty());
+    opened
+}
+
+fn open_namespaces(
+    pid: i32,
+    ids_base: Option<u32>,
+    own_network: bool,
+) -> Result<(Option<OwnedFd>, Option<OwnedFd>), Failure> {
+    let open_ns = |kind: &str| {
+        let path = format!("/proc/{pid}/ns/{kind}");
+        open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .doing(|| format!("open the {kind} namespace"))
+    };
+    let userns = match ids_base {
+        Some(base) => {
+            let map = format!("0 {base} {IDS_COUNT}");
+            for file in ["uid_map", "gid_map"] {
+                fs::write(format!("/proc/{pid}/{file}"), &map)
+                    .doing(|| format!("write the user namespace's {file}"))?;
+            }
+            Some(open_ns("user")?)
+        }
+        None => None,
+    };
+    let netns = if own_network { Some(open_ns("net")?) } else { None };
+    if let Some(netns) = &netns {
+        net::loopback_up(netns.as_fd())?;
+    }
+    Ok((userns, netns))
+}
+
+/// Forks twice: the first child enters the existing namespaces, its child (of which this
+/// process is the parent) gets new ones and becomes the view's init.
+fn start_init(surroundings: &Surroundings<'_>, socket: OwnedFd) -> Result<i32, Failure> {
+    let (ours, theirs) = wire::pair().doing(|| "make a socket".to_owned())?;
+    let pid = match sys::fork(0).doing(|| "fork an init".to_owned())? {
+        Fork::Child => {
+            drop(ours);
+            let forked = enter_and_fork(surroundings, socket);
+            let _ = wire::send(&theirs, &forked, &[]);
+            sys::exit(0)
+        }
+        Fork::Parent(pid) => pid,
+    };
+    drop(theirs);
+    let answer = wire::receive::<Result<i32, Failure>>(&ours);
+    let _ = rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::empty());
+    match answer {
+        Ok(Some((forked, _))) => forked,
+        Ok(None) => Err(Failure::new("start an init", &io::Error::from(rustix::io::Errno::PIPE))),
+        Err(error) => Err(Failure::new("start an init", &error)),
+    }
+}
+
+fn enter_and_fork(surroundings: &Surroundings<'_>, socket: OwnedFd) -> Result<i32, Failure> {
+    if let Some(userns) = surroundings.userns {
+        enter(userns, LinkNameSpaceType::User)?;
+        sys::set_ids(0, 0, &[]).doing(|| "become root of the user namespace".to_owned())?;
+    }
+    if let Some(netns) = surroundings.netns {
+        enter(netns, LinkNameSpaceType::Network)?;
+    }
+    let namespaces = libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWCGROUP;
+    match sys::fork(namespaces | libc::CLONE_PARENT).doing(|| "make namespaces".to_owned())? {
+        Fork::Child => view::become_init(surroundings, &socket),
+        Fork::Parent(pid) => Ok(pid),
+    }
+}
+
+fn enter(namespace: BorrowedFd<'_>, kind: LinkNameSpaceType) -> Result<(), Failure> {
+    move_into_link_name_space(namespace, Some(kind)).doing(|| format!("enter the {kind:?} namespace"))
+}

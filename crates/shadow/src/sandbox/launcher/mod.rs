@@ -1,0 +1,102 @@
+//! The process that makes shadows: small, single-threaded, forked from for every one of them.
+//!
+//! A daemon with threads cannot fork safely, and starting a program for each shadow would cost
+//! more than the shadow. So the daemon starts this once and speaks to it over a socket:
+//!
+//! ```text
+//!   daemon ──▶ launcher ──fork──▶ keeper of "web-1"   on the host: mounts roots, owns the
+//!                        │          │                  user and network namespace
+//!                        │          └─clone──▶ init    PID 1 inside: runs commands, reaps
+//!                        └─fork──▶ keeper of "web-2" …
+//! ```
+//!
+//! Every process ends when the one that speaks to it does, and a namespace's processes end with
+//! their init: killing the daemon, however hard, ends all shadows.
+
+mod exec;
+mod filter;
+mod init;
+mod keeper;
+mod sys;
+mod users;
+mod view;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::wire::{self, Failure, KeeperHello, KeeperSpec};
+use sys::Fork;
+
+/// The descriptor on which the launcher finds the daemon.
+pub(crate) const LAUNCHER_FD: i32 = 3;
+
+/// Serves the daemon until it goes away. This is the whole life of a launcher process: call it
+/// first thing in `main`, before any thread exists. Returns the exit code.
+pub fn main() -> i32 {
+    // SAFETY: the daemon passed this descriptor for us to own; nothing else uses the number.
+    let daemon = unsafe { OwnedFd::from_raw_fd(LAUNCHER_FD) };
+    match rustix::io::fcntl_getfd(&daemon) {
+        Ok(_) => {}
+        Err(_) => {
+            eprintln!("error: the launcher is started by `umbra serve`, not by hand");
+            return 2;
+        }
+    }
+    match serve(&daemon) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("error: the launcher failed: {error}");
+            70
+        }
+    }
+}
+
+fn serve(daemon: &OwnedFd) -> io::Result<()> {
+    prepare()?;
+    loop {
+        let Some((spec, fds)) = wire::receive::<KeeperSpec>(daemon)? else { return Ok(()) };
+        let socket = wire::take_fd(&mut fds.into_iter())?;
+        match sys::fork(0) {
+            Ok(Fork::Child) => keeper_process(daemon.as_fd(), socket, spec),
+            Ok(Fork::Parent(_)) => {}
+            Err(error) => {
+                let failure = Failure::new("fork a keeper", &error);
+                wire::send(&socket, &KeeperHello::Failed(failure), &[])?;
+            }
+        }
+    }
+}
+
+/// Once, before the first fork: what every descendant inherits.
+fn prepare() -> io::Result<()> {
+    rustix::process::setsid().ok();
+    end_with_parent()?;
+    sys::ignore_children();
+    // Inits must not be traced by those inside; this survives fork, and keepers and inits
+    // never exec.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    // The default limit would let a shadow's programs open fewer files than on a machine.
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: files.maximum, maximum: files.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised)?;
+    Ok(())
+}
+
+fn keeper_process(daemon: BorrowedFd<'_>, socket: OwnedFd, spec: KeeperSpec) -> ! {
+    // The launcher's own socket must not stay open in a keeper: the launcher's end would not
+    // be seen by the daemon.
+    // SAFETY: this process never touches the number again; the parent's copy is another.
+    unsafe { libc::close(std::os::fd::AsRawFd::as_raw_fd(&daemon)) };
+    sys::reset_signals();
+    let code = match end_with_parent().and_then(|()| keeper::run(&socket, &spec)) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    };
+    sys::exit(code)
+}
+
+/// Asks the kernel to kill this process when its parent ends.
+fn end_with_parent() -> io::Result<()> {
+    let signal = Some(rustix::process::Signal::KILL);
+    Ok(rustix::process::set_parent_process_death_signal(signal)?)
+}

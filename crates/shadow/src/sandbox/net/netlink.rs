@@ -1,0 +1,279 @@
+//! The few rtnetlink requests a bridge needs, written synchronously: keepers are forked,
+//! single-threaded processes in which no runtime can live.
+//!
+//! Layouts: rtnetlink(7); `struct ifinfomsg`, `struct ifaddrmsg` and `struct rtmsg` of the
+//! kernel's `linux/rtnetlink.h` and `linux/if_addr.h`.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
+};
+
+const NLM_F_REQUEST: u16 = 1;
+const NLM_F_ACK: u16 = 4;
+const NLM_F_EXCL: u16 = 0x200;
+const NLM_F_CREATE: u16 = 0x400;
+const NLMSG_ERROR: u16 = 2;
+const NLA_F_NESTED: u16 = 0x8000;
+
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+const VETH_INFO_PEER: u16 = 1;
+const HEADER: usize = 16;
+
+/// A route socket.
+pub(super) struct Netlink {
+    socket: OwnedFd,
+    sequence: u32,
+}
+
+impl Netlink {
+    /// A socket of the current network namespace.
+    pub(super) fn open() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC;
+        let protocol = None; // NETLINK_ROUTE is 0
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// An interface's index.
+    pub(super) fn index(&mut self, name: &str) -> io::Result<u32> {
+        let mut request = Request::new(libc::RTM_GETLINK, 0, &link_header(0, 0, 0));
+        request.text(libc::IFLA_IFNAME, name);
+        let answer = self.exchange(request)?;
+        // ifi_index stands 4 bytes into the ifinfomsg after the header.
+        let at = HEADER + 4;
+        let bytes = answer.get(at..at + 4).ok_or_else(malformed)?;
+        Ok(u32::from_ne_bytes(bytes.try_into().map_err(|_| malformed())?))
+    }
+
+    /// Sets an interface up.
+    pub(super) fn set_up(&mut self, name: &str) -> io::Result<()> {
+        let up = libc::IFF_UP as u32;
+        let index = self.index(name)?;
+        self.exchange(Request::new(libc::RTM_NEWLINK, NLM_F_ACK, &link_header(index, up, up)))?;
+        Ok(())
+    }
+
+    /// Makes a bridge, up.
+    pub(super) fn add_bridge(&mut self, name: &str) -> io::Result<()> {
+        let up = libc::IFF_UP as u32;
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        let mut request = Request::new(libc::RTM_NEWLINK, flags, &link_header(0, up, up));
+        request.text(libc::IFLA_IFNAME, name);
+        request.nested(libc::IFLA_LINKINFO, |info| info.text(libc::IFLA_INFO_KIND, "bridge"));
+        self.exchange(request)?;
+        Ok(())
+    }
+
+    /// Makes a pair of interfaces: `name` here, up and a port of bridge number `bridge`;
+    /// `peer` in the namespace.
+    pub(super) fn add_veth(
+        &mut self,
+        name: &str,
+        bridge: u32,
+        peer: &str,
+        netns: BorrowedFd<'_>,
+    ) -> io::Result<()> {
+        let up = libc::IFF_UP as u32;
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        let mut request = Request::new(libc::RTM_NEWLINK, flags, &link_header(0, up, up));
+        request.text(libc::IFLA_IFNAME, name);
+        request.number(libc::IFLA_MASTER, bridge);
+        request.nested(libc::IFLA_LINKINFO, |info| {
+            info.text(libc::IFLA_INFO_KIND, "veth");
+            info.nested(libc::IFLA_INFO_DATA, |data| {
+                data.nested(VETH_INFO_PEER, |other| {
+                    other.bytes.extend_from_slice(&link_header(0, 0, 0));
+                    other.text(libc::IFLA_IFNAME, peer);
+                    other.number(libc::IFLA_NET_NS_FD, netns.as_raw_fd() as u32);
+                });
+            });
+        });
+        self.exchange(request)?;
+        Ok(())
+    }
+
+    /// Lets a bridge port exchange frames with the bridge itself only.
+    pub(super) fn isolate(&mut self, name: &str) -> io::Result<()> {
+        let index = self.index(name)?;
+        let mut header = link_header(index, 0, 0);
+        header[0] = libc::AF_BRIDGE as u8;
+        let mut request = Request::new(libc::RTM_SETLINK, NLM_F_ACK, &header);
+        request.nested(libc::IFLA_PROTINFO, |port| {
+            port.attribute(IFLA_BRPORT_ISOLATED, &[1]);
+        });
+        self.exchange(request)?;
+        Ok(())
+    }
+
+    /// Gives an interface an address.
+    pub(super) fn add_address(
+        &mut self,
+        name: &str,
+        address: Ipv4Addr,
+        prefix: u8,
+    ) -> io::Result<()> {
+        let index = self.index(name)?;
+        let mut header = vec![libc::AF_INET as u8, prefix, 0, 0];
+        header.extend_from_slice(&index.to_ne_bytes());
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        let mut request = Request::new(libc::RTM_NEWADDR, flags, &header);
+        request.attribute(libc::IFA_LOCAL, &address.octets());
+        request.attribute(libc::IFA_ADDRESS, &address.octets());
+        self.exchange(request)?;
+        Ok(())
+    }
+
+    /// Sends everything without a nearer route to `gateway`.
+    pub(super) fn add_default_route(&mut self, gateway: Ipv4Addr) -> io::Result<()> {
+        let header = [
+            libc::AF_INET as u8,
+            0,
+            0,
+            0,
+            libc::RT_TABLE_MAIN,
+            libc::RTPROT_STATIC,
+            libc::RT_SCOPE_UNIVERSE,
+            libc::RTN_UNICAST,
+            0,
+            0,
+            0,
+            0,
+        ];
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+        let mut request = Request::new(libc::RTM_NEWROUTE, flags, &header);
+        request.attribute(libc::RTA_GATEWAY, &gateway.octets());
+        self.exchange(request)?;
+        Ok(())
+    }
+
+    /// Removes an interface; its absence is fine.
+    pub(super) fn remove(&mut self, name: &str) -> io::Result<()> {
+        let index = match self.index(name) {
+            Ok(index) => index,
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.exchange(Request::new(libc::RTM_DELLINK, NLM_F_ACK, &link_header(index, 0, 0)))?;
+        Ok(())
+    }
+
+    /// Sends a request and returns the message that answers it.
+    fn exchange(&mut self, request: Request) -> io::Result<Vec<u8>> {
+        self.sequence += 1;
+        let bytes = request.finish(self.sequence);
+        let kernel = SocketAddrNetlink::new(0, 0);
+        sendto(&self.socket, &bytes, SendFlags::empty(), &kernel)?;
+        let mut answer = vec![0u8; 16 << 10];
+        let (length, _) = rustix::io::retry_on_intr(|| {
+            recv(&self.socket, &mut answer[..], RecvFlags::empty())
+        })?;
+        answer.truncate(length);
+        let kind = answer.get(4..6).ok_or_else(malformed)?;
+        if u16::from_ne_bytes([kind[0], kind[1]]) == NLMSG_ERROR {
+            let code = answer.get(HEADER..HEADER + 4).ok_or_else(malformed)?;
+            let code = i32::from_ne_bytes(code.try_into().map_err(|_| malformed())?);
+            if code != 0 {
+                return Err(io::Error::from_raw_os_error(-code));
+            }
+        }
+        Ok(answer)
+    }
+}
+
+fn malformed() -> io::Error {
+    io::Error::from(rustix::io::Errno::BADMSG)
+}
+
+/// `struct ifinfomsg`.
+fn link_header(index: u32, flags: u32, mask: u32) -> [u8; 16] {
+    let mut header = [0u8; 16];
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..12].copy_from_slice(&flags.to_ne_bytes());
+    header[12..16].copy_from_slice(&mask.to_ne_bytes());
+    header
+}
+
+/// A message under construction.
+struct Request {
+    bytes: Vec<u8>,
+}
+
+impl Request {
+    fn new(kind: u16, flags: u16, header: &[u8]) -> Self {
+        let mut bytes = vec![0u8; HEADER];
+        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+        bytes[6..8].copy_from_slice(&(NLM_F_REQUEST | flags).to_ne_bytes());
+        bytes.extend_from_slice(header);
+        Self { bytes }
+    }
+
+    fn attribute(&mut self, kind: u16, value: &[u8]) {
+        let length = 4 + value.len();
+        self.bytes.extend_from_slice(&(length as u16).to_ne_bytes());
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.bytes.extend_from_slice(value);
+        self.pad();
+    }
+
+    fn text(&mut self, kind: u16, value: &str) {
+        let mut bytes = value.as_bytes().to_vec();
+        bytes.push(0);
+        self.attribute(kind, &bytes);
+    }
+
+    fn number(&mut self, kind: u16, value: u32) {
+        self.attribute(kind, &value.to_ne_bytes());
+    }
+
+    fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 2]);
+        self.bytes.extend_from_slice(&(kind | NLA_F_NESTED).to_ne_bytes());
+        fill(self);
+        let length = (self.bytes.len() - start) as u16;
+        self.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
+        self.pad();
+    }
+
+    fn pad(&mut self) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    fn finish(mut self, sequence: u32) -> Vec<u8> {
+        let length = self.bytes.len() as u32;
+        self.bytes[0..4].copy_from_slice(&length.to_ne_bytes());
+        self.bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_padded_and_carry_their_length() {
+        let mut request = Request::new(libc::RTM_NEWLINK, NLM_F_ACK, &link_header(7, 0, 0));
+        request.nested(libc::IFLA_LINKINFO, |info| info.text(libc::IFLA_INFO_KIND, "veth"));
+        let bytes = request.finish(9);
+        assert_eq!(bytes.len() % 4, 0);
+        assert_eq!(bytes[0..4], (bytes.len() as u32).to_ne_bytes());
+        assert_eq!(bytes[8..12], 9u32.to_ne_bytes());
+        // 16 header, 16 ifinfomsg, nested header 4, then a 9 byte attribute padded to 12.
+        assert_eq!(bytes.len(), 16 + 16 + 4 + 12);
+        assert_eq!(bytes[36..38], 9u16.to_ne_bytes());
+    }
+
+    #[test]
+    fn loopback_is_always_there() {
+        let mut netlink = Netlink::open().expect("a route socket");
+        assert_eq!(netlink.index("lo").expect("loopback"), 1);
+        let missing = netlink.index("umbra-missing").expect_err("no such interface");
+        assert_eq!(missing.raw_os_error(), Some(libc::ENODEV));
+    }
+}

@@ -1,0 +1,31 @@
+//! Why a timeline has an entry.
+
+use serde::{Deserialize, Serialize};
+
+/// The typed reason of a timeline entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Cause {
+    /// A recipe's step made this state.
+    BuildStep {
+        /// The build it belongs to.
+        build: u64,
+        /// The step's name.
+        step: String,
+    },
+    /// The state was read from a directory.
+    Capture {
+        /// Where it was read.
+        source: String,
+    },
+    /// The state came from an archive, an image layout or another store.
+    Import {
+        /// Where it came from.
+        source: String,
+    },
+    /// A build ended well and its last state was made final.
+    Seal {
+        /// The build that sealed it.
+        build: u64,
+    },
+}
