@@ -82,8 +82,10 @@ pub enum BuildError {
     Service {
         /// Which.
         service: String,
-        /// What happened, with the end of its output.
+        /// What happened.
         reason: String,
+        /// The end of its output, escaped.
+        log: String,
     },
     /// The machine failed.
     #[error("{doing}")]

@@ -290,6 +290,7 @@ tests:
     assert_eq!(run.phase, BuildPhase::Halted, "{:#?}", run.events);
     assert_eq!(run.verdict(), Verdict::Inconclusive);
     let failure = run.find(|event| named!(event, Event::Halted { failure } => failure.clone()));
-    let error = failure.test.expect("test").error.expect("why nobody could look");
-    assert!(error.contains("no config"), "{error}");
+    let test = failure.test.expect("test");
+    assert!(test.error.expect("why nobody could look").contains("exit code 1"));
+    assert!(test.output.expect("the service's output").contains("no config"));
 }

@@ -222,7 +222,10 @@ impl Shared {
 struct Worker<'a> {
     shared: &'a Shared,
     shadow: Arc<dyn Shadow>,
+    /// How many steps led to what it shows.
     shows: usize,
+    /// The most steps that led to anything it showed.
+    reached: usize,
     /// Nothing has run on the view yet.
     pristine: bool,
     services: Vec<Box<dyn Running>>,
@@ -258,6 +261,7 @@ impl Worker<'_> {
                         shared,
                         shadow,
                         shows: root.done,
+                        reached: root.done,
                         pristine: true,
                         services: Vec::new(),
                     };
@@ -287,7 +291,7 @@ impl Worker<'_> {
         loop {
             match self.next() {
                 Next::End => return Ok(After::Next),
-                Next::Follow(root) => self.follow(&root)?,
+                Next::Follow(root) => self.show(&root)?,
                 Next::Test(job) => {
                     if let After::Replace = self.test(job)? {
                         return Ok(After::Replace);
@@ -297,19 +301,19 @@ impl Worker<'_> {
         }
     }
 
-    /// Following the newest step comes first: it costs a millisecond, and what waits for it is
-    /// what a person watches.
+    /// A waiting test comes first: it brings its own root. An idle shadow follows the newest
+    /// step, so that the next test finds it ready.
     fn next(&self) -> Next {
         let mut queue = self.shared.lock();
         loop {
             if queue.closed {
                 return Next::End;
             }
-            if let Some(newest) = queue.newest.as_ref().filter(|newest| newest.done > self.shows) {
-                return Next::Follow(newest.clone());
-            }
             if let Some(job) = queue.jobs.pop_front() {
                 return Next::Test(job);
+            }
+            if let Some(newest) = queue.newest.as_ref().filter(|newest| newest.done > self.reached) {
+                return Next::Follow(newest.clone());
             }
             self.shared.idle.fetch_add(1, Ordering::Relaxed);
             queue = self.shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -317,21 +321,20 @@ impl Worker<'_> {
         }
     }
 
-    fn follow(&mut self, root: &Root) -> Result<(), BuildError> {
-        self.show(root)?;
-        self.shared.plan.sink.emit(Event::DeltaApplied {
-            step: root.done - 1,
-            shadow: self.shadow.name().to_owned(),
-            took_us: root.ended_at.elapsed().as_micros() as u64,
-        });
-        Ok(())
-    }
-
+    /// Shows a root afresh. The first time a shadow shows a step is when it has its delta.
     fn show(&mut self, root: &Root) -> Result<(), BuildError> {
         self.services.clear();
         self.shadow.apply(&root.layers)?;
         self.shows = root.done;
         self.pristine = true;
+        if root.done > self.reached {
+            self.reached = root.done;
+            self.shared.plan.sink.emit(Event::DeltaApplied {
+                step: root.done - 1,
+                shadow: self.shadow.name().to_owned(),
+                took_us: root.ended_at.elapsed().as_micros() as u64,
+            });
+        }
         Ok(())
     }
 
@@ -464,6 +467,10 @@ impl Shared {
 
 /// A report for a test that could not begin: nobody looked.
 fn unready(test: &Test, step: &str, error: &BuildError) -> TestReport {
+    let output = match error {
+        BuildError::Service { log, .. } => log.clone(),
+        _ => String::new(),
+    };
     TestReport {
         name: test.name.clone(),
         kind: test.kind,
@@ -471,7 +478,7 @@ fn unready(test: &Test, step: &str, error: &BuildError) -> TestReport {
         verdict: Verdict::Inconclusive,
         evidence: Vec::new(),
         error: Some(error.chain()),
-        output: String::new(),
+        output,
         duration: std::time::Duration::ZERO,
         attempts: 0,
         metrics: Vec::new(),

@@ -40,22 +40,15 @@ pub(super) fn start(shadow: &dyn Shadow, service: &Service) -> Result<Box<dyn Ru
                 continue;
             }
         };
-        let log = running.log_tail(LOG_BYTES);
-        let said = match log.is_empty() {
-            true => "it printed nothing".to_owned(),
-            false => format!("its output ends:\n{}", escape_output(log.trim_ascii_end())),
-        };
-        return Err(BuildError::Service {
-            service: service.name.clone(),
-            reason: format!("{reason}; {said}"),
-        });
+        let log = escape_output(running.log_tail(LOG_BYTES).trim_ascii_end()).to_string();
+        return Err(BuildError::Service { service: service.name.clone(), reason, log });
     }
 }
 
 fn is_ready(shadow: &dyn Shadow, service: &Service, ready: &Ready) -> Result<bool, BuildError> {
     match ready {
         Ready::Port(port) => Ok(listens(shadow, *port)),
-        Ready::Http(url) => Ok(answers(shadow.address(), url)),
+        Ready::Http(url) => Ok(answers(shadow, url)),
         Ready::Command(line) => {
             let command = command_of(line, service).with_timeout(service.timeout);
             Ok(shadow.run(&command)?.exit.success())
@@ -97,20 +90,25 @@ fn is_listed(table: &str, port: u16) -> bool {
     })
 }
 
-/// Whether `http://host:port/path` answers with a success; the host is always the shadow.
-fn answers(address: Option<IpAddr>, url: &str) -> bool {
+/// Whether `http://host:port/path` answers with a success; the host is always the shadow. What
+/// listens on the shadow's loopback only is ready when it listens.
+fn answers(shadow: &dyn Shadow, url: &str) -> bool {
     let rest = url.trim_start_matches("http://");
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
-    let Some(mut stream) = connect(address, port) else { return false };
+    let Some(stream) = connect(shadow.address(), port) else { return listens(shadow, port) };
     let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
-    let limit = Some(Duration::from_secs(2));
-    if stream.set_read_timeout(limit).is_err() || stream.write_all(request.as_bytes()).is_err() {
-        return false;
-    }
-    // "HTTP/1.x 2.." is all that matters.
+    succeeds(stream, &request)
+}
+
+/// "HTTP/1.x 2.." is all that matters of the answer.
+fn succeeds(mut stream: TcpStream, request: &str) -> bool {
     let mut answer = [0u8; 12];
-    stream.read_exact(&mut answer).is_ok() && answer.starts_with(b"HTTP/1.") && answer[9] == b'2'
+    let asked = stream
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .and_then(|()| stream.write_all(request.as_bytes()))
+        .and_then(|()| stream.read_exact(&mut answer));
+    asked.is_ok() && answer.starts_with(b"HTTP/1.") && answer[9] == b'2'
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ pub(super) struct Measured {
     /// Tests that start without waiting for a service.
     prompt: BTreeSet<String>,
     first_tests: Mutex<BTreeMap<usize, u64>>,
+    first_applied: Mutex<BTreeMap<usize, u64>>,
     figures: Arc<Mutex<Figures>>,
 }
 
@@ -60,7 +61,13 @@ impl Measured {
     pub(super) fn new(sink: Arc<dyn EventSink>, tests: &[Test]) -> Self {
         let prompt = tests.iter().filter(|test| !test.services);
         let prompt = prompt.map(|test| test.name.clone()).collect();
-        Self { sink, prompt, first_tests: Mutex::default(), figures: Arc::default() }
+        Self {
+            sink,
+            prompt,
+            first_tests: Mutex::default(),
+            first_applied: Mutex::default(),
+            figures: Arc::default(),
+        }
     }
 
     /// The figures so far.
@@ -73,7 +80,11 @@ impl Measured {
         match event {
             Event::StepCached { .. } => figures.steps_cached += 1,
             Event::StepEnded { .. } => figures.steps_run += 1,
-            Event::DeltaApplied { took_us, .. } => figures.delta_applied_us.push(*took_us),
+            Event::DeltaApplied { step, took_us, .. } => {
+                let mut first = self.first_applied.lock().unwrap_or_else(PoisonError::into_inner);
+                first.entry(*step).or_insert(*took_us);
+                figures.delta_applied_us = first.values().copied().collect();
+            }
             Event::StepIngested { took_us, .. } => figures.ingested_us.push(*took_us),
             Event::TestKept { .. } => figures.tests_kept += 1,
             Event::TestEnded { .. } => figures.tests_run += 1,
