@@ -1,5 +1,6 @@
 //! Starts builds and is the handle on each.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,12 +8,12 @@ use std::thread::JoinHandle;
 
 use umbra_api::build::{Answer, BuildPhase, BuildRequest, OnError};
 use umbra_recipe::{Overrides, Recipe, base_dir};
-use umbra_shadow::Provider;
+use umbra_shadow::{Provider, Shadow};
 use umbra_shadow::sandbox::SandboxProvider;
 use umbra_store::Store;
 use umbra_suite::Test;
 
-use crate::error::BuildError;
+use crate::error::{BuildError, system};
 use crate::pool::KeptShadow;
 use crate::ports::{EventSink, StepCache};
 use crate::session::{Input, Session};
@@ -45,6 +46,59 @@ enum Ended {
 pub(crate) struct Remains {
     pub(crate) phase: BuildPhase,
     pub(crate) kept: Option<KeptShadow>,
+    /// The layers that the kept shadow shows: dropped after it.
+    pub(crate) _dir: Option<BuildDir>,
+}
+
+/// A build's own directory in the store, removed when dropped.
+pub(crate) struct BuildDir {
+    path: PathBuf,
+}
+
+/// What names of such directories begin with.
+const BUILD_DIR_PREFIX: &str = "build-";
+
+impl BuildDir {
+    /// Makes an empty one; an older one of the same build is the remains of a killed daemon.
+    pub(crate) fn make(store: &Store, build: u64) -> Result<Self, BuildError> {
+        let dir = Self { path: store.layers_dir().join(format!("{BUILD_DIR_PREFIX}{build}")) };
+        remove(&dir.path)
+            .and_then(|()| std::fs::create_dir_all(&dir.path))
+            .map_err(system(|| format!("make {}", dir.path.display())))?;
+        Ok(dir)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for BuildDir {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path) {
+            tracing::error!(%error, path = %self.path.display(), "could not remove a directory");
+        }
+    }
+}
+
+fn remove(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what builds of a killed daemon left in the store. Only while no build runs.
+pub fn remove_remains(store: &Store) -> Result<(), BuildError> {
+    let layers = store.layers_dir();
+    let doing = || format!("clean {}", layers.display());
+    for entry in std::fs::read_dir(&layers).map_err(system(doing))? {
+        let entry = entry.map_err(system(doing))?;
+        if entry.file_name().to_string_lossy().starts_with(BUILD_DIR_PREFIX) {
+            remove(&entry.path()).map_err(system(doing))?;
+        }
+    }
+    Ok(())
 }
 
 /// A build's order, checked.
@@ -133,7 +187,7 @@ impl Build {
     /// Waits for its end.
     pub fn wait(&self) -> BuildPhase {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let broken = || Remains { phase: BuildPhase::Broken, kept: None };
+        let broken = || Remains { phase: BuildPhase::Broken, kept: None, _dir: None };
         let before = std::mem::replace(&mut *ended, Ended::Done(broken()));
         let remains = match before {
             Ended::Running(thread) => thread.join().unwrap_or_else(|_| broken()),
@@ -144,11 +198,12 @@ impl Build {
         phase
     }
 
-    /// The shadow it failed on, if it ended so and keeps one.
-    pub fn kept_shadow(&self) -> Option<String> {
+    /// The shadow it failed on, if it ended so and keeps one. It shows what it showed as long as
+    /// this build is not dropped.
+    pub fn kept_shadow(&self) -> Option<Arc<dyn Shadow>> {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         match &*ended {
-            Ended::Done(Remains { kept: Some(kept), .. }) => Some(kept.name().to_owned()),
+            Ended::Done(Remains { kept: Some(kept), .. }) => Some(kept.shadow()),
             _ => None,
         }
     }

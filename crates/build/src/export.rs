@@ -37,7 +37,14 @@ pub(crate) fn write(
             fs::create_dir(&partial).map_err(system(doing))?;
             store.export_dir(state, &partial).map_err(failed)?;
         }
-        _ => {}
+        Format::Tar => {
+            let file = fs::File::create(&partial).map_err(system(doing))?;
+            store.export_tar(state, file).map_err(failed)?;
+        }
+        Format::Oci => {
+            fs::create_dir(&partial).map_err(system(doing))?;
+            store.export_oci_layout(state, &partial, "latest").map_err(failed)?;
+        }
     }
     let bytes = size_of(&partial).map_err(system(doing))?;
     remove(&path).map_err(system(doing))?;

@@ -1,7 +1,6 @@
 //! A step's writes become a state: hashed, stored and named beside the tests.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use umbra_state::{Delta, StateId, Tree, diff};
 use umbra_store::Store;
@@ -14,15 +13,13 @@ use crate::error::{BuildError, system};
 pub(crate) struct Captured {
     pub(crate) tree: Tree,
     pub(crate) delta: Delta,
-    pub(crate) took: Duration,
 }
 
 /// Reads what a step wrote on top of `parent`.
 pub(crate) fn capture(store: &Store, parent: &Tree, upper: &Path) -> Result<Captured, BuildError> {
-    let started = Instant::now();
     let tree = store.capture_upper(parent, upper)?;
     let delta = diff(parent, &tree);
-    Ok(Captured { tree, delta, took: started.elapsed() })
+    Ok(Captured { tree, delta })
 }
 
 /// The layers that show an ingested state on this kernel.

@@ -46,6 +46,6 @@ pub mod ports;
 mod session;
 mod steps;
 
-pub use engine::{Build, Engine};
+pub use engine::{Build, Engine, remove_remains};
 pub use error::BuildError;
 pub use ports::{EventSink, StepCache, StepKey, TestKey};

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use umbra_recipe::{Debian, Origin};
 use umbra_state::escape::escape_output;
 use umbra_state::{Digest, StateId};
-use umbra_store::{CaptureOptions, Store};
+use umbra_store::{CaptureOptions, ImportLimits, Store};
 
 use crate::error::{BuildError, system};
 use crate::ports::{StepCache, StepKey};
@@ -87,7 +87,16 @@ fn make(
         Origin::Dir(path) => {
             store.capture_dir(&base_dir.join(path), &CaptureOptions::default())?
         }
-        _ => return Err(refused(&std::io::Error::other("soon"))),
+        Origin::Tar(path) => {
+            let path = base_dir.join(path);
+            let file = fs::File::open(&path)
+                .map_err(system(|| format!("open {}", path.display())))?;
+            store.import_tar(file, ImportLimits::default()).map_err(|error| refused(&error))?
+        }
+        Origin::Oci(path) => {
+            let (layout, tag) = split_tag(path);
+            store.import_oci_layout(&base_dir.join(layout), tag).map_err(|error| refused(&error))?
+        }
     };
     Ok(store.put(&tree)?)
 }

@@ -109,8 +109,11 @@ fn a_failed_test_halts_with_its_cause(bench: &Bench) {
     let before = bench.store.load(failure.before).expect("before");
     let after = bench.store.load(failure.after).expect("after");
     assert!(before.get(b"etc/two").is_none() && after.get(b"etc/two").is_some());
-    assert_eq!(run.build.kept_shadow(), failure.shadow);
-    assert!(failure.shadow.is_some());
+    let kept = run.build.kept_shadow().expect("the shadow it failed on");
+    assert_eq!(Some(kept.name()), failure.shadow.as_deref());
+    kept.thaw().expect("thawed");
+    let shown = kept.run(&umbra_state::Command::new(["cat", "/etc/two"])).expect("ran");
+    assert_eq!(shown.stdout, b"two", "it no longer shows what it failed on");
     assert!(bench.store.get_ref("image/good").expect("ref").is_none());
     // Corrected, it goes on from the last good step.
     let again = bench.build(GOOD);

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ShadowError {
     /// The name does not follow the rules of [`crate::provider::ShadowSpec::name`].
-    #[error("use {0:?} as a shadow's name: expected 1 to 40 of a-z, 0-9 and -, not beginning with -")]
+    #[error(
+        "use {0:?} as a shadow's name: expected 1 to 40 of a-z, 0-9 and -, not beginning with -"
+    )]
     Name(String),
     /// Another shadow has this name.
     #[error("make shadow {0:?}: the name is taken")]

@@ -11,9 +11,13 @@
 //! |---|---|
 //! | [`provider`] | the traits [`Provider`] and [`Shadow`], and their plain data |
 //! | [`sandbox`] | the provider on this machine's own kernel |
+//! | [`fake`] | the provider that needs nothing, for tests of what uses shadows |
+//! | [`conformance`] | what every provider must do, as a suite |
 //! | [`error`] | [`ShadowError`] |
 
+pub mod conformance;
 pub mod error;
+pub mod fake;
 pub mod provider;
 pub mod sandbox;
 

@@ -49,7 +49,11 @@ pub trait Shadow: Send + Sync {
     fn start(&self, command: &Command) -> Result<Box<dyn Running>, ShadowError>;
 
     /// Starts a command on a new terminal inside the shadow.
-    fn attach(&self, command: &Command, size: TerminalSize) -> Result<Box<dyn Attached>, ShadowError>;
+    fn attach(
+        &self,
+        command: &Command,
+        size: TerminalSize,
+    ) -> Result<Box<dyn Attached>, ShadowError>;
 
     /// The shadow's root directory, for reading files below it with `openat2` and
     /// `RESOLVE_IN_ROOT`. It stays valid until the next [`Shadow::apply`].
@@ -110,6 +114,20 @@ pub struct ShadowSpec {
     pub limits: Limits,
     /// What it may reach.
     pub network: Network,
+}
+
+impl ShadowSpec {
+    /// Whether the name follows its rules.
+    pub fn check_name(&self) -> Result<(), ShadowError> {
+        check_name(&self.name)
+    }
+}
+
+pub(crate) fn check_name(name: &str) -> Result<(), ShadowError> {
+    let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let fine =
+        (1..=40).contains(&name.len()) && !name.starts_with('-') && name.bytes().all(allowed);
+    if fine { Ok(()) } else { Err(ShadowError::Name(name.chars().take(60).collect())) }
 }
 
 /// Limits on a shadow's use of the machine; `None` is no limit.
@@ -186,4 +204,19 @@ pub struct EnforcedLimits {
 pub struct Reaped {
     /// Names of the shadows whose remains are gone.
     pub shadows: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_host_names() {
+        for good in ["web-1", "a", "0x", &"a".repeat(40)] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "Web", "a_b", "a/b", "..", &"a".repeat(41), "ä"] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -37,7 +37,9 @@ fn main() {
             )
             .expect("shadow");
         let spawned = started.elapsed();
-        let out = shadow.run(&Command::shell("id; ls /; cat /proc/self/status | grep -i cap; ip a; hostname")).expect("ran");
+        let out = shadow
+            .run(&Command::shell("id; ls /; cat /proc/self/status | grep -i cap; ip a; hostname"))
+            .expect("ran");
         if round == 0 {
             println!("{}", String::from_utf8_lossy(&out.stdout));
             println!("{}", String::from_utf8_lossy(&out.stderr));
@@ -48,7 +50,13 @@ fn main() {
         shadow.run(&Command::new(["/bin/true"])).expect("ran");
         let second = started.elapsed();
         shadow.destroy().expect("destroyed");
-        println!("spawn {spawned:?} run {:?} apply {:?} run {:?} destroy {:?}", ran - spawned, applied - ran, second - applied, started.elapsed() - second);
+        println!(
+            "spawn {spawned:?} run {:?} apply {:?} run {:?} destroy {:?}",
+            ran - spawned,
+            applied - ran,
+            second - applied,
+            started.elapsed() - second
+        );
     }
 }
 

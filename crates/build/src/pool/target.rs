@@ -68,4 +68,9 @@ impl KeptShadow {
     pub(crate) fn name(&self) -> &str {
         self.shadow.name()
     }
+
+    /// The shadow itself.
+    pub(crate) fn shadow(&self) -> Arc<dyn Shadow> {
+        Arc::clone(&self.shadow)
+    }
 }

@@ -26,6 +26,7 @@ impl Session {
     pub(super) fn attempt(
         &self,
         from: usize,
+        dir: &Path,
         progress: &mut Progress,
         received: &Receiver<Input>,
     ) -> Result<Attempt, BuildError> {
@@ -48,7 +49,7 @@ impl Session {
             let parent = start.state;
             let mut run = Control::new(self, progress, from, pool, frozen, &waiting);
             let (frontier, waiting) = (&frontier, &waiting);
-            scope.spawn(move || self.run_steps(from, parent, frontier, waiting, &uppers));
+            scope.spawn(move || self.run_steps(from, parent, dir, frontier, waiting, &uppers));
             scope.spawn(move || self.ingest_steps(start, frontier, &finished));
             let ended = run.deal_restored(from).and_then(|()| run.until_over(received));
             if !matches!(ended, Ok(Attempt::Finished)) {
@@ -117,6 +118,7 @@ impl Session {
         &self,
         from: usize,
         parent: StateId,
+        dir: &Path,
         frontier: &Frontier,
         waiting: &AtomicUsize,
         uppers: &Sender<(usize, PathBuf)>,
@@ -126,7 +128,7 @@ impl Session {
         let steps = Steps {
             sandbox: &self.engine.sandbox,
             base_dir: &self.order.base_dir,
-            dir: &self.dir,
+            dir,
             cache_dir: &cache_dir,
             name: &name,
             current: &self.current,

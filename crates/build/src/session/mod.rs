@@ -14,7 +14,7 @@ mod control;
 mod facts;
 mod results;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,8 +25,8 @@ use umbra_state::{Delta, StateId, Tree, Verdict, diff};
 
 use umbra_suite::check::security::Baseline;
 
-use crate::engine::{Engine, Order, Remains};
-use crate::error::{BuildError, system};
+use crate::engine::{BuildDir, Engine, Order, Remains};
+use crate::error::BuildError;
 use crate::pool::{KeptShadow, Told};
 use crate::ports::{EventSink, StepCache, StepKey};
 use crate::steps::{Current, StepEnd};
@@ -53,8 +53,6 @@ pub(crate) struct Session {
     cache: Arc<dyn StepCache>,
     current: Arc<Current>,
     inputs: Sender<Input>,
-    /// This build's own directory in the store.
-    dir: PathBuf,
     began: Instant,
     figures: Arc<Mutex<Figures>>,
     /// What security tests found and the build went past.
@@ -85,7 +83,6 @@ impl Session {
         current: Arc<Current>,
         inputs: Sender<Input>,
     ) -> Self {
-        let dir = engine.store.layers_dir().join(format!("build-{}", order.id));
         let sink = Arc::new(Measured::new(sink, &order.tests));
         let figures = sink.figures();
         Self {
@@ -95,7 +92,6 @@ impl Session {
             cache,
             current,
             inputs,
-            dir,
             began: Instant::now(),
             figures,
             baseline: Arc::default(),
@@ -111,12 +107,13 @@ impl Session {
             steps: recipe.steps.iter().map(|step| step.name.clone()).collect(),
             tests: recipe.tests.iter().map(|test| test.name.clone()).collect(),
         });
-        let ending = self.build(received).unwrap_or_else(|error| {
+        let (ending, dir) = match BuildDir::make(&self.engine.store, self.order.id) {
+            Ok(dir) => (self.build(dir.path(), received), Some(dir)),
+            Err(error) => (Err(error), None),
+        };
+        let ending = ending.unwrap_or_else(|error| {
             if self.current.is_cancelled() { Ending::cancelled() } else { Ending::broken(&error) }
         });
-        if let Err(error) = remove_dir(&self.dir) {
-            tracing::error!(error = error.chain(), "could not remove a build's directory");
-        }
         let mut figures =
             self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
         figures.total_us = micros(self.began.elapsed());
@@ -126,19 +123,17 @@ impl Session {
             reason: ending.reason,
             figures,
         });
-        Remains { phase: ending.phase, kept: ending.kept }
+        let _dir = dir.filter(|_| ending.kept.is_some());
+        Remains { phase: ending.phase, kept: ending.kept, _dir }
     }
 
-    fn build(&self, received: &Receiver<Input>) -> Result<Ending, BuildError> {
+    fn build(&self, dir: &Path, received: &Receiver<Input>) -> Result<Ending, BuildError> {
         // What is captured is reachable from no ref until the build names it.
         let _pin = self.engine.store.pin()?;
-        remove_dir(&self.dir)?;
-        std::fs::create_dir_all(&self.dir)
-            .map_err(system(|| format!("make {}", self.dir.display())))?;
-        let mut progress = self.begin()?;
+        let mut progress = self.begin(dir)?;
         let mut from = self.restore(&mut progress)?;
         loop {
-            match self.attempt(from, &mut progress, received)? {
+            match self.attempt(from, dir, &mut progress, received)? {
                 Attempt::Finished => return self.finish(&progress),
                 Attempt::Ended(ending) => return Ok(ending),
                 Attempt::Retry(step) => from = step,
@@ -147,7 +142,7 @@ impl Session {
     }
 
     /// Makes or finds the origin's state.
-    fn begin(&self) -> Result<Progress, BuildError> {
+    fn begin(&self, dir: &Path) -> Result<Progress, BuildError> {
         let started = Instant::now();
         let Order { recipe, base_dir, no_cache, .. } = &self.order;
         let begun = origin::begin(
@@ -156,7 +151,7 @@ impl Session {
             &recipe.name,
             &recipe.from,
             base_dir,
-            &self.dir,
+            dir,
             *no_cache,
         )?;
         let tree = self.engine.store.load(begun.state)?;
@@ -263,13 +258,4 @@ impl Ending {
 
 fn micros(duration: Duration) -> u64 {
     duration.as_micros() as u64
-}
-
-fn remove_dir(dir: &Path) -> Result<(), BuildError> {
-    match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(system(|| format!("remove {}", dir.display()))(error))
-        }
-        _ => Ok(()),
-    }
 }

@@ -4,6 +4,7 @@
 //! controllers where they are delegated to us, version 1 hierarchies where those exist, and are
 //! reported as not enforced elsewhere.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -87,20 +88,34 @@ impl Hierarchies {
         let mut group = Group { v2: None, v1: Vec::new() };
         if let Some(root) = &self.v2 {
             self.delegate(root, owner)?;
-            fs::create_dir_all(below(root))?;
             group.v2 = Some(below(root));
         }
-        for (controller, root) in &self.v1 {
-            fs::create_dir_all(below(root))?;
+        for (controller, root) in self.v1.iter().filter(|(c, _)| self.is_needed(c, limits)) {
             group.v1.push((controller.clone(), below(root)));
         }
+        // From here on dropping the group removes what was made of it.
+        group.dirs().try_for_each(fs::create_dir_all)?;
         group.limit(limits)?;
         Ok(group)
     }
 
+    /// Each group takes time to make and to remove: only those that do something are made.
+    fn is_needed(&self, v1_controller: &str, limits: &Limits) -> bool {
+        match v1_controller {
+            "memory" => limits.memory_bytes.is_some(),
+            "cpu" => limits.cpu_millis.is_some(),
+            "pids" => limits.pids.is_some(),
+            _ => self.v2.is_none(),
+        }
+    }
+
     /// Passes our controllers down to the shadows' groups.
     fn delegate(&self, root: &Path, owner: &str) -> io::Result<()> {
-        fs::create_dir_all(root.join(ROOT).join(owner))?;
+        let own = root.join(ROOT).join(owner);
+        if own.exists() {
+            return Ok(());
+        }
+        fs::create_dir_all(&own)?;
         let wanted: Vec<String> = ["memory", "cpu", "pids"]
             .iter()
             .filter(|c| self.v2_controllers.iter().any(|known| known == *c))
@@ -109,14 +124,15 @@ impl Hierarchies {
         if wanted.is_empty() {
             return Ok(());
         }
-        for dir in [root.to_owned(), root.join(ROOT), root.join(ROOT).join(owner)] {
+        for dir in [root.to_owned(), root.join(ROOT), own] {
             fs::write(dir.join("cgroup.subtree_control"), wanted.join(" "))?;
         }
         Ok(())
     }
 
-    /// Kills and removes all groups of `owner`; for what a killed owner left.
-    pub(crate) fn remove_owner(&self, owner: &str) -> io::Result<()> {
+    /// Kills and removes the groups of `owner` except those of `living`; with none living also
+    /// what holds them.
+    pub(crate) fn remove_others(&self, owner: &str, living: &BTreeSet<String>) -> io::Result<()> {
         let roots = self.v2.iter().chain(self.v1.iter().map(|(_, root)| root));
         for root in roots {
             let dir = root.join(ROOT).join(owner);
@@ -127,13 +143,16 @@ impl Hierarchies {
             };
             for entry in entries {
                 let entry = entry?;
-                if entry.file_type()?.is_dir() {
+                let lives = living.contains(&*entry.file_name().to_string_lossy());
+                if !lives && entry.file_type()?.is_dir() {
                     end_group(&entry.path())?;
                 }
             }
-            remove_empty(&dir)?;
-            // Others may have groups beside ours.
-            let _ = fs::remove_dir(root.join(ROOT));
+            if living.is_empty() {
+                remove_empty(&dir)?;
+                // Others may have groups beside ours.
+                let _ = fs::remove_dir(root.join(ROOT));
+            }
         }
         Ok(())
     }
@@ -197,12 +216,7 @@ impl Group {
     }
 
     /// Writes a limit where the controller lives; nowhere is no error, it was reported.
-    fn set_either(
-        &self,
-        controller: &str,
-        v2: (&str, &str),
-        v1: (&str, &str),
-    ) -> io::Result<()> {
+    fn set_either(&self, controller: &str, v2: (&str, &str), v1: (&str, &str)) -> io::Result<()> {
         if let Some(dir) = self.v1_dir(controller) {
             return fs::write(dir.join(v1.0), v1.1);
         }

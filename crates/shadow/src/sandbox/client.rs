@@ -2,18 +2,18 @@
 //! for commands.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command as Program, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use umbra_state::{Command, Exit, Output};
 
+use super::exchange::{Exchange, Kept, Streams, poll_until};
 use super::launcher::LAUNCHER_FD;
 use super::wire::{
     self, InitHello, KeeperHello, KeeperReply, KeeperRequest, KeeperSpec, RunControl, RunEvent,
@@ -145,49 +145,42 @@ impl Init {
         command: &Command,
         on_output: &(dyn Fn(&[u8]) + Sync),
     ) -> Result<Output, ShadowError> {
-        let system = |source| ShadowError::System { doing: "make a pipe".to_owned(), source };
         let started = Instant::now();
-        let (stdin_read, stdin_write) = io::pipe().map_err(system)?;
-        let (stdout_read, stdout_write) = io::pipe().map_err(system)?;
-        let (stderr_read, stderr_write) = io::pipe().map_err(system)?;
-        let run = self.start(
-            command,
-            None,
-            &[stdin_read.as_fd(), stdout_write.as_fd(), stderr_write.as_fd()],
-        )?;
+        let deadline = command.timeout.and_then(|timeout| started.checked_add(timeout));
+        let (stdin_read, stdin) = io::pipe().map_err(no_pipe)?;
+        let (stdout, stdout_write) = io::pipe().map_err(no_pipe)?;
+        let (stderr, stderr_write) = io::pipe().map_err(no_pipe)?;
+        let theirs = [stdin_read.as_fd(), stdout_write.as_fd(), stderr_write.as_fd()];
+        let run = self.start(command, None, &theirs, deadline)?;
         drop((stdin_read, stdout_write, stderr_write));
-        let limit = command.output_bytes_max;
-        thread::scope(|scope| {
-            let stdout = scope.spawn(|| keep_beginning(stdout_read, limit, on_output));
-            let stderr = scope.spawn(|| keep_beginning(stderr_read, limit, on_output));
-            feed(stdin_write, &command.stdin);
-            let exit = run.socket_wait(command.timeout.map(|timeout| started + timeout))?;
-            let duration = started.elapsed();
-            let kept = |reader: thread::ScopedJoinHandle<'_, io::Result<Kept>>| {
-                reader.join().unwrap_or_else(|_| Err(io::Error::other("a reader panicked")))
-            };
-            let (stdout, stderr) = match (kept(stdout), kept(stderr)) {
-                (Ok(stdout), Ok(stderr)) => (stdout, stderr),
-                (Err(source), _) | (_, Err(source)) => {
-                    let doing = "read a command's output".to_owned();
-                    return Err(ShadowError::System { doing, source });
-                }
-            };
-            Ok(Output {
-                exit,
-                stdout: stdout.bytes,
-                stderr: stderr.bytes,
-                dropped_bytes: stdout.dropped + stderr.dropped,
-                duration,
-            })
+        let exchange = Exchange {
+            stdin: &command.stdin,
+            limit: command.output_bytes_max,
+            deadline,
+            on_output,
+        };
+        let streams = Streams { stdin: stdin.into(), stdout: stdout.into(), stderr: stderr.into() };
+        let (exit, stdout, stderr) = match run {
+            Some(run) => exchange.attend(&run, streams)?,
+            // Frozen or stuck: it never began, and dropping its socket sees that it never will.
+            None => (Exit::TimedOut, Kept::default(), Kept::default()),
+        };
+        Ok(Output {
+            exit,
+            stdout: stdout.bytes,
+            stderr: stderr.bytes,
+            dropped_bytes: stdout.dropped + stderr.dropped,
+            duration: started.elapsed(),
         })
     }
 
-    /// Starts a command whose standard output and error go to `log`.
-    pub(crate) fn start_logged(&self, command: &Command, log: &File) -> Result<Run, ShadowError> {
-        let system = |source| ShadowError::System { doing: "open /dev/null".to_owned(), source };
-        let null = File::open("/dev/null").map_err(system)?;
-        Ok(self.start(command, None, &[null.as_fd(), log.as_fd(), log.as_fd()])?)
+    /// Starts a command and returns where what it prints comes out, both streams together.
+    pub(crate) fn start_service(&self, command: &Command) -> Result<(Run, OwnedFd), ShadowError> {
+        let null = File::open("/dev/null")
+            .map_err(|source| ShadowError::System { doing: "open /dev/null".to_owned(), source })?;
+        let (printed, log) = io::pipe().map_err(no_pipe)?;
+        let run = self.start(command, None, &[null.as_fd(), log.as_fd(), log.as_fd()], None)?;
+        Ok((run.ok_or_else(unanswered)?, printed.into()))
     }
 
     /// Starts a command on a new terminal and returns the terminal's other side.
@@ -196,33 +189,42 @@ impl Init {
         command: &Command,
         size: TerminalSize,
     ) -> Result<(Run, OwnedFd), ShadowError> {
-        let mut run = self.start(command, Some(size), &[])?;
+        let mut run = self.start(command, Some(size), &[], None)?.ok_or_else(unanswered)?;
         match run.terminal.take() {
             Some(terminal) => Ok((run, terminal)),
             None => Err(ShadowError::Launcher("no terminal came with its command".to_owned())),
         }
     }
 
+    /// Asks the init; `None` where it has not answered by the deadline.
     fn start(
         &self,
         command: &Command,
         terminal: Option<TerminalSize>,
         standard: &[BorrowedFd<'_>],
-    ) -> Result<Run, ShadowError> {
+        deadline: Option<Instant>,
+    ) -> Result<Option<Run>, ShadowError> {
         let (ours, theirs) = wire::pair().map_err(talk)?;
-        let request = RunRequest { command: command.clone(), terminal };
+        // Input travels through a pipe, not in the message.
+        let command = Command { stdin: Vec::new(), ..command.clone() };
+        let request = RunRequest { command, terminal };
         let fds: Vec<_> = std::iter::once(theirs.as_fd()).chain(standard.iter().copied()).collect();
         wire::send(&self.socket, &request, &fds).map_err(|error| match error.raw_os_error() {
             Some(libc::EPIPE | libc::ECONNRESET) => ShadowError::Gone(self.shadow.clone()),
             _ => talk(error),
         })?;
         drop(theirs);
+        let mut readable = [PollFd::new(&ours, PollFlags::IN)];
+        if poll_until(&mut readable, deadline).map_err(talk)? == 0 {
+            return Ok(None);
+        }
         match wire::receive::<RunEvent>(&ours).map_err(talk)? {
             Some((RunEvent::Started, fds)) => {
-                Ok(Run { shadow: self.shadow.clone(), socket: ours, terminal: fds.into_iter().next() })
+                let terminal = fds.into_iter().next();
+                Ok(Some(Run { shadow: self.shadow.clone(), socket: ours, terminal }))
             }
             Some((RunEvent::NotStarted(reason), _)) => Err(ShadowError::Start {
-                program: command.argv.first().cloned().unwrap_or_default(),
+                program: request.command.argv.first().cloned().unwrap_or_default(),
                 shadow: self.shadow.clone(),
                 reason,
             }),
@@ -242,28 +244,26 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Waits for the end; kills it at the deadline.
+    /// Waits for the end.
     pub(crate) fn wait(&self) -> Result<Exit, ShadowError> {
-        self.socket_wait(None)
+        self.ended()
     }
 
     /// How it ended, if it has.
     pub(crate) fn poll(&self) -> Result<Option<Exit>, ShadowError> {
-        if self.readable(Some(Duration::ZERO))? { self.ended().map(Some) } else { Ok(None) }
+        let mut readable = [PollFd::new(&self.socket, PollFlags::IN)];
+        let ready = poll_until(&mut readable, Some(Instant::now())).map_err(talk)?;
+        if ready > 0 { self.ended().map(Some) } else { Ok(None) }
     }
 
-    fn socket_wait(&self, deadline: Option<Instant>) -> Result<Exit, ShadowError> {
-        let Some(deadline) = deadline else { return self.ended() };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if self.readable(Some(left))? {
-            return self.ended();
-        }
-        wire::send(&self.socket, &RunControl::Kill, &[]).map_err(talk)?;
-        self.ended()?;
-        Ok(Exit::TimedOut)
+    /// Asks for its end.
+    pub(super) fn kill(&self) {
+        // Failing means that it ended meanwhile, which it has said before closing.
+        let _ = wire::send(&self.socket, &RunControl::Kill, &[]);
     }
 
-    fn ended(&self) -> Result<Exit, ShadowError> {
+    /// Hears how it ended.
+    pub(super) fn ended(&self) -> Result<Exit, ShadowError> {
         match wire::receive::<RunEvent>(&self.socket).map_err(talk)? {
             Some((RunEvent::Ended(exit), _)) => Ok(exit),
             Some((other, _)) => Err(ShadowError::Launcher(format!("unexpected {other:?}"))),
@@ -271,52 +271,18 @@ impl Run {
         }
     }
 
-    fn readable(&self, timeout: Option<Duration>) -> Result<bool, ShadowError> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let left = left.and_then(|left| Timespec::try_from(left).ok());
-            let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
-            match poll(&mut fds, left.as_ref()) {
-                Ok(count) => return Ok(count > 0),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(talk(error.into())),
-            }
-        }
+    /// Becomes readable at its end.
+    pub(super) fn socket(&self) -> &OwnedFd {
+        &self.socket
     }
 }
 
-struct Kept {
-    bytes: Vec<u8>,
-    dropped: u64,
+fn no_pipe(source: io::Error) -> ShadowError {
+    ShadowError::System { doing: "make a pipe".to_owned(), source }
 }
 
-/// Reads to the end and keeps the first `limit` bytes.
-fn keep_beginning(
-    mut pipe: impl Read,
-    limit: u64,
-    on_output: &(dyn Fn(&[u8]) + Sync),
-) -> io::Result<Kept> {
-    let mut kept = Kept { bytes: Vec::new(), dropped: 0 };
-    let mut buffer = [0u8; 16 << 10];
-    loop {
-        let length = match pipe.read(&mut buffer) {
-            Ok(0) => return Ok(kept),
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        let room = usize::try_from(limit).unwrap_or(usize::MAX) - kept.bytes.len();
-        let taken = length.min(room);
-        kept.bytes.extend_from_slice(&buffer[..taken]);
-        kept.dropped += (length - taken) as u64;
-        on_output(&buffer[..length]);
-    }
-}
-
-/// Writes a command's input; one that does not read it all is no error.
-fn feed(mut stdin: impl Write, bytes: &[u8]) {
-    let _ = stdin.write_all(bytes);
+fn unanswered() -> ShadowError {
+    ShadowError::Launcher("an init did not answer".to_owned())
 }
 
 fn expect<T: serde::de::DeserializeOwned>(

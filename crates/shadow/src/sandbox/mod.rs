@@ -5,17 +5,22 @@
 //! |---|---|
 //! | [`launcher`] | the forked side: launcher, keepers, inits |
 //! | `wire` | what the processes say to one another |
-//! | `client` | the daemon's side of it |
-//! | `shadow` | a shadow made of these |
+//! | `client`, `exchange` | the daemon's side of it; a command's input and output |
+//! | `shadow`, `service`, `views` | a shadow made of these |
+//! | `grounds`, `sweeper` | what a shadow holds on this machine, and its removal |
 //! | [`workshop`] | the same isolation for build steps |
 //! | `net` | bridge, ports, fence |
 //! | `cgroup` | limits, freezing, killing |
 
 mod cgroup;
 mod client;
+mod exchange;
+mod grounds;
 pub mod launcher;
 mod net;
+mod service;
 mod shadow;
+mod sweeper;
 mod views;
 mod wire;
 pub mod workshop;
@@ -25,19 +30,21 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::FlockOperation;
 use umbra_store::overlay::Layers;
 
 use crate::error::ShadowError;
 use crate::provider::{
-    Capabilities, Network, Provider, Reaped, Shadow, ShadowSpec,
+    Capabilities, Limits, Network, Provider, Reaped, Shadow, ShadowSpec, check_name,
 };
 use cgroup::Hierarchies;
-use client::Launcher;
+use client::{Keeper, Launcher};
+use grounds::{Grounds, OwnedDir, Place, Shared, TakenName};
 use net::Bridge;
-use shadow::{Place, SandboxShadow};
+use shadow::SandboxShadow;
+use sweeper::Sweeper;
 use wire::{KeeperNetwork, KeeperSpec};
 
 pub use workshop::{Bind, Finished, Stage, Workshop, WorkshopSpec};
@@ -56,17 +63,18 @@ pub struct SandboxConfig {
     pub user_namespaces: bool,
 }
 
-/// Makes shadows on this machine. One provider owns a directory at a time.
+/// Makes shadows on this machine. One provider owns a directory at a time; dropping it ends
+/// all its shadows.
 pub struct SandboxProvider {
     owner: String,
     dir: PathBuf,
     hierarchies: Hierarchies,
     launcher: Launcher,
-    bridge: Mutex<Weak<Bridge>>,
+    /// Made with the first shadow that has a network, kept for those that follow.
+    bridge: Mutex<Option<Arc<Bridge>>>,
     capabilities: Capabilities,
     ids_base: Option<u32>,
-    names: Arc<Mutex<BTreeSet<String>>>,
-    _lock: File,
+    shared: Arc<Shared>,
 }
 
 impl SandboxProvider {
@@ -77,23 +85,24 @@ impl SandboxProvider {
                 "sandboxes are made by root: run umbra as root".to_owned(),
             ));
         }
-        let lock = lock_dir(&config.dir)?;
-        let owner = owner_of(&config.dir);
+        let (dir, lock) = lock_dir(&config.dir)?;
+        let sweeper = Sweeper::start(&dir).map_err(system("start a thread"))?;
+        let owner = owner_of(&dir);
         let hierarchies = Hierarchies::probe();
         let launcher = Launcher::start(&config.launcher)?;
         let ids_base = config.user_namespaces.then_some(IDS_BASE);
         let provider = Self {
             capabilities: capabilities(&hierarchies, ids_base.is_some()),
             owner,
-            dir: config.dir,
+            dir,
             hierarchies,
             launcher,
             bridge: Mutex::default(),
             ids_base,
-            names: Arc::default(),
-            _lock: lock,
+            shared: Arc::new(Shared::new(sweeper, lock)),
         };
         provider.reap()?;
+        Bridge::remove_remains(&provider.bridge_name()).map_err(wire::Failure::into_error)?;
         Ok(provider)
     }
 
@@ -101,50 +110,61 @@ impl SandboxProvider {
     /// are kept.
     pub fn workshop(&self, spec: &WorkshopSpec) -> Result<Workshop, ShadowError> {
         check_name(&spec.name)?;
-        let group = self.group(&spec.name, &spec.limits)?;
-        let dir = self.make_dir(&spec.name)?;
+        // A shadow may have the same name: theirs have no dots.
+        let grounds = self.grounds(format!("{}.workshop", spec.name), &spec.limits, None)?;
         let network = if spec.network { KeeperNetwork::Host } else { KeeperNetwork::Loopback };
-        let keeper = self.launcher.keeper(&KeeperSpec {
-            name: spec.name.clone(),
-            scratch: dir.join("scratch"),
-            cgroups: group.procs(),
-            ids_base: None,
-            network,
-        })?;
-        Ok(Workshop::new(spec.name.clone(), keeper, group, dir))
+        let keeper = self.keeper(&spec.name, &grounds, network, None)?;
+        Ok(Workshop::new(spec.name.clone(), keeper, grounds))
     }
 
-    fn group(&self, name: &str, limits: &crate::provider::Limits) -> Result<cgroup::Group, ShadowError> {
-        self.hierarchies.make(&self.owner, name, limits).map_err(|source| ShadowError::System {
-            doing: format!("make control groups for {name}"),
-            source,
+    fn grounds(
+        &self,
+        name: String,
+        limits: &Limits,
+        network: Option<&Network>,
+    ) -> Result<Grounds, ShadowError> {
+        let name = TakenName::take(&self.shared, name)?;
+        let dir = OwnedDir::make(&self.shared, self.dir.join(name.as_str()))?;
+        let place = network.map(|network| self.place(network)).transpose()?.flatten();
+        let group =
+            self.hierarchies.make(&self.owner, name.as_str(), limits).map_err(|source| {
+                let doing = format!("make control groups for {}", name.as_str());
+                ShadowError::System { doing, source }
+            })?;
+        Ok(Grounds { group, place, dir, name })
+    }
+
+    fn keeper(
+        &self,
+        name: &str,
+        grounds: &Grounds,
+        network: KeeperNetwork,
+        ids_base: Option<u32>,
+    ) -> Result<Keeper, ShadowError> {
+        self.launcher.keeper(&KeeperSpec {
+            name: name.to_owned(),
+            scratch: grounds.dir.scratch(),
+            cgroups: grounds.group.procs(),
+            ids_base,
+            network,
         })
     }
 
-    fn make_dir(&self, name: &str) -> Result<PathBuf, ShadowError> {
-        let dir = self.dir.join(name);
-        fs::create_dir_all(dir.join("scratch")).map_err(|source| ShadowError::System {
-            doing: format!("make {}", dir.display()),
-            source,
-        })?;
-        Ok(dir)
+    fn bridge_name(&self) -> String {
+        format!("umb{}", self.owner)
     }
 
-    /// The bridge, which exists as long as a shadow is on it.
     fn bridge(&self) -> Result<Arc<Bridge>, ShadowError> {
+        let mut kept = self.bridge.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bridge) = &*kept {
+            return Ok(Arc::clone(bridge));
+        }
         if let Some(missing) = net::fence_tool_missing() {
             return Err(ShadowError::Unsupported(format!("no fence without a filter: {missing}")));
         }
-        let mut bridge = self.bridge.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bridge) = bridge.upgrade() {
-            return Ok(bridge);
-        }
         let lock = Path::new("/run/umbra-subnets.lock");
-        let made = Bridge::make(&format!("umb{}", self.owner), lock)
-            .map_err(wire::Failure::into_error)?;
-        let made = Arc::new(made);
-        *bridge = Arc::downgrade(&made);
-        Ok(made)
+        let bridge = Bridge::make(&self.bridge_name(), lock).map_err(wire::Failure::into_error)?;
+        Ok(Arc::clone(kept.insert(Arc::new(bridge))))
     }
 
     fn place(&self, network: &Network) -> Result<Option<Place>, ShadowError> {
@@ -155,7 +175,16 @@ impl SandboxProvider {
         };
         let bridge = self.bridge()?;
         let port = bridge.take(egress).map_err(wire::Failure::into_error)?;
-        Ok(Some(Place { port, bridge }))
+        Ok(Some(Place::new(port, bridge)))
+    }
+}
+
+impl Drop for SandboxProvider {
+    fn drop(&mut self) {
+        // All processes first, and waited for: what follows holds nothing open then.
+        if let Err(error) = self.hierarchies.remove_others(&self.owner, &BTreeSet::new()) {
+            tracing::error!(%error, "could not remove the provider's control groups");
+        }
     }
 }
 
@@ -165,98 +194,58 @@ impl Provider for SandboxProvider {
     }
 
     fn spawn(&self, layers: &Layers, spec: &ShadowSpec) -> Result<Box<dyn Shadow>, ShadowError> {
-        check_name(&spec.name)?;
-        let name = TakenName::take(&self.names, &spec.name)?;
-        let group = self.group(&spec.name, &spec.limits)?;
-        let dir = self.make_dir(&spec.name)?;
-        let place = self.place(&spec.network)?;
-        let network = match &place {
-            Some(place) => KeeperNetwork::Port(place.port.clone()),
+        spec.check_name()?;
+        let grounds = self.grounds(spec.name.clone(), &spec.limits, Some(&spec.network))?;
+        let network = match &grounds.place {
+            Some(place) => KeeperNetwork::Port(place.port().clone()),
             None => KeeperNetwork::Loopback,
         };
-        let keeper = self.launcher.keeper(&KeeperSpec {
-            name: spec.name.clone(),
-            scratch: dir.join("scratch"),
-            cgroups: group.procs(),
-            ids_base: self.ids_base,
-            network,
-        })?;
-        Ok(Box::new(SandboxShadow::new(
-            name,
-            place,
-            keeper,
-            group,
-            dir,
-            self.ids_base.unwrap_or(0),
-            layers,
-        )?))
+        let keeper = self.keeper(&spec.name, &grounds, network, self.ids_base)?;
+        Ok(Box::new(SandboxShadow::new(keeper, grounds, layers)?))
     }
 
     fn list(&self) -> Result<Vec<String>, ShadowError> {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(names.iter().cloned().collect())
+        let names = self.shared.names();
+        Ok(names.iter().filter(|name| !name.contains('.')).cloned().collect())
     }
 
     fn reap(&self) -> Result<Reaped, ShadowError> {
-        let living = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        // Held until the end: nothing is made meanwhile.
+        let living = self.shared.names();
         let mut reaped = Reaped::default();
-        if !living.is_empty() {
-            return Ok(reaped);
-        }
-        let system = |doing: &str| {
-            let doing = doing.to_owned();
-            move |source: io::Error| ShadowError::System { doing, source }
-        };
-        self.hierarchies.remove_owner(&self.owner).map_err(system("remove old control groups"))?;
+        self.hierarchies
+            .remove_others(&self.owner, &living)
+            .map_err(system("remove old control groups"))?;
         for entry in fs::read_dir(&self.dir).map_err(system("list old shadows"))? {
             let entry = entry.map_err(system("list old shadows"))?;
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                views::remove(&entry.path()).map_err(system("remove an old shadow"))?;
-                reaped.shadows.push(entry.file_name().to_string_lossy().into_owned());
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if !is_dir || living.contains(&name) {
+                continue;
             }
+            if name == sweeper::TRASH {
+                if living.is_empty() {
+                    sweeper::remove(&entry.path()).map_err(system("remove old directories"))?;
+                }
+                continue;
+            }
+            sweeper::remove(&entry.path()).map_err(system("remove an old shadow"))?;
+            reaped.shadows.push(name);
         }
         Ok(reaped)
     }
 }
 
-/// A name in use, free again when dropped.
-pub(crate) struct TakenName {
-    name: String,
-    names: Arc<Mutex<BTreeSet<String>>>,
+fn system(doing: &str) -> impl FnOnce(io::Error) -> ShadowError {
+    let doing = doing.to_owned();
+    move |source| ShadowError::System { doing, source }
 }
 
-impl TakenName {
-    fn take(names: &Arc<Mutex<BTreeSet<String>>>, name: &str) -> Result<Self, ShadowError> {
-        let mut taken = names.lock().unwrap_or_else(PoisonError::into_inner);
-        if !taken.insert(name.to_owned()) {
-            return Err(ShadowError::Taken(name.to_owned()));
-        }
-        Ok(Self { name: name.to_owned(), names: Arc::clone(names) })
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.name
-    }
-}
-
-impl Drop for TakenName {
-    fn drop(&mut self) {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
-    }
-}
-
-fn check_name(name: &str) -> Result<(), ShadowError> {
-    let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    let fine = (1..=40).contains(&name.len())
-        && !name.starts_with('-')
-        && name.bytes().all(allowed);
-    if fine { Ok(()) } else { Err(ShadowError::Name(name.chars().take(60).collect())) }
-}
-
-/// Makes the directory and locks it for this process.
-fn lock_dir(dir: &Path) -> Result<File, ShadowError> {
+/// Makes the directory, locks it for this process and returns its one true name.
+fn lock_dir(dir: &Path) -> Result<(PathBuf, File), ShadowError> {
     let system = |source| ShadowError::System { doing: format!("open {}", dir.display()), source };
     fs::create_dir_all(dir).map_err(system)?;
+    let dir = fs::canonicalize(dir).map_err(system)?;
     let lock = File::create(dir.join("lock")).map_err(system)?;
     rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
         ShadowError::System {
@@ -264,7 +253,7 @@ fn lock_dir(dir: &Path) -> Result<File, ShadowError> {
             source: error.into(),
         }
     })?;
-    Ok(lock)
+    Ok((dir, lock))
 }
 
 /// Six letters that stand for a directory, in the names of its bridge and control groups
@@ -290,8 +279,11 @@ fn capabilities(hierarchies: &Hierarchies, user_namespace: bool) -> Capabilities
         missing.push("no control group can freeze: a failed shadow is kept running".to_owned());
     }
     if !user_namespace {
-        missing.push("no user namespaces: root in a shadow is root outside, less its rights".to_owned());
+        missing.push(
+            "no user namespaces: root in a shadow is root outside, less its rights".to_owned(),
+        );
     }
+    missing.extend(net::missing());
     Capabilities {
         provider: "sandbox".to_owned(),
         live_edit: true,
@@ -303,20 +295,5 @@ fn capabilities(hierarchies: &Hierarchies, user_namespace: bool) -> Capabilities
         user_namespace,
         limits,
         missing,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_host_names() {
-        for good in ["web-1", "a", "0x", &"a".repeat(40)] {
-            assert!(check_name(good).is_ok(), "{good}");
-        }
-        for bad in ["", "-a", "Web", "a_b", "a/b", "..", &"a".repeat(41), "ä"] {
-            assert!(check_name(bad).is_err(), "{bad}");
-        }
     }
 }

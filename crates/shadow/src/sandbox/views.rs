@@ -1,10 +1,10 @@
-//! The directories a shadow's views write to: a fresh pair for each view, the former one removed
+//! Directories that take what views write: a new pair for every view, the former one removed
 //! once nothing uses it.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
+use super::grounds::OwnedDir;
 use crate::error::ShadowError;
 
 /// Where one view writes.
@@ -15,38 +15,25 @@ pub(super) struct WritablePaths {
 }
 
 /// The numbered view directories of one shadow.
+#[derive(Default)]
 pub(super) struct Views {
-    dir: PathBuf,
     number: u64,
 }
 
 impl Views {
-    /// For a shadow that owns `dir`.
-    pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, number: 0 }
-    }
-
-    /// Makes the next pair.
-    pub(super) fn next(&mut self) -> Result<WritablePaths, ShadowError> {
+    /// Makes the next pair below `dir`.
+    pub(super) fn next(&mut self, dir: &OwnedDir) -> Result<WritablePaths, ShadowError> {
         self.number += 1;
-        make_writable(&self.dir.join(self.number.to_string()))
+        make_writable(&self.path(dir, self.number))
     }
 
     /// Removes the pair before the current one.
-    pub(super) fn remove_former(&self) {
-        let former = self.dir.join((self.number - 1).to_string());
-        // It is removed with the shadow at the latest.
-        if let Err(error) = remove(&former) {
-            tracing::warn!(path = %former.display(), %error, "could not remove a former view");
-        }
+    pub(super) fn remove_former(&self, dir: &OwnedDir) {
+        dir.sweep(&self.path(dir, self.number - 1));
     }
 
-    /// Removes the shadow's directory.
-    pub(super) fn remove_all(&self) -> Result<(), ShadowError> {
-        remove(&self.dir).map_err(|source| ShadowError::System {
-            doing: format!("remove {}", self.dir.display()),
-            source,
-        })
+    fn path(&self, dir: &OwnedDir, number: u64) -> PathBuf {
+        dir.path().join(number.to_string())
     }
 }
 
@@ -60,12 +47,4 @@ pub(super) fn make_writable(dir: &Path) -> Result<WritablePaths, ShadowError> {
         })?;
     }
     Ok(paths)
-}
-
-/// Removes a directory; its absence is fine.
-pub(super) fn remove(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }

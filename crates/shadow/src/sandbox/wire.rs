@@ -196,9 +196,7 @@ pub(crate) fn send<T: Serialize>(
         return Err(io::Error::from(rustix::io::Errno::INVAL));
     }
     let flags = SendFlags::NOSIGNAL;
-    rustix::io::retry_on_intr(|| {
-        sendmsg(&socket, &[IoSlice::new(&bytes)], &mut ancillary, flags)
-    })?;
+    rustix::io::retry_on_intr(|| sendmsg(&socket, &[IoSlice::new(&bytes)], &mut ancillary, flags))?;
     Ok(())
 }
 

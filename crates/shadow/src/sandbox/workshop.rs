@@ -10,6 +10,7 @@ use umbra_store::overlay::Layers;
 
 use super::cgroup::Group;
 use super::client::{Init, Keeper};
+use super::grounds::Grounds;
 use super::views;
 use super::wire::{self, Profile, ViewSpec};
 use crate::error::ShadowError;
@@ -30,8 +31,7 @@ pub struct WorkshopSpec {
 pub struct Workshop {
     name: String,
     keeper: Option<Keeper>,
-    group: Group,
-    dir: PathBuf,
+    grounds: Grounds,
 }
 
 /// A host path that steps see.
@@ -56,8 +56,8 @@ pub struct Stage<'a> {
 }
 
 impl Workshop {
-    pub(super) fn new(name: String, keeper: Keeper, group: Group, dir: PathBuf) -> Self {
-        Self { name, keeper: Some(keeper), group, dir }
+    pub(super) fn new(name: String, keeper: Keeper, grounds: Grounds) -> Self {
+        Self { name, keeper: Some(keeper), grounds }
     }
 
     /// Prepares a root that shows `layers` and writes to `dir/upper`, which must not exist.
@@ -107,8 +107,10 @@ impl Workshop {
         verb: &str,
         act: impl FnOnce(&Group) -> io::Result<()>,
     ) -> Result<(), ShadowError> {
-        act(&self.group)
-            .map_err(|source| ShadowError::System { doing: format!("{verb} {}", self.name), source })
+        act(&self.grounds.group).map_err(|source| ShadowError::System {
+            doing: format!("{verb} {}", self.name),
+            source,
+        })
     }
 
     fn keeper(&self) -> Result<&Keeper, ShadowError> {
@@ -119,13 +121,10 @@ impl Workshop {
 impl Drop for Workshop {
     fn drop(&mut self) {
         // First the processes, then what they had open.
-        if let Err(error) = self.group.remove() {
+        if let Err(error) = self.grounds.group.remove() {
             tracing::warn!(%error, "could not end a workshop");
         }
         self.keeper = None;
-        if let Err(error) = views::remove(&self.dir) {
-            tracing::warn!(%error, "could not remove a workshop's directory");
-        }
     }
 }
 

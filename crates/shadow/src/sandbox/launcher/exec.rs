@@ -87,7 +87,9 @@ impl Prepared {
         let programs = if program.contains('/') {
             vec![text(program)?]
         } else {
-            path.split(':').map(|dir| text(&format!("{dir}/{program}"))).collect::<Result<_, _>>()?
+            path.split(':')
+                .map(|dir| text(&format!("{dir}/{program}")))
+                .collect::<Result<_, _>>()?
         };
         let argv = command.argv.iter().map(|arg| text(arg)).collect::<Result<_, _>>()?;
         let env = command.env.iter().map(|(key, value)| text(&format!("{key}={value}")));
@@ -113,13 +115,13 @@ impl Prepared {
         sys::reset_signals();
         rustix::process::setsid().map_err(|e| said("begin a session")(e.into()))?;
         take_standard(standard).map_err(said("take the standard descriptors"))?;
-        rustix::process::chdir(&*self.cwd).map_err(|error| {
-            format!("enter directory {}: {error}", self.cwd.to_string_lossy())
-        })?;
+        rustix::process::chdir(&*self.cwd)
+            .map_err(|error| format!("enter directory {}: {error}", self.cwd.to_string_lossy()))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
         limit_rights(profile).map_err(said("drop capabilities"))?;
         if profile == Profile::Shadow {
-            rustix::thread::set_no_new_privs(true).map_err(|e| said("forgo new rights")(e.into()))?;
+            rustix::thread::set_no_new_privs(true)
+                .map_err(|e| said("forgo new rights")(e.into()))?;
         }
         filter.install().map_err(said("filter system calls"))?;
         let Identity { uid, gid, groups } = &self.identity;
@@ -181,8 +183,10 @@ const SHADOW_RIGHTS: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SYS_CHROOT)
     .union(CapabilitySet::AUDIT_WRITE);
 
-/// A build step also makes device nodes (packages do).
-const BUILDER_RIGHTS: CapabilitySet = SHADOW_RIGHTS.union(CapabilitySet::MKNOD);
+/// A build step also makes device nodes (packages do), and has no packets of its own making:
+/// it may be in the machine's own network.
+const BUILDER_RIGHTS: CapabilitySet =
+    SHADOW_RIGHTS.union(CapabilitySet::MKNOD).difference(CapabilitySet::NET_RAW);
 
 fn limit_rights(profile: Profile) -> io::Result<()> {
     let kept = match profile {

@@ -6,13 +6,23 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::OnceLock;
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
 };
 
-use crate::sandbox::wire::Profile;
+/// `open_tree_attr`, which libc does not name yet; the number is the same everywhere.
+const SYS_OPEN_TREE_ATTR: i64 = 467;
+
+/// On x86-64 every call has a second number, for the x32 interface, that kernels may serve.
+const X32: Option<i64> = if cfg!(target_arch = "x86_64") { Some(0x4000_0000) } else { None };
+
+/// The families of sockets that programs need. The others are not confined by a network
+/// namespace (vsock reaches the hypervisor) or load kernel modules at a program's wish.
+const SOCKET_FAMILIES: [i32; 5] =
+    [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET];
 
 /// Refused with "operation not permitted".
 const REFUSED: &[i64] = &[
@@ -42,6 +52,8 @@ const REFUSED: &[i64] = &[
     libc::SYS_settimeofday,
     libc::SYS_swapoff,
     libc::SYS_swapon,
+    // The kernel log is the machine's, and unprivileged on many.
+    libc::SYS_syslog,
     libc::SYS_userfaultfd,
     libc::SYS_vhangup,
     // Mounting needs a right no command has; refusing it here keeps the code behind it out of
@@ -53,6 +65,7 @@ const REFUSED: &[i64] = &[
     libc::SYS_mount_setattr,
     libc::SYS_move_mount,
     libc::SYS_open_tree,
+    SYS_OPEN_TREE_ATTR,
     libc::SYS_pivot_root,
     libc::SYS_umount2,
 ];
@@ -60,22 +73,28 @@ const REFUSED: &[i64] = &[
 /// Flags of `clone` and `unshare` that would make a namespace in which the caller is root.
 const NEW_USER_NAMESPACE: u64 = libc::CLONE_NEWUSER as u64;
 
-/// A compiled filter, made once per view.
+/// A compiled filter, made once per launcher and inherited by all it forks.
+#[derive(Debug)]
 pub(super) struct Filter {
-    refused: Result<BpfProgram, String>,
-    unavailable: Result<BpfProgram, String>,
+    programs: Result<Vec<BpfProgram>, String>,
 }
 
 impl Filter {
-    pub(super) fn for_profile(_profile: Profile) -> Self {
-        Self { refused: refusing().map_err(|e| e.to_string()), unavailable: unavailable() }
+    /// The one filter of this process and its forks, compiled at the first call.
+    pub(super) fn compiled() -> &'static Self {
+        static COMPILED: OnceLock<Filter> = OnceLock::new();
+        COMPILED.get_or_init(|| {
+            let programs = [unavailable(), foreign_sockets(), refusing()];
+            let programs = programs.into_iter().collect::<Result<_, _>>();
+            Self { programs: programs.map_err(|error| error.to_string()) }
+        })
     }
 
     /// Applies the filter to this process and all it starts. Needs CAP_SYS_ADMIN or
     /// `no_new_privs`.
     pub(super) fn install(&self) -> io::Result<()> {
-        for program in [&self.unavailable, &self.refused] {
-            let program = program.as_ref().map_err(|reason| io::Error::other(reason.clone()))?;
+        let programs = self.programs.as_ref().map_err(|reason| io::Error::other(reason.clone()))?;
+        for program in programs {
             seccompiler::apply_filter(program).map_err(|error| match error {
                 seccompiler::Error::Prctl(source) | seccompiler::Error::Seccomp(source) => source,
                 other => io::Error::other(other.to_string()),
@@ -94,26 +113,42 @@ fn refusing() -> Result<BpfProgram, seccompiler::BackendError> {
             SeccompCondition::new(0, SeccompCmpArgLen::Qword, flag, NEW_USER_NAMESPACE)?;
         rules.insert(call, vec![SeccompRule::new(vec![condition])?]);
     }
-    let typed = SeccompCondition::new(
-        1,
-        SeccompCmpArgLen::Dword,
-        SeccompCmpOp::Eq,
-        libc::TIOCSTI,
-    )?;
-    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![typed])?]);
+    // Typing into a terminal on its owner's behalf.
+    let typing = [libc::TIOCSTI, libc::TIOCLINUX].map(|request| {
+        let equal = SeccompCmpOp::Eq;
+        SeccompRule::new(vec![SeccompCondition::new(1, SeccompCmpArgLen::Dword, equal, request)?])
+    });
+    rules.insert(libc::SYS_ioctl, typing.into_iter().collect::<Result<_, _>>()?);
     compile(rules, libc::EPERM)
 }
 
+fn foreign_sockets() -> Result<BpfProgram, seccompiler::BackendError> {
+    let other = SOCKET_FAMILIES.iter().map(|family| {
+        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, *family as u64)
+    });
+    let other = SeccompRule::new(other.collect::<Result<_, _>>()?)?;
+    let rules = [libc::SYS_socket, libc::SYS_socketpair].map(|call| (call, vec![other.clone()]));
+    compile(rules.into(), libc::EAFNOSUPPORT)
+}
+
 /// `clone3` hides its flags from filters; without it programs fall back to `clone`.
-fn unavailable() -> Result<BpfProgram, String> {
-    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    compile(rules, libc::ENOSYS).map_err(|error| error.to_string())
+fn unavailable() -> Result<BpfProgram, seccompiler::BackendError> {
+    compile(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
 }
 
 fn compile(
-    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    mut rules: BTreeMap<i64, Vec<SeccompRule>>,
     errno: i32,
 ) -> Result<BpfProgram, seccompiler::BackendError> {
+    if let Some(x32) = X32 {
+        let doubled: Vec<_> =
+            rules.iter().map(|(call, rules)| (call | x32, rules.clone())).collect();
+        rules.extend(doubled);
+        // ioctl is one of the few with a number of its own there.
+        if let Some(ioctl) = rules.get(&libc::SYS_ioctl).cloned() {
+            rules.insert(x32 | 514, ioctl);
+        }
+    }
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let action = SeccompAction::Errno(errno as u32);
     SeccompFilter::new(rules, SeccompAction::Allow, action, arch)?.try_into()

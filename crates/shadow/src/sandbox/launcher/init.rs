@@ -20,7 +20,7 @@ pub(super) fn serve(socket: &OwnedFd, profile: Profile) -> io::Result<()> {
         signals: sys::child_signals()?,
         runs: HashMap::new(),
         profile,
-        filter: Filter::for_profile(profile),
+        filter: Filter::compiled(),
     };
     loop {
         let ready = init.wait(socket)?;
@@ -42,7 +42,7 @@ struct Init {
     /// Running commands by process id, each with its own socket until its caller is gone.
     runs: HashMap<i32, Option<OwnedFd>>,
     profile: Profile,
-    filter: Filter,
+    filter: &'static Filter,
 }
 
 struct Ready {
@@ -55,21 +55,22 @@ impl Init {
     fn wait(&self, socket: &OwnedFd) -> io::Result<Ready> {
         let attached: Vec<(i32, &OwnedFd)> =
             self.runs.iter().filter_map(|(pid, run)| Some((*pid, run.as_ref()?))).collect();
-        let mut fds = vec![
-            PollFd::new(socket, PollFlags::IN),
-            PollFd::new(&self.signals, PollFlags::IN),
-        ];
+        let mut fds =
+            vec![PollFd::new(socket, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
         fds.extend(attached.iter().map(|(_, run)| PollFd::new(*run, PollFlags::IN)));
         rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let runs =
-            attached.iter().zip(&ready[2..]).filter(|(_, r)| **r).map(|((pid, _), _)| *pid);
+        let runs = attached.iter().zip(&ready[2..]).filter(|(_, r)| **r).map(|((pid, _), _)| *pid);
         Ok(Ready { socket: ready[0], child: ready[1], runs: runs.collect() })
     }
 
     fn start(&mut self, request: &RunRequest, fds: Vec<OwnedFd>) -> io::Result<()> {
         let mut fds = fds.into_iter();
         let run = wire::take_fd(&mut fds)?;
+        if is_hung_up(&run)? {
+            // The caller gave up while this view stood still.
+            return Ok(());
+        }
         match self.spawn(request, fds) {
             Ok((pid, terminal)) => {
                 let terminal: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
@@ -96,13 +97,12 @@ impl Init {
                 (Standard::Terminal(theirs), Some(ours))
             }
             None => {
-                let mut next = || {
-                    wire::take_fd(&mut fds).map_err(|_| "take standard descriptors".to_owned())
-                };
+                let mut next =
+                    || wire::take_fd(&mut fds).map_err(|_| "take standard descriptors".to_owned());
                 (Standard::Streams([next()?, next()?, next()?]), None)
             }
         };
-        let pid = exec::spawn(&request.command, standard, self.profile, &self.filter)?;
+        let pid = exec::spawn(&request.command, standard, self.profile, self.filter)?;
         Ok((pid, terminal))
     }
 
@@ -142,6 +142,12 @@ impl Init {
             let _ = wire::send(&run, &RunEvent::Ended(exit), &[]);
         }
     }
+}
+
+fn is_hung_up(run: &OwnedFd) -> io::Result<bool> {
+    let mut fds = [PollFd::new(run, PollFlags::empty())];
+    poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    Ok(fds[0].revents().contains(PollFlags::HUP))
 }
 
 /// Kills a command's process group: each command leads its own session.

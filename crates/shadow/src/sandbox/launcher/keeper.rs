@@ -66,8 +66,12 @@ impl<'a> Keeper<'a> {
         }
         private_mounts(&spec.scratch)?;
         let (userns, netns) = own_namespaces(spec)?;
-        if let (KeeperNetwork::Port(port), Some(netns)) = (&spec.network, &netns) {
-            net::plug(port, netns.as_fd())?;
+        if let Some(netns) = &netns {
+            let port = match &spec.network {
+                KeeperNetwork::Port(port) => Some(port),
+                KeeperNetwork::Loopback | KeeperNetwork::Host => None,
+            };
+            net::set_up(netns.as_fd(), port)?;
         }
         if userns.is_some() {
             // Mounting on behalf of the shadow's root takes its file ids with our rights.
@@ -90,7 +94,6 @@ impl<'a> Keeper<'a> {
             mount,
             userns: self.userns.as_ref().map(AsFd::as_fd),
             netns: self.netns.as_ref().map(AsFd::as_fd),
-            scratch: &self.spec.scratch,
         };
         self.init = Some(start_init(&surroundings, theirs)?);
         Ok(Shown { init: ours, root })
@@ -106,9 +109,7 @@ impl<'a> Keeper<'a> {
         sys::set_filesystem_ids(0);
         mounted.map_err(|error| match error {
             MountError::Step { doing, source } => Failure::new(doing, &source),
-            other => {
-                Failure::new(other.to_string(), &io::Error::from(rustix::io::Errno::ROFS))
-            }
+            other => Failure::new(other.to_string(), &io::Error::from(rustix::io::Errno::ROFS)),
         })
     }
 
@@ -132,7 +133,9 @@ fn private_mounts(scratch: &Path) -> Result<(), Failure> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).doing(|| "make mounts private".to_owned())?;
     rustix::mount::mount("umbra", scratch, "tmpfs", MountFlags::empty(), c"mode=0711")
-        .doing(|| format!("mount a scratch directory at {}", scratch.display()))
+        .doing(|| format!("mount a scratch directory at {}", scratch.display()))?;
+    // Inits begin here: the place to which their root is attached.
+    rustix::process::chdir(scratch).doing(|| format!("enter {}", scratch.display()))
 }
 
 /// A user and a network namespace, made by a short-lived child so that this process stays in
@@ -188,9 +191,6 @@ fn open_namespaces(
         None => None,
     };
     let netns = if own_network { Some(open_ns("net")?) } else { None };
-    if let Some(netns) = &netns {
-        net::loopback_up(netns.as_fd())?;
-    }
     Ok((userns, netns))
 }
 
@@ -218,6 +218,8 @@ fn start_init(surroundings: &Surroundings<'_>, socket: OwnedFd) -> Result<i32, F
 }
 
 fn enter_and_fork(surroundings: &Surroundings<'_>, socket: OwnedFd) -> Result<i32, Failure> {
+    // Refused only where the launcher's own was not lowered either.
+    let _ = sys::set_oom_score("0");
     if let Some(userns) = surroundings.userns {
         enter(userns, LinkNameSpaceType::User)?;
         sys::set_ids(0, 0, &[]).doing(|| "become root of the user namespace".to_owned())?;
@@ -237,5 +239,6 @@ fn enter_and_fork(surroundings: &Surroundings<'_>, socket: OwnedFd) -> Result<i3
 }
 
 fn enter(namespace: BorrowedFd<'_>, kind: LinkNameSpaceType) -> Result<(), Failure> {
-    move_into_link_name_space(namespace, Some(kind)).doing(|| format!("enter the {kind:?} namespace"))
+    move_into_link_name_space(namespace, Some(kind))
+        .doing(|| format!("enter the {kind:?} namespace"))
 }

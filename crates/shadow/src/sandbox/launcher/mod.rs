@@ -69,8 +69,9 @@ fn serve(daemon: &OwnedFd) -> io::Result<()> {
 
 /// Once, before the first fork: what every descendant inherits.
 fn prepare() -> io::Result<()> {
+    // Not asked to end with its parent: that would be the thread that started it, and threads
+    // of a daemon come and go. The socket's end tells of the process's.
     rustix::process::setsid().ok();
-    end_with_parent()?;
     sys::ignore_children();
     // Inits must not be traced by those inside; this survives fork, and keepers and inits
     // never exec.
@@ -79,6 +80,10 @@ fn prepare() -> io::Result<()> {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let raised = rustix::process::Rlimit { current: files.maximum, maximum: files.maximum };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, raised)?;
+    filter::Filter::compiled();
+    // A shadow that eats its memory is to lose the eater, not its keeper. Inits give this up.
+    // Where this is refused they are judged by their size, which is small.
+    let _ = sys::set_oom_score("-900");
     Ok(())
 }
 

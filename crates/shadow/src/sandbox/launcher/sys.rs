@@ -130,6 +130,12 @@ pub(super) fn child_signals() -> io::Result<std::os::fd::OwnedFd> {
     }
 }
 
+/// How willingly the kernel ends this process and its future children when memory is short:
+/// -1000 never, 1000 first.
+pub(super) fn set_oom_score(score: &str) -> io::Result<()> {
+    std::fs::write("/proc/self/oom_score_adj", score)
+}
+
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|s| s.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
 }

@@ -2,6 +2,7 @@
 //! asked: a shadow's `www-data` is whatever its own `/etc/passwd` says.
 
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 
 use umbra_state::escape::escape;
 
@@ -26,7 +27,14 @@ pub(super) fn resolve(user: Option<&str>) -> Result<Identity, String> {
 
 fn read(path: &str) -> String {
     let mut bytes = Vec::new();
-    if let Ok(file) = std::fs::File::open(path) {
+    // The image may have planted a FIFO here, on which opening or reading would wait for ever.
+    let opened = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path);
+    if let Ok(file) = opened
+        && file.metadata().is_ok_and(|metadata| metadata.is_file())
+    {
         // Whatever could be read counts; a missing user is reported by the lookup.
         let _ = file.take(FILE_BYTES_MAX).read_to_end(&mut bytes);
     }
@@ -69,8 +77,8 @@ mod tests {
     #[track_caller]
     fn check(user: &str, expected: Result<(u32, u32, &[u32]), ()>) {
         let found = find(user, PASSWD, GROUP).map_err(|_| ());
-        let expected = expected
-            .map(|(uid, gid, groups)| Identity { uid, gid, groups: groups.to_vec() });
+        let expected =
+            expected.map(|(uid, gid, groups)| Identity { uid, gid, groups: groups.to_vec() });
         assert_eq!(found, expected);
     }
 

@@ -1,21 +1,20 @@
 //! Turns a freshly cloned process into a view's init: a root with /proc, /sys and /dev as a
 //! container's programs expect them, and nothing of the host left in sight.
 //!
-//! Nothing below the new root is trusted: it is entered first, so that a symbolic link in it
-//! can only lead back into it, and mounts are made afterwards.
+//! Nothing below the new root is trusted: it is entered and the host detached first, so that a
+//! symbolic link in it can only lead back into it, and mounts are attached afterwards.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2, symlinkat};
 use rustix::mount::{
-    MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount,
-    open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
 use super::{end_with_parent, init, sys};
-use crate::sandbox::wire::{self, Bind, Doing, Failure, InitHello, Profile, ViewSpec};
+use crate::sandbox::wire::{self, Bind, Doing, Failure, InitHello, ViewSpec};
 
 /// What an init starts from.
 pub(super) struct Surroundings<'a> {
@@ -24,7 +23,6 @@ pub(super) struct Surroundings<'a> {
     pub(super) mount: OwnedFd,
     pub(super) userns: Option<BorrowedFd<'a>>,
     pub(super) netns: Option<BorrowedFd<'a>>,
-    pub(super) scratch: &'a Path,
 }
 
 /// Host devices every view has.
@@ -65,25 +63,93 @@ pub(super) fn become_init(surroundings: &Surroundings<'_>, socket: &OwnedFd) -> 
 fn set_up(surroundings: &Surroundings<'_>) -> Result<(), Failure> {
     end_with_parent().doing(|| "follow the keeper's end".to_owned())?;
     let view = surroundings.view;
-    let sources = open_binds(&view.binds)?;
-    let host = enter_root(&surroundings.mount, surroundings.scratch)?;
-    mount_proc(view.profile)?;
-    mount_sys()?;
-    mount_dev(&host)?;
-    for (bind, source) in view.binds.iter().zip(sources) {
+    let sources = Sources::open(&view.binds)?;
+    enter_root(&surroundings.mount)?;
+    place_at(&sources.proc, "proc")?;
+    hide_in_proc(sources.masks)?;
+    if let Some(sys) = &sources.sys {
+        place_at(sys, "sys")?;
+    }
+    place_at(&sources.dev, "dev")?;
+    fill_dev(&sources.devices)?;
+    for (bind, source) in view.binds.iter().zip(sources.binds) {
         let placed = place_bind(bind, source);
         if bind.required {
             placed?;
         }
     }
-    leave_host(&host)?;
     rustix::system::sethostname(view.hostname.as_bytes())
         .doing(|| "set the host name".to_owned())?;
     Ok(())
 }
 
-/// Attaches the root, makes it `/` and returns the host's old root, which is still mounted.
-fn enter_root(mount: &OwnedFd, scratch: &Path) -> Result<OwnedFd, Failure> {
+/// Every mount a view needs, opened while the host is still in sight and attached after it is
+/// not: while the old root lies upon the new one, `..` at the top of a planted link would lead
+/// to the host, and a user namespace may mount /proc and /sys only where it sees the host's.
+struct Sources {
+    proc: OwnedFd,
+    sys: Option<OwnedFd>,
+    dev: OwnedFd,
+    devices: Vec<OwnedFd>,
+    masks: Vec<OwnedFd>,
+    binds: Vec<OwnedFd>,
+}
+
+impl Sources {
+    fn open(binds: &[Bind]) -> Result<Self, Failure> {
+        let private = rustix::mount::MountPropagationFlags::PRIVATE
+            | rustix::mount::MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", private).doing(|| "make mounts private".to_owned())?;
+        let inert = MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        Ok(Self {
+            proc: new_mount("proc", &[], inert)?,
+            sys: new_sys(inert)?,
+            // The devices in it are mounts of their own: a node made here is not a device.
+            dev: new_mount(
+                "tmpfs",
+                &[("mode", "0755"), ("size", "4m"), ("nr_inodes", "4k")],
+                inert,
+            )?,
+            devices: DEVICES.iter().map(|name| host_device(name)).collect::<Result<_, _>>()?,
+            masks: PROC_HIDDEN.iter().map(|_| host_device("null")).collect::<Result<_, _>>()?,
+            binds: open_binds(binds)?,
+        })
+    }
+}
+
+fn new_mount(
+    kind: &str,
+    options: &[(&str, &str)],
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Failure> {
+    let doing = || format!("make a {kind} mount");
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).doing(doing)?;
+    for (key, value) in options {
+        fsconfig_set_string(&context, *key, *value).doing(doing)?;
+    }
+    fsconfig_create(&context).doing(doing)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).doing(doing)
+}
+
+/// sysfs shows the network namespace's own devices; without one of its own the kernel refuses
+/// the mount, and the view goes without.
+fn new_sys(inert: MountAttrFlags) -> Result<Option<OwnedFd>, Failure> {
+    match new_mount("sysfs", &[], inert | MountAttrFlags::MOUNT_ATTR_RDONLY) {
+        Ok(sys) => Ok(Some(sys)),
+        Err(failure) if failure.errno == libc::EPERM => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn host_device(name: &str) -> Result<OwnedFd, Failure> {
+    let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, format!("/dev/{name}"), clone).doing(|| format!("open the host's /dev/{name}"))
+}
+
+/// Makes the mount `/` and detaches the host's old root: from here on no path leads out.
+fn enter_root(mount: &OwnedFd) -> Result<(), Failure> {
     let doing = || "enter the new root".to_owned();
     let host = openat2(
         CWD,
@@ -93,64 +159,52 @@ fn enter_root(mount: &OwnedFd, scratch: &Path) -> Result<OwnedFd, Failure> {
         ResolveFlags::empty(),
     )
     .doing(doing)?;
-    let private = rustix::mount::MountPropagationFlags::PRIVATE
-        | rustix::mount::MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", private).doing(doing)?;
-    move_mount(mount.as_fd(), "", CWD, scratch, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .doing(doing)?;
-    rustix::process::chdir(scratch).doing(doing)?;
+    // The keeper left this process in its scratch directory, whose path root of the user
+    // namespace may have no right to walk.
+    let here = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount.as_fd(), "", CWD, "", here).doing(doing)?;
+    rustix::process::fchdir(mount).doing(doing)?;
     rustix::process::pivot_root(".", ".").doing(doing)?;
-    Ok(host)
-}
-
-fn leave_host(host: &OwnedFd) -> Result<(), Failure> {
-    let doing = || "leave the host's root".to_owned();
-    rustix::process::fchdir(host).doing(doing)?;
+    rustix::process::fchdir(&host).doing(doing)?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).doing(doing)?;
     rustix::process::chdir("/").doing(doing)
 }
 
-fn mount_proc(profile: Profile) -> Result<(), Failure> {
-    make_dir("proc");
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    rustix::mount::mount("proc", "/proc", "proc", flags, None::<&std::ffi::CStr>)
-        .doing(|| "mount /proc".to_owned())?;
-    for name in PROC_HIDDEN {
-        // Absent on kernels built without the feature.
-        let _ = bind_over("/dev/null", &format!("/proc/{name}"));
+/// Mounts over a directory at the top of the root. A state in which that is a link or a file
+/// is refused: what programs would find at the name is not what was mounted.
+fn place_at(source: &OwnedFd, name: &str) -> Result<(), Failure> {
+    let doing = || format!("mount /{name}: the state must have a directory or nothing there");
+    make_dir(name);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    let target = openat2(CWD, name, flags, Mode::empty(), resolve).doing(doing)?;
+    let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(source, "", &target, "", empty).doing(doing)
+}
+
+/// Files a kernel does not have need no hiding; one that is there and cannot be hidden is a
+/// failure.
+fn hide_in_proc(masks: Vec<OwnedFd>) -> Result<(), Failure> {
+    for (name, mask) in PROC_HIDDEN.iter().zip(masks) {
+        let path = format!("/proc/{name}");
+        if rustix::fs::stat(&*path).is_ok() {
+            attach(&mask, &path)?;
+        }
     }
     for name in PROC_READ_ONLY {
-        let _ = read_only(&format!("/proc/{name}"));
+        let path = format!("/proc/{name}");
+        if rustix::fs::stat(&*path).is_ok() {
+            read_only(&path).doing(|| format!("make {path} read-only"))?;
+        }
     }
-    let _ = profile;
     Ok(())
 }
 
-/// sysfs shows the network namespace's own devices; without one of its own the kernel refuses
-/// the mount, and the view goes without.
-fn mount_sys() -> Result<(), Failure> {
-    make_dir("sys");
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
-    match rustix::mount::mount("sysfs", "/sys", "sysfs", flags, None::<&std::ffi::CStr>) {
-        Ok(()) | Err(rustix::io::Errno::PERM) => Ok(()),
-        Err(error) => Err(Failure::new("mount /sys", &error.into())),
-    }
-}
-
-fn mount_dev(host: &OwnedFd) -> Result<(), Failure> {
-    make_dir("dev");
-    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    rustix::mount::mount("dev", "/dev", "tmpfs", flags, c"mode=0755,size=4m,nr_inodes=4k")
-        .doing(|| "mount /dev".to_owned())?;
-    for name in DEVICES {
-        let device = open_tree(
-            host,
-            format!("dev/{name}"),
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-        )
-        .doing(|| format!("open the host's /dev/{name}"))?;
-        make_file(&format!("/dev/{name}")).doing(|| format!("make /dev/{name}"))?;
-        attach(&device, &format!("/dev/{name}"))?;
+fn fill_dev(devices: &[OwnedFd]) -> Result<(), Failure> {
+    for (name, device) in DEVICES.iter().zip(devices) {
+        let path = format!("/dev/{name}");
+        make_file(&path).doing(|| format!("make {path}"))?;
+        attach(device, &path)?;
     }
     for (target, name) in DEV_LINKS {
         symlinkat(target, CWD, format!("/dev/{name}")).doing(|| format!("link /dev/{name}"))?;
@@ -192,7 +246,7 @@ fn place_bind(bind: &Bind, source: OwnedFd) -> Result<(), Failure> {
         make_file(&bind.target).doing(doing)?;
     }
     attach(&source, &bind.target)?;
-    if bind.read_only { read_only_here(&bind.target).doing(doing) } else { Ok(()) }
+    restrict(&bind.target, bind.read_only).doing(doing)
 }
 
 fn attach(source: &OwnedFd, target: &str) -> Result<(), Failure> {
@@ -200,21 +254,19 @@ fn attach(source: &OwnedFd, target: &str) -> Result<(), Failure> {
     move_mount(source.as_fd(), "", CWD, target, flags).doing(|| format!("mount over {target}"))
 }
 
-fn bind_over(source: &str, target: &str) -> io::Result<()> {
-    Ok(rustix::mount::mount_bind(source, target)?)
-}
-
 fn read_only(target: &str) -> io::Result<()> {
-    bind_over(target, target)?;
-    read_only_here(target)
+    rustix::mount::mount_bind(target, target)?;
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    Ok(rustix::mount::mount_remount(target, MountFlags::BIND | flags, "")?)
 }
 
-fn read_only_here(target: &str) -> io::Result<()> {
-    let flags = MountFlags::BIND
-        | MountFlags::RDONLY
-        | MountFlags::NOSUID
-        | MountFlags::NODEV
-        | MountFlags::NOEXEC;
+/// No host directory shown inside serves as a place for device nodes: a build step may make
+/// them, and they would be the host's.
+fn restrict(target: &str, read_only: bool) -> io::Result<()> {
+    let mut flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV;
+    if read_only {
+        flags |= MountFlags::RDONLY;
+    }
     Ok(rustix::mount::mount_remount(target, flags, "")?)
 }
 

@@ -15,6 +15,8 @@ use crate::provider::Egress;
 pub(super) struct Opening {
     /// The shadow's address.
     pub(super) from: std::net::Ipv4Addr,
+    /// The shadow's Ethernet address, to which its port is locked.
+    pub(super) mac: [u8; 6],
     /// What it may connect to.
     pub(super) to: Egress,
 }
@@ -60,17 +62,17 @@ fn ruleset(bridge: &str, openings: &[Opening]) -> String {
     line("  chain input {");
     line("    type filter hook input priority -10; policy accept;");
     line(&format!("    iifname \"{bridge}\" ct state established,related accept"));
+    for opening in openings {
+        line(&accept(bridge, opening));
+    }
     line(&format!("    iifname \"{bridge}\" drop"));
     line("  }");
     line("  chain forward {");
     line("    type filter hook forward priority -10; policy accept;");
+    line(&format!("    iifname \"{bridge}\" ct state established,related accept"));
     line(&format!("    oifname \"{bridge}\" ct state established,related accept"));
-    for Opening { from, to } in openings {
-        let family = if to.address.is_ipv4() { "ip" } else { "ip6" };
-        line(&format!(
-            "    iifname \"{bridge}\" ip saddr {from} {family} daddr {} tcp dport {} accept",
-            to.address, to.port
-        ));
+    for opening in openings {
+        line(&accept(bridge, opening));
     }
     line(&format!("    iifname \"{bridge}\" drop"));
     line(&format!("    oifname \"{bridge}\" drop"));
@@ -78,11 +80,25 @@ fn ruleset(bridge: &str, openings: &[Opening]) -> String {
     if !openings.is_empty() {
         line("  chain leave {");
         line("    type nat hook postrouting priority 100;");
-        line(&format!("    iifname \"{bridge}\" masquerade"));
+        for Opening { from, .. } in openings {
+            line(&format!("    ip saddr {from} oifname != \"{bridge}\" masquerade"));
+        }
         line("  }");
     }
     line("}");
     out
+}
+
+/// A shadow's address alone proves nothing, it may write any into its packets; the port is
+/// locked to the Ethernet address.
+fn accept(bridge: &str, Opening { from, mac, to }: &Opening) -> String {
+    let family = if to.address.is_ipv4() { "ip" } else { "ip6" };
+    let [a, b, c, d, e, f] = mac;
+    format!(
+        "    iifname \"{bridge}\" ether saddr {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} \
+         ip saddr {from} {family} daddr {} tcp dport {} accept",
+        to.address, to.port
+    )
 }
 
 fn run(ruleset: &str) -> io::Result<()> {
@@ -119,7 +135,10 @@ mod tests {
     fn an_opening_names_one_shadow_one_address_and_one_port() {
         let to = Egress { address: "192.0.2.7".parse().expect("address"), port: 443 };
         let from = "10.213.0.9".parse().expect("address");
-        let rules = ruleset("umb-1", &[Opening { from, to }]);
-        assert!(rules.contains("ip saddr 10.213.0.9 ip daddr 192.0.2.7 tcp dport 443 accept"));
+        let rules = ruleset("umb-1", &[Opening { from, mac: [2, 0, 0, 0, 0, 9], to }]);
+        let rule = "ether saddr 02:00:00:00:00:09 ip saddr 10.213.0.9 \
+                    ip daddr 192.0.2.7 tcp dport 443 accept";
+        assert_eq!(rules.matches(rule).count(), 2, "{rules}");
+        assert!(rules.contains("ip saddr 10.213.0.9 oifname != \"umb-1\" masquerade"));
     }
 }

@@ -1,9 +1,10 @@
 //! The fenced network: a bridge on which this machine reaches every shadow and no shadow
 //! reaches anybody.
 //!
-//! Three fences, each sufficient against one thing: bridge ports are *isolated* (no frame goes
-//! from shadow to shadow), an nftables table drops what a shadow begins towards this machine or
-//! beyond it, and a shadow has no route but the bridge's own subnet.
+//! Four fences, each sufficient against one thing: bridge ports are *isolated* (no frame goes
+//! from shadow to shadow), and *locked* to one Ethernet address, which this machine knows
+//! without asking (no shadow passes for another); an nftables table drops what a shadow begins
+//! towards this machine or beyond it; and a shadow has no route but the bridge's own subnet.
 
 mod bridge;
 mod fence;
@@ -17,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use bridge::Bridge;
 pub(crate) use fence::tool_missing as fence_tool_missing;
-use netlink::Netlink;
+use netlink::{Mac, Netlink, Peer};
+use umbra_store::overlay::support::kernel_version;
 
 use super::wire::{Doing, Failure};
 
@@ -26,8 +28,8 @@ use super::wire::{Doing, Failure};
 pub(crate) struct Port {
     /// The interface's name on this machine.
     pub(crate) host_name: String,
-    /// The bridge's name.
-    pub(crate) bridge: String,
+    /// The bridge's interface number on this machine.
+    pub(crate) bridge: u32,
     /// The shadow's address.
     pub(crate) address: Ipv4Addr,
     /// Bits of the subnet.
@@ -36,39 +38,89 @@ pub(crate) struct Port {
     pub(crate) gateway: Option<Ipv4Addr>,
 }
 
-/// The interface's name inside a shadow.
+/// The interface's name inside a shadow, and its number there.
 const INSIDE_NAME: &str = "eth0";
+const INSIDE_INDEX: u32 = 2;
+const LOOPBACK_INDEX: u32 = 1;
 
-/// Brings up loopback in another network namespace.
-pub(crate) fn loopback_up(netns: BorrowedFd<'_>) -> Result<(), Failure> {
+impl Port {
+    /// The shadow's Ethernet address: locally administered, made of its IP address.
+    fn mac(&self) -> Mac {
+        mac_of(self.address)
+    }
+}
+
+fn mac_of(address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x75, a, b, c, d]
+}
+
+/// What this machine lacks for fenced networks, as sentences.
+pub(crate) fn missing() -> Vec<String> {
+    let mut missing = Vec::new();
+    if let Some(tool) = fence_tool_missing() {
+        missing.push(format!("{tool}; until then shadows have no network but loopback"));
+    }
+    if kernel_version() < (5, 18) {
+        missing.push(
+            "this kernel does not lock bridge ports (5.18 does): a shadow can send frames in \
+             another's name"
+                .to_owned(),
+        );
+    }
+    if !bridge::can_forward() {
+        missing.push("IP forwarding cannot be switched on here: no egress".to_owned());
+    }
+    missing
+}
+
+/// Brings up what is in a new network namespace and, with a port, connects it to the bridge.
+pub(crate) fn set_up(netns: BorrowedFd<'_>, port: Option<&Port>) -> Result<(), Failure> {
+    if let Some(port) = port {
+        plug(port, netns)?;
+    }
     within(netns, || {
-        let mut netlink = Netlink::open().doing(|| "open netlink".to_owned())?;
-        netlink.set_up("lo").doing(|| "bring up loopback".to_owned())
+        // A view's connections must not linger into the next view's.
+        let _ = std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0");
+        let mut there = Netlink::open().doing(|| "open netlink".to_owned())?;
+        there.set_up(LOOPBACK_INDEX).doing(|| "bring up loopback".to_owned())?;
+        port.map_or(Ok(()), |port| address(&mut there, port))
     })
 }
 
-/// Makes the pair of interfaces that connects `netns` to the bridge, and addresses it.
-pub(crate) fn plug(port: &Port, netns: BorrowedFd<'_>) -> Result<(), Failure> {
+/// Makes the pair of interfaces between the bridge and the namespace, fenced before it is up.
+fn plug(port: &Port, netns: BorrowedFd<'_>) -> Result<(), Failure> {
     let mut here = Netlink::open().doing(|| "open netlink".to_owned())?;
-    let bridge = here
-        .index(&port.bridge)
-        .doing(|| format!("find bridge {}", port.bridge))?;
-    here.add_veth(&port.host_name, bridge, INSIDE_NAME, netns)
-        .doing(|| format!("connect {} to bridge {}", port.host_name, port.bridge))?;
-    here.isolate(&port.host_name).doing(|| format!("isolate port {}", port.host_name))?;
-    within(netns, || {
-        // Stable addresses come from the bridge's owner; nothing is configured by announcement.
-        let _ = std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
-        let mut there = Netlink::open().doing(|| "open netlink".to_owned())?;
-        there.set_up(INSIDE_NAME).doing(|| format!("bring up {INSIDE_NAME}"))?;
-        there
-            .add_address(INSIDE_NAME, port.address, port.prefix)
-            .doing(|| format!("give {INSIDE_NAME} its address"))?;
-        match port.gateway {
-            Some(gateway) => there.add_default_route(gateway).doing(|| "add a route".to_owned()),
-            None => Ok(()),
+    let name = &port.host_name;
+    let peer = Peer { name: INSIDE_NAME, index: INSIDE_INDEX, mac: port.mac(), netns };
+    let doing = || format!("connect {name} to its bridge");
+    match here.add_veth(name, port.bridge, &peer) {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+            // The kernel removes a dead shadow's interface in its own time.
+            here.remove(name).doing(|| format!("remove the old interface {name}"))?;
+            here.add_veth(name, port.bridge, &peer).doing(doing)?;
         }
-    })
+        other => other.doing(doing)?,
+    }
+    let index = here.index(name).doing(|| format!("find {name}"))?;
+    here.fence_port(index).doing(|| format!("fence port {name}"))?;
+    here.add_forwarding(index, port.mac())
+        .doing(|| format!("tell the bridge what is behind {name}"))?;
+    here.add_neighbour(port.bridge, port.address, port.mac())
+        .doing(|| format!("enter {} as a neighbour", port.address))
+}
+
+fn address(there: &mut Netlink, port: &Port) -> Result<(), Failure> {
+    // Addresses come from the bridge's owner; nothing is configured by announcement.
+    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{INSIDE_NAME}/disable_ipv6"), "1");
+    there.set_up(INSIDE_INDEX).doing(|| format!("bring up {INSIDE_NAME}"))?;
+    there
+        .add_address(INSIDE_INDEX, port.address, port.prefix)
+        .doing(|| format!("give {INSIDE_NAME} its address"))?;
+    match port.gateway {
+        Some(gateway) => there.add_default_route(gateway).doing(|| "add a route".to_owned()),
+        None => Ok(()),
+    }
 }
 
 /// Runs `work` in another network namespace and comes back. Only for processes with one thread.

@@ -1,8 +1,8 @@
 //! The few rtnetlink requests a bridge needs, written synchronously: keepers are forked,
 //! single-threaded processes in which no runtime can live.
 //!
-//! Layouts: rtnetlink(7); `struct ifinfomsg`, `struct ifaddrmsg` and `struct rtmsg` of the
-//! kernel's `linux/rtnetlink.h` and `linux/if_addr.h`.
+//! Layouts: rtnetlink(7); `struct ifinfomsg`, `ifaddrmsg`, `rtmsg` and `ndmsg` of the
+//! kernel's `linux/rtnetlink.h`, `linux/if_addr.h` and `linux/neighbour.h`.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -17,12 +17,33 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
+const NLM_F_REPLACE: u16 = 0x100;
 const NLMSG_ERROR: u16 = 2;
 const NLA_F_NESTED: u16 = 0x8000;
 
+const IFLA_BRPORT_LEARNING: u16 = 8;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_BRPORT_LOCKED: u16 = 39;
 const VETH_INFO_PEER: u16 = 1;
 const HEADER: usize = 16;
+
+const NUD_NOARP: u16 = 0x40;
+const NUD_PERMANENT: u16 = 0x80;
+const NTF_MASTER: u8 = 4;
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+
+/// An Ethernet address.
+pub(super) type Mac = [u8; 6];
+
+/// The far end of a pair of interfaces.
+pub(super) struct Peer<'a> {
+    pub(super) name: &'a str,
+    /// Its number in its namespace, where that is free.
+    pub(super) index: u32,
+    pub(super) mac: Mac,
+    pub(super) netns: BorrowedFd<'a>,
+}
 
 /// A route socket.
 pub(super) struct Netlink {
@@ -51,9 +72,8 @@ impl Netlink {
     }
 
     /// Sets an interface up.
-    pub(super) fn set_up(&mut self, name: &str) -> io::Result<()> {
+    pub(super) fn set_up(&mut self, index: u32) -> io::Result<()> {
         let up = libc::IFF_UP as u32;
-        let index = self.index(name)?;
         self.exchange(Request::new(libc::RTM_NEWLINK, NLM_F_ACK, &link_header(index, up, up)))?;
         Ok(())
     }
@@ -70,14 +90,8 @@ impl Netlink {
     }
 
     /// Makes a pair of interfaces: `name` here, up and a port of bridge number `bridge`;
-    /// `peer` in the namespace.
-    pub(super) fn add_veth(
-        &mut self,
-        name: &str,
-        bridge: u32,
-        peer: &str,
-        netns: BorrowedFd<'_>,
-    ) -> io::Result<()> {
+    /// the peer in the namespace.
+    pub(super) fn add_veth(&mut self, name: &str, bridge: u32, peer: &Peer<'_>) -> io::Result<()> {
         let up = libc::IFF_UP as u32;
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
         let mut request = Request::new(libc::RTM_NEWLINK, flags, &link_header(0, up, up));
@@ -87,9 +101,10 @@ impl Netlink {
             info.text(libc::IFLA_INFO_KIND, "veth");
             info.nested(libc::IFLA_INFO_DATA, |data| {
                 data.nested(VETH_INFO_PEER, |other| {
-                    other.bytes.extend_from_slice(&link_header(0, 0, 0));
-                    other.text(libc::IFLA_IFNAME, peer);
-                    other.number(libc::IFLA_NET_NS_FD, netns.as_raw_fd() as u32);
+                    other.bytes.extend_from_slice(&link_header(peer.index, 0, 0));
+                    other.text(libc::IFLA_IFNAME, peer.name);
+                    other.attribute(libc::IFLA_ADDRESS, &peer.mac);
+                    other.number(libc::IFLA_NET_NS_FD, peer.netns.as_raw_fd() as u32);
                 });
             });
         });
@@ -97,15 +112,53 @@ impl Netlink {
         Ok(())
     }
 
-    /// Lets a bridge port exchange frames with the bridge itself only.
-    pub(super) fn isolate(&mut self, name: &str) -> io::Result<()> {
-        let index = self.index(name)?;
+    /// Lets a bridge port exchange frames with the bridge itself only, and only frames that
+    /// name the sender told by [`Netlink::add_forwarding`]. Kernels before 5.18 do not know
+    /// the latter and ignore it.
+    pub(super) fn fence_port(&mut self, index: u32) -> io::Result<()> {
         let mut header = link_header(index, 0, 0);
         header[0] = libc::AF_BRIDGE as u8;
         let mut request = Request::new(libc::RTM_SETLINK, NLM_F_ACK, &header);
         request.nested(libc::IFLA_PROTINFO, |port| {
             port.attribute(IFLA_BRPORT_ISOLATED, &[1]);
+            port.attribute(IFLA_BRPORT_LEARNING, &[0]);
+            port.attribute(IFLA_BRPORT_LOCKED, &[1]);
         });
+        self.exchange(request)?;
+        Ok(())
+    }
+
+    /// Tells a bridge which of its ports `mac` is behind, for ever.
+    pub(super) fn add_forwarding(&mut self, port: u32, mac: Mac) -> io::Result<()> {
+        let header = neighbour_header(libc::AF_BRIDGE, port, NUD_NOARP, NTF_MASTER);
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+        let mut request = Request::new(libc::RTM_NEWNEIGH, flags, &header);
+        request.attribute(NDA_LLADDR, &mac);
+        self.exchange(request)?;
+        Ok(())
+    }
+
+    /// Tells this machine whose `address` is, so that it asks nobody who might lie.
+    pub(super) fn add_neighbour(
+        &mut self,
+        link: u32,
+        address: Ipv4Addr,
+        mac: Mac,
+    ) -> io::Result<()> {
+        let header = neighbour_header(libc::AF_INET, link, NUD_PERMANENT, 0);
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+        let mut request = Request::new(libc::RTM_NEWNEIGH, flags, &header);
+        request.attribute(NDA_DST, &address.octets());
+        request.attribute(NDA_LLADDR, &mac);
+        self.exchange(request)?;
+        Ok(())
+    }
+
+    /// Forgets whose `address` was.
+    pub(super) fn remove_neighbour(&mut self, link: u32, address: Ipv4Addr) -> io::Result<()> {
+        let header = neighbour_header(libc::AF_INET, link, 0, 0);
+        let mut request = Request::new(libc::RTM_DELNEIGH, NLM_F_ACK, &header);
+        request.attribute(NDA_DST, &address.octets());
         self.exchange(request)?;
         Ok(())
     }
@@ -113,11 +166,10 @@ impl Netlink {
     /// Gives an interface an address.
     pub(super) fn add_address(
         &mut self,
-        name: &str,
+        index: u32,
         address: Ipv4Addr,
         prefix: u8,
     ) -> io::Result<()> {
-        let index = self.index(name)?;
         let mut header = vec![libc::AF_INET as u8, prefix, 0, 0];
         header.extend_from_slice(&index.to_ne_bytes());
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
@@ -169,9 +221,8 @@ impl Netlink {
         let kernel = SocketAddrNetlink::new(0, 0);
         sendto(&self.socket, &bytes, SendFlags::empty(), &kernel)?;
         let mut answer = vec![0u8; 16 << 10];
-        let (length, _) = rustix::io::retry_on_intr(|| {
-            recv(&self.socket, &mut answer[..], RecvFlags::empty())
-        })?;
+        let (length, _) =
+            rustix::io::retry_on_intr(|| recv(&self.socket, &mut answer[..], RecvFlags::empty()))?;
         answer.truncate(length);
         let kind = answer.get(4..6).ok_or_else(malformed)?;
         if u16::from_ne_bytes([kind[0], kind[1]]) == NLMSG_ERROR {
@@ -195,6 +246,16 @@ fn link_header(index: u32, flags: u32, mask: u32) -> [u8; 16] {
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header[8..12].copy_from_slice(&flags.to_ne_bytes());
     header[12..16].copy_from_slice(&mask.to_ne_bytes());
+    header
+}
+
+/// `struct ndmsg`.
+fn neighbour_header(family: i32, index: u32, state: u16, flags: u8) -> [u8; 12] {
+    let mut header = [0u8; 12];
+    header[0] = family as u8;
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    header[8..10].copy_from_slice(&state.to_ne_bytes());
+    header[10] = flags;
     header
 }
 

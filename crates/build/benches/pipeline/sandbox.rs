@@ -1,0 +1,79 @@
+//! A state to the first command in a new sandbox, one by one and many at once.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use umbra_shadow::Provider;
+
+use crate::Failure;
+use crate::place::{Place, must_run};
+use crate::stats::{Samples, print_one};
+use crate::tree;
+
+const ROUNDS: usize = 200;
+const AT_ONCE: usize = 200;
+
+/// See the module.
+pub(crate) fn sandboxes() -> Result<(), Failure> {
+    let place = Place::new()?;
+    let root = place.path("root");
+    tree::make(&root, tree::ENTRIES)?;
+    let known = place.ingest(&root)?;
+    // The bridge belongs to the first shadow that needs it and stays while one does.
+    let holder = place.shadow("holder", &known.layers)?;
+    let (mut started, mut removed) = (Samples::default(), Samples::default());
+    for round in 0..ROUNDS {
+        let began = Instant::now();
+        let shadow = place.shadow(&format!("one-{round}"), &known.layers)?;
+        must_run(&*shadow, &["true"])?;
+        started.add(began.elapsed());
+        let began = Instant::now();
+        shadow.destroy()?;
+        removed.add(began.elapsed());
+    }
+    let goal = Duration::from_millis(5);
+    started.print("state -> first command in a new sandbox has ended", Some(goal), None);
+    removed.print("its removal", None, None);
+    many(&place, &known.layers)?;
+    holder.destroy()?;
+    let left = remains(&place)?;
+    println!(
+        "  left behind: {}",
+        if left.is_empty() { "nothing".to_owned() } else { left.join(", ") }
+    );
+    Ok(())
+}
+
+fn many(place: &Place, layers: &umbra_store::overlay::Layers) -> Result<(), Failure> {
+    let began = Instant::now();
+    let mut shadows = Vec::new();
+    for number in 0..AT_ONCE {
+        let shadow = place.shadow(&format!("many-{number}"), layers)?;
+        must_run(&*shadow, &["true"])?;
+        shadows.push(shadow);
+    }
+    let goal = Some(Duration::from_secs(5));
+    print_one(
+        &format!("{AT_ONCE} sandboxes of one state, a command run in each"),
+        began.elapsed(),
+        goal,
+    );
+    let began = Instant::now();
+    for shadow in &shadows {
+        shadow.destroy()?;
+    }
+    print_one("their removal, one after the other", began.elapsed(), None);
+    Ok(())
+}
+
+/// What should be gone.
+fn remains(place: &Place) -> Result<Vec<String>, Failure> {
+    let mut left = place.provider.list()?;
+    for entry in fs::read_dir(place.path("shadows"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name != "lock" {
+            left.push(name);
+        }
+    }
+    Ok(left)
+}

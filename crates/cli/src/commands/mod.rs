@@ -1,0 +1,85 @@
+//! What each command does.
+
+mod build;
+mod enter;
+mod follow;
+mod prompt;
+mod read;
+mod recipe;
+mod reports;
+mod serve;
+mod test;
+mod upkeep;
+
+use std::path::Path;
+
+use clap::CommandFactory;
+use umbra_api::client::Client;
+use umbra_daemon::config::{Config, Surroundings};
+
+use crate::args::{Args, Command};
+use crate::error::{CliError, Finish};
+use crate::ui::Ui;
+
+/// What commands return.
+pub(crate) type Done = Result<Finish, CliError>;
+
+/// Becomes the process that makes sandboxes; only the daemon starts it.
+pub(crate) fn launcher() -> Finish {
+    let code = umbra_shadow::sandbox::launcher::main();
+    Finish::Command(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+/// Does it.
+pub(crate) fn run(ui: &Ui, args: Args) -> Done {
+    let config = Config::choose(args.state_dir, args.socket, &Surroundings::of_process());
+    let client = || Client::new(config.socket.clone());
+    match args.command {
+        Command::Serve => serve::serve(config),
+        Command::Launcher => Ok(launcher()),
+        Command::Build(build) => build::build(ui, &client(), &build),
+        Command::Follow { build, reports } => build::follow(ui, &client(), build, &reports),
+        Command::Answer { build, answer } => build::answer(ui, &client(), build, answer),
+        Command::Cancel { build } => build::cancel(ui, &client(), build),
+        Command::Ls { limit } => read::ls(ui, &client(), limit),
+        Command::Log { name, metrics } => read::log(ui, &client(), &name, metrics),
+        Command::Diff { a, b, stat, content } => read::diff(ui, &client(), &a, &b, stat, content),
+        Command::Files { state, path, limit } => read::files(ui, &client(), &state, &path, limit),
+        Command::Shell { place, command, services } => {
+            enter::shell(ui, &client(), place, command, services)
+        }
+        Command::Exec { place, command, user, workdir, timeout, stdin, services } => {
+            let exec = enter::Exec { place, command, user, workdir, timeout, stdin, services };
+            enter::exec(ui, &client(), exec)
+        }
+        Command::Test { state, file, vars, tests, format } => {
+            test::test(ui, &client(), test::Ask { state, file, vars, tests, format })
+        }
+        Command::Shadow { command } => enter::shadow(ui, &client(), command),
+        Command::Gc { dry_run } => upkeep::gc(ui, &client(), dry_run),
+        Command::Fsck => upkeep::fsck(ui, &client()),
+        Command::Export { state, format, output } => {
+            upkeep::export(ui, &client(), state, format, &output)
+        }
+        Command::Init { dir, name, distro } => recipe::init(ui, &dir, name, &distro),
+        Command::Schema => recipe::schema(ui),
+        Command::Completions { shell } => completions(ui, shell),
+        Command::Version => upkeep::version(ui, &client()),
+        Command::Health => upkeep::health(ui, &client()),
+    }
+}
+
+fn completions(ui: &Ui, shell: clap_complete::Shell) -> Done {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "umbra", &mut script);
+    ui.answer_bytes(&script)?;
+    Ok(Finish::Pass)
+}
+
+/// A path as the daemon, which works elsewhere, can use it.
+fn absolute(path: &Path) -> Result<String, CliError> {
+    let refuse =
+        |why: &str| CliError::new(Finish::Usage, format!("use the path {}: {why}", path.display()));
+    let absolute = std::path::absolute(path).map_err(|_| refuse("it cannot be made absolute"))?;
+    absolute.into_os_string().into_string().map_err(|_| refuse("it is not UTF-8"))
+}

@@ -1,0 +1,23 @@
+//! `umbra serve`.
+
+use umbra_daemon::config::Config;
+
+use super::Done;
+use crate::error::{CliError, Finish};
+
+/// Runs the daemon until a signal ends it. Its story goes to standard error; `RUST_LOG`
+/// chooses how much of it.
+pub(super) fn serve(config: Config) -> Done {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let launcher = std::env::current_exe().map_err(|error| {
+        CliError::because(Finish::Environment, "find this program's own file", &error)
+    })?;
+    umbra_daemon::serve::serve(config, launcher)?;
+    Ok(Finish::Pass)
+}

@@ -1,0 +1,53 @@
+//! What people see, as pure functions from events and answers to lines.
+//!
+//! | module | shows |
+//! |---|---|
+//! | [`model`] | a build as its events so far tell it |
+//! | [`plain`] | one line per event that matters, for CI and pipes |
+//! | [`live`] | the whole build, redrawn while somebody watches |
+//! | [`failure`] | what failed and what can be entered |
+//! | [`summary`] | the table and the figures at the end |
+//! | [`lists`] | tables of builds, images, shadows, timelines |
+//! | [`difference`] | what differs between two states |
+//! | [`units`] | times and sizes |
+
+pub mod difference;
+pub mod failure;
+pub mod lists;
+pub mod live;
+pub mod model;
+pub mod plain;
+pub mod summary;
+pub mod units;
+
+#[cfg(test)]
+mod goldens;
+
+use umbra_state::Verdict;
+use umbra_state::escape::escape;
+
+use crate::ui::Paint;
+
+/// A name or sentence from outside, as one safe line.
+pub fn safe(text: &str) -> String {
+    escape(text.as_bytes()).to_string()
+}
+
+/// A verdict as a word in capitals, which is what one greps for.
+pub fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "PASS",
+        Verdict::Fail => "FAIL",
+        Verdict::Inconclusive => "INCONCLUSIVE",
+    }
+}
+
+/// The same with colour added.
+pub fn painted_verdict(verdict: Verdict, paint: Paint) -> String {
+    let word = verdict_word(verdict);
+    match verdict {
+        Verdict::Pass => paint.good(word),
+        Verdict::Fail => paint.bad(word),
+        Verdict::Inconclusive => paint.warn(word),
+    }
+}

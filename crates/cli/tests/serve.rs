@@ -1,0 +1,285 @@
+//! The real program with a real daemon, real sandboxes and a real build: end to end, small.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+const RECIPE: &str = r#"
+version: 1
+name: tiny
+from: {dir: root}
+steps:
+  - name: greeting
+    write: {path: /etc/greeting, content: "hello\n", mode: "0644"}
+  - name: count
+    run: echo 1 2 3 > /etc/count
+    network: false
+tests:
+  - name: greets
+    after: [greeting]
+    run: grep -q hello /etc/greeting
+  - name: counts
+    kind: integration
+    after: [count]
+    run: test "$(cat /etc/count)" = "${{ vars.count }}"
+vars: {count: "1 2 3"}
+shadows: {min: 1, max: 2}
+"#;
+
+/// Why this machine cannot run these tests, if it cannot.
+fn missing() -> Option<&'static str> {
+    if !is_root() {
+        return Some("sandboxes need root");
+    }
+    if !Path::new("/bin/busybox").exists() {
+        return Some("no /bin/busybox: install the package busybox-static");
+    }
+    None
+}
+
+fn is_root() -> bool {
+    // The owner of this process's own entry is its effective user.
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+/// A directory with a recipe whose base is a busybox.
+fn project() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    for sub in ["bin", "etc", "tmp", "proc", "sys", "dev", "root", "run", "var/tmp"] {
+        std::fs::create_dir_all(root.join(sub)).unwrap();
+    }
+    std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+    for name in ["sh", "cat", "echo", "grep", "test", "ls", "sleep", "stty", "id", "true"] {
+        symlink("busybox", root.join("bin").join(name)).unwrap();
+    }
+    std::fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
+    std::fs::write(root.join("etc/group"), "root:x:0:\n").unwrap();
+    std::fs::write(dir.path().join("umbra.yaml"), RECIPE).unwrap();
+    dir
+}
+
+fn umbra(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_umbra"));
+    command
+        .current_dir(dir)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("UMBRA_STATE_DIR", dir.join("state"));
+    command
+}
+
+#[track_caller]
+fn run(dir: &Path, args: &[&str], code: i32) -> (String, String) {
+    let Output { status, stdout, stderr } = umbra(dir).args(args).output().unwrap();
+    let (out, err) =
+        (String::from_utf8(stdout).unwrap(), String::from_utf8_lossy(&stderr).into_owned());
+    assert_eq!(status.code(), Some(code), "{args:?}\nstdout: {out}\nstderr: {err}");
+    (out, err)
+}
+
+/// A daemon of this test; killed if the test does not end it.
+struct Daemon {
+    child: Option<Child>,
+    state: PathBuf,
+}
+
+impl Daemon {
+    fn start(dir: &Path) -> Self {
+        let mut child = umbra(dir)
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut story = BufReader::new(child.stderr.take().unwrap());
+        let (mut line, mut seen) = (String::new(), String::new());
+        while !line.contains("listening") {
+            line.clear();
+            let count = story.read_line(&mut line).unwrap();
+            seen.push_str(&line);
+            assert!(count > 0, "the daemon ended: {seen}");
+        }
+        // What it says later is read, so that it never waits for its reader.
+        std::thread::spawn(move || std::io::copy(&mut story, &mut std::io::sink()));
+        Self { child: Some(child), state: dir.join("state") }
+    }
+
+    fn signal(&mut self, name: &str) -> std::process::ExitStatus {
+        let mut child = self.child.take().unwrap();
+        let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        child.wait().unwrap()
+    }
+
+    /// Ends it in order and looks that nothing is left.
+    fn stop(mut self) {
+        assert!(self.signal("TERM").success());
+        assert!(!self.state.join("umbra.sock").exists());
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let own = self.state.display().to_string();
+        assert!(!mounts.contains(&own), "mounts are left: {mounts}");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+#[test]
+fn an_image_is_built_looked_at_entered_and_tested() {
+    if let Some(why) = missing() {
+        println!("skipped: {why}");
+        return;
+    }
+    let project = project();
+    let dir = project.path();
+    let daemon = Daemon::start(dir);
+
+    let (out, err) = run(dir, &["build", "--junit", "junit.xml", "--sarif", "out.sarif"], 0);
+    let state = out.trim();
+    assert_eq!(state.len(), 64, "the answer is the image's state: {out}\n{err}");
+    assert!(err.contains("test counts (integration) after count: PASS"), "{err}");
+    assert!(err.contains("end done: PASS"), "{err}");
+    let junit = std::fs::read_to_string(dir.join("junit.xml")).unwrap();
+    assert!(junit.contains("counts") && junit.contains("greets"), "{junit}");
+    serde_json::from_str::<serde_json::Value>(
+        &std::fs::read_to_string(dir.join("out.sarif")).unwrap(),
+    )
+    .unwrap();
+
+    let (again, err) = run(dir, &["build"], 0);
+    assert_eq!(again, out);
+    assert!(err.contains("step 2/2 count: cached"), "{err}");
+    let (out, _) = run(dir, &["ls"], 0);
+    assert!(out.contains("tiny") && out.contains(&state[..12]), "{out}");
+    let (out, _) = run(dir, &["log", "tiny"], 0);
+    assert!(out.contains("build 1, step count") && out.contains("sealed by build 2"), "{out}");
+    let (out, _) = run(dir, &["diff", "1/greeting", "tiny", "--content"], 0);
+    assert!(out.contains("+ /etc/count") && out.contains("    +1 2 3"), "{out}");
+    let (out, _) = run(dir, &["files", "tiny", "/etc"], 0);
+    assert!(out.contains("/etc/greeting"), "{out}");
+
+    let (out, _) = run(dir, &["exec", "tiny", "--", "cat", "/etc/greeting"], 0);
+    assert_eq!(out, "hello\n");
+    run(dir, &["exec", "tiny", "--", "sh", "-c", "exit 9"], 9);
+    let (out, _) = run(dir, &["test", "tiny", "--only", "counts"], 0);
+    assert!(out.contains("PASS counts"), "{out}");
+    let (out, _) = run(dir, &["test", "tiny", "--var", "count=4"], 1);
+    assert!(out.contains("FAIL counts"), "{out}");
+    check_shell(dir);
+
+    let (out, _) = run(dir, &["shadow", "create", "--from", "tiny", "--name", "mine"], 0);
+    assert_eq!(out, "mine\n");
+    run(dir, &["exec", "mine", "--", "sh", "-c", "echo changed > /etc/greeting"], 0);
+    let (out, _) = run(dir, &["exec", "mine", "--", "cat", "/etc/greeting"], 0);
+    assert_eq!(out, "changed\n");
+    let (out, _) = run(dir, &["exec", "tiny", "--", "cat", "/etc/greeting"], 0);
+    assert_eq!(out, "hello\n", "a shadow never changes its state");
+    run(dir, &["shadow", "rm", "mine"], 0);
+    let (out, _) = run(dir, &["shadow", "ls"], 0);
+    assert_eq!(out, "no shadows\n");
+
+    run(dir, &["export", "tiny", "--format", "tar", "-o", "tiny.tar"], 0);
+    assert!(dir.join("tiny.tar").exists());
+    run(dir, &["gc"], 0);
+    let (out, _) = run(dir, &["fsck"], 0);
+    assert!(out.starts_with("clean"), "{out}");
+    daemon.stop();
+}
+
+/// A terminal that is fed by a pipe: what is typed arrives, the exit code comes back.
+fn check_shell(dir: &Path) {
+    let mut shell = umbra(dir)
+        .args(["shell", "tiny"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Kept open: the end of input would be the end of the shell.
+    let mut typed = shell.stdin.take().unwrap();
+    typed.write_all(b"stty size; echo got-$((40 + 2)); exit 5\n").unwrap();
+    let output = shell.wait_with_output().unwrap();
+    drop(typed);
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{out}");
+    assert!(out.contains("got-42") && out.contains("24 80"), "{out}");
+}
+
+#[test]
+fn a_failing_test_halts_and_what_it_left_can_be_entered() {
+    if let Some(why) = missing() {
+        println!("skipped: {why}");
+        return;
+    }
+    let project = project();
+    let dir = project.path();
+    let daemon = Daemon::start(dir);
+    let (out, err) = run(dir, &["build", "--var", "count=4"], 1);
+    assert_eq!(out, "", "there is no image: {err}");
+    for expected in
+        ["HALT after step count: test counts", "+ /etc/count", "umbra diff ", "end halted"]
+    {
+        assert!(err.contains(expected), "{expected:?} is missing in: {err}");
+    }
+    let shadow = err
+        .lines()
+        .find(|line| line.contains("the shadow it failed on"))
+        .and_then(|line| line.split_whitespace().nth(2))
+        .expect("a shadow is offered")
+        .to_owned();
+    let (out, _) = run(dir, &["shadow", "ls"], 0);
+    assert!(out.contains(&shadow) && out.contains("frozen"), "{out}");
+    let (out, _) = run(dir, &["exec", &shadow, "--", "cat", "/etc/count"], 0);
+    assert_eq!(out, "1 2 3\n");
+    // What was good is not run again.
+    let (_, err) = run(dir, &["build"], 0);
+    assert!(err.contains("step 1/2 greeting: cached"), "{err}");
+    let (out, _) = run(dir, &["shadow", "ls"], 0);
+    assert_eq!(out, "no shadows\n", "the next build lets go of what was kept");
+    daemon.stop();
+}
+
+#[test]
+fn a_killed_daemon_leaves_nothing_to_its_successor() {
+    if let Some(why) = missing() {
+        println!("skipped: {why}");
+        return;
+    }
+    let project = project();
+    let dir = project.path();
+    let mut daemon = Daemon::start(dir);
+    run(dir, &["build"], 0);
+    run(dir, &["shadow", "create", "--from", "tiny", "--name", "orphan"], 0);
+    let slow = RECIPE.replace("echo 1 2 3 > /etc/count", "echo slow; sleep 600");
+    std::fs::write(dir.join("slow.yaml"), slow).unwrap();
+    let (out, _) = run(dir, &["build", "-f", "slow.yaml", "--detach"], 0);
+    assert_eq!(out, "2\n");
+    daemon.signal("KILL");
+    let (_, err) = run(dir, &["ls"], 3);
+    assert!(err.contains("umbra serve"), "{err}");
+
+    let daemon = Daemon::start(dir);
+    let (out, _) = run(dir, &["shadow", "ls"], 0);
+    assert_eq!(out, "no shadows\n");
+    let (out, _) = run(dir, &["health"], 0);
+    assert!(out.contains("build 2 was running"), "{out}");
+    let (_, err) = run(dir, &["follow", "2"], 3);
+    assert!(err.contains("ended without notice"), "{err}");
+    let (out, _) = run(dir, &["fsck"], 0);
+    assert!(out.starts_with("clean"), "{out}");
+    let (_, err) = run(dir, &["build"], 0);
+    assert!(err.contains("step 2/2 count: cached"), "{err}");
+    daemon.stop();
+}

@@ -1,0 +1,152 @@
+//! Going into a place: a live shadow as it is, or a fresh one of a state.
+
+use std::sync::Arc;
+
+use umbra_api::error::{ErrorCode, WireError};
+use umbra_api::shadow::Place;
+use umbra_recipe::{Overrides, Service};
+use umbra_shadow::provider::Running;
+use umbra_shadow::{Shadow, ShadowError};
+use umbra_state::StateId;
+use umbra_store::Pin;
+use umbra_store::overlay::Layers;
+
+use crate::builds::shutting_down;
+use crate::daemon::Daemon;
+use crate::shadows::{Ephemeral, Owner, Visit, ephemeral_spec, fresh_name};
+
+/// What a place turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// This live shadow.
+    Shadow(String),
+    /// A fresh shadow of this state.
+    State(StateId),
+}
+
+/// Why nobody could go in.
+#[derive(Debug, thiserror::Error)]
+pub enum EnterError {
+    /// The shadow's side.
+    #[error(transparent)]
+    Shadow(#[from] ShadowError),
+    /// Anything else, already in the words for clients.
+    #[error(transparent)]
+    Wire(WireError),
+}
+
+impl EnterError {
+    /// As clients see it.
+    pub fn into_wire(self, of_shadow: impl FnOnce(&ShadowError) -> WireError) -> WireError {
+        match self {
+            Self::Shadow(error) => of_shadow(&error),
+            Self::Wire(error) => error,
+        }
+    }
+}
+
+/// What `place` means.
+pub async fn find(daemon: &Daemon, place: &Place) -> Result<Target, WireError> {
+    let live = |name: &str| daemon.registry().find(name).map(|_| Target::Shadow(name.to_owned()));
+    match place {
+        Place::Shadow(name) => live(name).ok_or_else(|| no_shadow(name)),
+        Place::State(name) | Place::Step(name) => {
+            daemon.states().resolve(name).await.map(Target::State)
+        }
+        Place::Any(name) => match live(name) {
+            Some(target) => Ok(target),
+            None => daemon.states().resolve(name).await.map(Target::State),
+        },
+    }
+}
+
+/// The services that a fresh shadow of this state is to have: those of the recipe that made
+/// it, as that is now. None were asked for, none are there.
+pub async fn services(
+    daemon: &Daemon,
+    target: &Target,
+    wanted: bool,
+) -> Result<Vec<Service>, WireError> {
+    let Target::State(state) = target else { return Ok(Vec::new()) };
+    if !wanted {
+        return Ok(Vec::new());
+    }
+    let unknown = || {
+        let message = format!("start services in state {}: no build made it", state.short());
+        WireError::new(ErrorCode::NotFound, message)
+    };
+    let (request, step) = daemon.db().made_by(*state).await?.ok_or_else(unknown)?;
+    let overrides: Overrides = request.vars.into_iter().collect();
+    let recipe = umbra_recipe::load(request.recipe.as_ref(), &overrides).map_err(|problems| {
+        let message = format!("read the services of {}", request.recipe);
+        WireError::new(ErrorCode::BadRecipe, message).caused_by(problems)
+    })?;
+    let index = recipe.step_index(&step).unwrap_or(recipe.steps.len().saturating_sub(1));
+    Ok(recipe.services_after(index).cloned().collect())
+}
+
+fn no_shadow(name: &str) -> WireError {
+    let name: String = name.chars().take(80).collect();
+    WireError::new(ErrorCode::NotFound, format!("find shadow {name:?}"))
+        .with_hint("`umbra shadow ls` lists the shadows there are")
+}
+
+/// Somebody in a place. A fresh shadow goes when this is dropped.
+pub struct Entered {
+    // Services end before the shadow is left.
+    _services: Vec<Box<dyn Running>>,
+    visit: Visit,
+    name: String,
+    // After the visit: leaving comes before removing.
+    _fresh: Option<Ephemeral>,
+}
+
+impl Entered {
+    /// Goes in. Blocking. `services` are started in a fresh shadow; a live one has what its
+    /// owner started.
+    pub fn new(daemon: &Daemon, target: &Target, services: &[Service]) -> Result<Self, EnterError> {
+        let (name, fresh) = match target {
+            Target::Shadow(name) => (name.clone(), None),
+            Target::State(state) => {
+                let (layers, _pin) = layers(daemon, *state)?;
+                let fresh = Ephemeral::new(daemon.registry(), *state, &layers, ephemeral_spec)?;
+                (fresh.name().to_owned(), Some(fresh))
+            }
+        };
+        let visit = daemon.registry().visit(&name)?;
+        let services = if fresh.is_some() { services } else { &[] };
+        let running = crate::services::start(visit.shadow(), services).map_err(EnterError::Wire)?;
+        Ok(Self { _services: running, visit, name, _fresh: fresh })
+    }
+
+    /// The shadow.
+    pub fn shadow(&self) -> &dyn Shadow {
+        self.visit.shadow()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Makes a shadow of a state that stays. Blocking.
+pub fn create(
+    daemon: &Arc<Daemon>,
+    name: Option<String>,
+    state: StateId,
+    owner: Owner,
+    expires_at_ms: Option<i64>,
+) -> Result<String, EnterError> {
+    let (layers, _pin) = layers(daemon, state)?;
+    let spec = ephemeral_spec(name.unwrap_or_else(|| fresh_name("shadow")));
+    Ok(daemon.registry().create(&spec, state, &layers, owner, expires_at_ms)?)
+}
+
+/// The state's layers, and what keeps the collector away until a shadow shows them.
+fn layers(daemon: &Daemon, state: StateId) -> Result<(Layers, Pin), EnterError> {
+    if daemon.is_closing() {
+        return Err(EnterError::Wire(shutting_down()));
+    }
+    daemon.states().layers(state).map_err(EnterError::Wire)
+}

@@ -1,0 +1,42 @@
+//! The daemon: it owns the state, everything else asks it.
+//!
+//! Builds, shadows, states and their history live here, behind an API on a unix socket. The
+//! command line is one of its clients; tests run a whole daemon in their own process
+//! ([`instance::Instance`]).
+//!
+//! Invariants of this crate:
+//! * what a client was told is committed, and a restarted daemon still knows it;
+//! * killed at any instant, the next daemon removes what was left and says which builds broke;
+//! * every request is bounded in size, and in time until it is read; whatever it holds, the
+//!   answer is JSON and nothing panics;
+//! * the end of the daemon is the end of its shadows.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`instance`], [`serve`] | a whole daemon: in this process, as a program |
+//! | [`daemon`], [`config`], [`lock`] | how it is put together, starts and ends |
+//! | [`builds`], [`engine`] | builds, and the seam to what builds |
+//! | [`shadows`], [`enter`], `terminal` | shadows, and going into them |
+//! | [`states`], `textdiff` | names, files and differences of states |
+//! | [`rerun`], [`services`] | a recipe's tests and services on a state that exists |
+//! | [`db`] | the database |
+//! | [`http`], [`server`] | the API and its socket |
+
+pub mod builds;
+mod clock;
+pub mod config;
+pub mod daemon;
+pub mod db;
+pub mod engine;
+pub mod enter;
+pub mod http;
+pub mod instance;
+pub mod lock;
+pub mod rerun;
+pub mod serve;
+pub mod server;
+pub mod services;
+pub mod shadows;
+pub mod states;
+mod terminal;
+mod textdiff;

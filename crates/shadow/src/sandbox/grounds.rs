@@ -1,0 +1,127 @@
+//! What a shadow or a workshop holds on this machine beside its processes. Every part gives
+//! itself back when dropped, so that a start that fails half way leaves nothing.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::cgroup::Group;
+use super::net::{Bridge, Port};
+use super::sweeper::Sweeper;
+use crate::error::ShadowError;
+
+/// What a provider and all it made share; it ends with the last of them.
+pub(super) struct Shared {
+    names: Mutex<BTreeSet<String>>,
+    pub(super) sweeper: Sweeper,
+    /// No other provider uses the directory before all this one made is gone.
+    _lock: File,
+}
+
+impl Shared {
+    pub(super) fn new(sweeper: Sweeper, lock: File) -> Self {
+        Self { names: Mutex::default(), sweeper, _lock: lock }
+    }
+
+    /// The names in use.
+    pub(super) fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // The set is consistent between any two statements.
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See the module. Fields are dropped in this order: processes first, the name last.
+pub(super) struct Grounds {
+    pub(super) group: Group,
+    pub(super) place: Option<Place>,
+    pub(super) dir: OwnedDir,
+    pub(super) name: TakenName,
+}
+
+/// A name in use, free again when dropped.
+pub(super) struct TakenName {
+    name: String,
+    shared: Arc<Shared>,
+}
+
+impl TakenName {
+    pub(super) fn take(shared: &Arc<Shared>, name: String) -> Result<Self, ShadowError> {
+        if !shared.names().insert(name.clone()) {
+            return Err(ShadowError::Taken(name));
+        }
+        Ok(Self { name, shared: Arc::clone(shared) })
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for TakenName {
+    fn drop(&mut self) {
+        self.shared.names().remove(&self.name);
+    }
+}
+
+/// A directory that goes when dropped.
+pub(super) struct OwnedDir {
+    path: PathBuf,
+    shared: Arc<Shared>,
+}
+
+impl OwnedDir {
+    /// Makes the directory with an empty `scratch` in it.
+    pub(super) fn make(shared: &Arc<Shared>, path: PathBuf) -> Result<Self, ShadowError> {
+        let owned = Self { path, shared: Arc::clone(shared) };
+        fs::create_dir_all(owned.scratch()).map_err(|source| ShadowError::System {
+            doing: format!("make {}", owned.path.display()),
+            source,
+        })?;
+        Ok(owned)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where layers are attached.
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.path.join("scratch")
+    }
+
+    /// Removes something in it, off the hot path.
+    pub(super) fn sweep(&self, path: &Path) {
+        if let Err(error) = self.shared.sweeper.take(path) {
+            tracing::warn!(path = %path.display(), %error, "could not remove a directory");
+        }
+    }
+}
+
+impl Drop for OwnedDir {
+    fn drop(&mut self) {
+        self.sweep(&self.path);
+    }
+}
+
+/// A port and the bridge it belongs to.
+pub(super) struct Place {
+    port: Port,
+    bridge: Arc<Bridge>,
+}
+
+impl Place {
+    pub(super) fn new(port: Port, bridge: Arc<Bridge>) -> Self {
+        Self { port, bridge }
+    }
+
+    pub(super) fn port(&self) -> &Port {
+        &self.port
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.bridge.give_back(&self.port);
+    }
+}

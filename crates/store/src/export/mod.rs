@@ -1,0 +1,7 @@
+//! States leaving the store in other shapes.
+
+mod dir;
+mod oci;
+mod tar;
+
+pub use dir::ExportError;

@@ -1,0 +1,129 @@
+//! What the project needs from Debian, for what, and how to see that it is there.
+
+use std::path::{Path, PathBuf};
+
+/// What somebody wants to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Build,
+    Run,
+    Test,
+    Bench,
+}
+
+impl Purpose {
+    pub(crate) const ALL: [Self; 4] = [Self::Build, Self::Run, Self::Test, Self::Bench];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Build => "to build",
+            Self::Run => "to build images",
+            Self::Test => "to test",
+            Self::Bench => "to measure",
+        }
+    }
+}
+
+/// How a package shows. A program counts wherever it came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    Program(&'static str),
+    File(&'static str),
+}
+
+/// One package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub(crate) package: &'static str,
+    purpose: Purpose,
+    sign: Sign,
+    why: &'static str,
+}
+
+const NEEDS: [Need; 14] = [
+    need("gcc", Purpose::Build, Sign::Program("cc"), "compiles SQLite, zstd and AWS-LC"),
+    need("libc6-dev", Purpose::Build, Sign::File("/usr/include/stdio.h"), "C headers"),
+    need("pkg-config", Purpose::Build, Sign::Program("pkg-config"), "finds OpenSSL"),
+    need(
+        "libssl-dev",
+        Purpose::Build,
+        Sign::File("/usr/include/openssl/ssl.h"),
+        "composefs links to it",
+    ),
+    need("mmdebstrap", Purpose::Run, Sign::Program("mmdebstrap"), "makes Debian roots"),
+    need(
+        "debian-archive-keyring",
+        Purpose::Run,
+        Sign::File("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        "proves that packages are Debian's",
+    ),
+    need("gpg", Purpose::Run, Sign::Program("gpg"), "with which mmdebstrap chooses the keys"),
+    need(
+        "ca-certificates",
+        Purpose::Run,
+        Sign::File("/etc/ssl/certs/ca-certificates.crt"),
+        "archives behind https",
+    ),
+    need("nftables", Purpose::Run, Sign::Program("nft"), "the fence around shadows"),
+    need("mount", Purpose::Run, Sign::Program("mount"), "probes for overlayfs"),
+    need("busybox-static", Purpose::Test, Sign::Program("busybox"), "small roots for tests"),
+    need("python3-minimal", Purpose::Test, Sign::Program("python3"), "the example's service"),
+    need("rsync", Purpose::Bench, Sign::Program("rsync"), "what umbra is compared with"),
+    need("strace", Purpose::Bench, Sign::Program("strace"), "counts system calls"),
+];
+
+const fn need(package: &'static str, purpose: Purpose, sign: Sign, why: &'static str) -> Need {
+    Need { package, purpose, sign, why }
+}
+
+/// What is missing on this machine for these purposes, in the table's order.
+pub(crate) fn missing(purposes: &[Purpose]) -> Vec<Need> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Root's programs are needed although not every account's PATH has them.
+    let extra = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let dirs: Vec<PathBuf> = std::env::split_paths(&path).chain(extra).collect();
+    missing_in(purposes, &|sign| match sign {
+        Sign::Program(name) => dirs.iter().any(|dir| dir.join(name).exists()),
+        Sign::File(path) => Path::new(path).exists(),
+    })
+}
+
+fn missing_in(purposes: &[Purpose], present: &dyn Fn(Sign) -> bool) -> Vec<Need> {
+    let wanted = NEEDS.iter().filter(|need| purposes.contains(&need.purpose));
+    wanted.filter(|need| !present(need.sign)).copied().collect()
+}
+
+/// One line about each, for a person who is to agree.
+pub(crate) fn described(needs: &[Need]) -> String {
+    let lines = needs
+        .iter()
+        .map(|need| format!("  {:<24}{} ({})\n", need.package, need.purpose.word(), need.why));
+    lines.collect()
+}
+
+/// Their names, as apt-get takes them.
+pub(crate) fn names(needs: &[Need]) -> Vec<&'static str> {
+    needs.iter().map(|need| need.package).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_purpose_needs_is_missing() {
+        let nothing = |_| false;
+        let build = missing_in(&[Purpose::Build], &nothing);
+        assert_eq!(names(&build), ["gcc", "libc6-dev", "pkg-config", "libssl-dev"]);
+        assert_eq!(missing_in(&Purpose::ALL, &nothing).len(), NEEDS.len());
+        assert!(missing_in(&Purpose::ALL, &|_| true).is_empty());
+    }
+
+    #[test]
+    fn what_is_there_is_not_asked_for() {
+        let only_compiler = |sign| sign == Sign::Program("cc");
+        let build = missing_in(&[Purpose::Build], &only_compiler);
+        assert_eq!(names(&build), ["libc6-dev", "pkg-config", "libssl-dev"]);
+        assert!(described(&build).contains("libssl-dev"));
+    }
+}
