@@ -96,7 +96,7 @@ pub struct DiffEntry {
 pub struct ExportRequest {
     /// Which state: an id, a unique prefix, a ref, an image or `BUILD/STEP`.
     pub state: String,
-    /// `dir` or `tar`.
+    /// `dir`, `tar` or `oci`.
     pub format: String,
     /// Absolute path on the daemon's machine; must not exist, or be an empty directory.
     pub path: String,

@@ -6,11 +6,11 @@ mod support;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::Arguments;
 use umbra_api::build::{Answer, BuildPhase, Event, OnError};
 use umbra_state::Verdict;
 
-use support::{Bench, named};
+use support::{Bench, named, trial};
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("launcher") {
@@ -33,22 +33,6 @@ fn main() -> ExitCode {
         trial("a_service_that_does_not_start_is_no_verdict", a_service_that_does_not_start_is_no_verdict),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
-}
-
-/// A test that is reported as skipped, with the reason, where the machine cannot run it.
-fn trial(name: &'static str, test: fn(&Bench)) -> Trial {
-    Trial::test(name, move || match Bench::open() {
-        Ok(bench) => {
-            test(&bench);
-            bench.assert_nothing_is_left();
-            Ok(())
-        }
-        Err(reason) if reason.starts_with("skipped") => {
-            println!("{name}: {reason}");
-            Ok(())
-        }
-        Err(reason) => Err(Failed::from(reason)),
-    })
 }
 
 const GOOD: &str = "

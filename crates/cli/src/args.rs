@@ -164,7 +164,7 @@ pub enum Command {
     Export {
         /// The state, as in `umbra diff`.
         state: String,
-        /// As what: dir or tar.
+        /// As what: dir, tar or oci (an image layout).
         #[arg(long, value_name = "FORMAT", default_value = "dir")]
         format: String,
         /// Where; must not exist, or be an empty directory.

@@ -247,12 +247,29 @@ impl States {
                 Ok(Vec::new())
             }
             "tar" => self.export_tar(state, path),
+            "oci" => self.export_oci(state, path),
             _ => {
                 let format: String = format.chars().take(40).collect();
-                let message = format!("export as {format:?}: expected dir or tar");
+                let message = format!("export as {format:?}: expected dir, tar or oci");
                 Err(WireError::new(ErrorCode::BadRequest, message))
             }
         }
+    }
+
+    /// An image layout with one image, tagged `latest`, in an empty or new directory.
+    fn export_oci(&self, state: StateId, path: &Path) -> Result<Vec<String>, WireError> {
+        make_dir(path)?;
+        let failed = |error: std::io::Error| {
+            let message = format!("list {}", path.display());
+            WireError::new(ErrorCode::Environment, message).caused_by(error)
+        };
+        if std::fs::read_dir(path).map_err(failed)?.next().is_some() {
+            let message = format!("write {}: the directory is not empty", path.display());
+            return Err(WireError::new(ErrorCode::Conflict, message));
+        }
+        let left_out = self.store.export_oci_layout(state, path, "latest");
+        let left_out = left_out.map_err(|error| environment(&error))?;
+        Ok(left_out.iter().map(|path| format!("/{}", escape(path))).collect())
     }
 
     /// Under another name until it is complete; never over a file that exists.

@@ -13,11 +13,13 @@
 //! | [`sandbox`] | the provider on this machine's own kernel |
 //! | [`fake`] | the provider that needs nothing, for tests of what uses shadows |
 //! | [`conformance`] | what every provider must do, as a suite |
+//! | [`probe`] | what this machine has of what shadows and builds need |
 //! | [`error`] | [`ShadowError`] |
 
 pub mod conformance;
 pub mod error;
 pub mod fake;
+pub mod probe;
 pub mod provider;
 pub mod sandbox;
 

@@ -151,3 +151,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_link_that_a_live_overlay_shows_as_two_files() {
+    need_root!();
+    let layers = [
+        vec![(62, 0, 11619, 0)],
+        vec![(118, 29631, 0, 0)],
+        vec![
+            (0, 0, 488, 0),
+            (11, 0, 0, 0),
+            (237, 38056, 9377, 0),
+            (129, 10906, 124, 0),
+            (19, 0, 0, 0),
+        ],
+    ];
+    run(&layers).unwrap();
+}

@@ -29,7 +29,7 @@ pub(crate) fn package_step() -> Result<(), Failure> {
     let root = place.path("debian");
     mmdebstrap(&root)?;
     let debian = place.ingest(&root)?;
-    let downloaded = step(&place, &debian, DOWNLOAD, "download", true)?;
+    let (downloaded, _) = step(&place, &debian, DOWNLOAD, "download", true)?;
     let prepared = {
         let tree = place.store.capture_upper(&debian.tree, &downloaded.upper)?;
         place.known(tree)?
@@ -45,9 +45,8 @@ fn deliver(place: &Place, known: &Known) -> Result<(), Failure> {
     let (mut cpu, mut wall) = (Samples::default(), Samples::default());
     for round in 0..ROUNDS {
         let name = format!("install-{round}");
-        let ran = step(place, known, INSTALL, &name, false)?;
+        let (ran, ended) = step(place, known, INSTALL, &name, false)?;
         let upper = ran.upper.clone();
-        let ended = Instant::now();
         settle_links(&ran.root, &ran.work, || known.tree.clone())?;
         let layers = known.layers.with_upper(upper.clone());
         shadow.apply(&layers)?;
@@ -95,19 +94,22 @@ fn against_chroot(place: &Place, known: &Known) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Runs a step; also says when its last process had ended.
 fn step(
     place: &Place,
     known: &Known,
     script: &str,
     name: &str,
     network: bool,
-) -> Result<Finished, Failure> {
+) -> Result<(Finished, Instant), Failure> {
     let limits = Limits::default();
     let workshop =
         place.provider.workshop(&WorkshopSpec { name: name.to_owned(), limits, network })?;
     let stage = workshop.stage(&known.layers, &place.path(name), &names_of_hosts(network))?;
-    must_succeed(&stage.run(&installing(script), &|_| {})?)?;
-    Ok(stage.finish()?)
+    let output = stage.run(&installing(script), &|_| {})?;
+    let ended = Instant::now();
+    must_succeed(&output)?;
+    Ok((stage.finish()?, ended))
 }
 
 /// Only the command is timed: making the root is measured elsewhere, for both sides.

@@ -66,12 +66,12 @@ fn many(place: &Place, layers: &umbra_store::overlay::Layers) -> Result<(), Fail
     Ok(())
 }
 
-/// What should be gone.
+/// What should be gone; the provider empties its trash by and by.
 fn remains(place: &Place) -> Result<Vec<String>, Failure> {
     let mut left = place.provider.list()?;
     for entry in fs::read_dir(place.path("shadows"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if name != "lock" {
+        if name != "lock" && name != ".trash" {
             left.push(name);
         }
     }

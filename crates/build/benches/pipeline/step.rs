@@ -77,7 +77,7 @@ fn deliver(
     round: usize,
 ) -> Result<Duration, Failure> {
     let stepped = Stepped::run(place, known, round, tree::STEP)?;
-    let ended = Instant::now();
+    let ended = stepped.ended;
     let layers = stepped.settle(known)?;
     shadow.apply(&layers)?;
     must_run(shadow, &["test", "-f", tree::STEP_PROOF])?;
@@ -91,6 +91,8 @@ fn deliver(
 /// A step whose processes have ended.
 pub(crate) struct Stepped {
     finished: Finished,
+    /// When that was known; taking the workshop down comes after.
+    ended: Instant,
 }
 
 impl Stepped {
@@ -110,7 +112,8 @@ impl Stepped {
         if !output.exit.success() {
             return Err(format!("the step ended with {}", output.exit).into());
         }
-        Ok(Self { finished: stage.finish()? })
+        let ended = Instant::now();
+        Ok(Self { finished: stage.finish()?, ended })
     }
 
     /// What a build does between a step's end and its shadows: hard links, then the next root.

@@ -1,5 +1,8 @@
 //! A place to run builds in: a store, a provider, a small root, and a memory.
 
+// Not every test binary uses all of it.
+#![allow(dead_code, unused_macros, unused_imports)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use libtest_mimic::{Failed, Trial};
 use umbra_api::build::{Answer, BuildPhase, BuildRequest, Event};
 use umbra_build::{Build, Engine, EventSink, StepCache, StepKey, TestKey};
 use umbra_shadow::Provider;
@@ -44,6 +48,22 @@ pub(crate) struct Run {
 /// No build here takes longer; one that does hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A test that is reported as skipped, with the reason, where the machine cannot run it.
+pub(crate) fn trial(name: &'static str, test: fn(&Bench)) -> Trial {
+    Trial::test(name, move || match Bench::open() {
+        Ok(bench) => {
+            test(&bench);
+            bench.assert_nothing_is_left();
+            Ok(())
+        }
+        Err(reason) if reason.starts_with("skipped") => {
+            println!("{name}: {reason}");
+            Ok(())
+        }
+        Err(reason) => Err(Failed::from(reason)),
+    })
+}
+
 impl Bench {
     pub(crate) fn open() -> Result<Self, String> {
         if !rustix::process::geteuid().is_root() {
@@ -73,6 +93,10 @@ impl Bench {
 
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    pub(crate) fn provider(&self) -> &SandboxProvider {
+        self.provider.as_ref().expect("open")
     }
 
     pub(crate) fn root(&self) -> PathBuf {

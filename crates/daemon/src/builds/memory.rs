@@ -58,6 +58,11 @@ impl Journal {
         self.committed.subscribe()
     }
 
+    /// Wakes who follows, to see that the build no longer runs.
+    pub(super) fn wake(&self) {
+        self.committed.send_modify(|_| {});
+    }
+
     /// Remembers that the build exists, if no event did.
     pub(super) fn begin(&self) {
         self.begin_locked(&mut self.lock());

@@ -191,6 +191,8 @@ impl Builds {
             inner.kept.insert(id, Kept { image, _build: Arc::clone(build) });
         }
         drop(inner);
+        // Their streams end now, so that whoever saw one end finds the build ended.
+        journal.wake();
         // Outside the lock: removing shadows takes its time.
         drop(replaced);
     }

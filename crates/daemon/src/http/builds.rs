@@ -139,14 +139,11 @@ async fn send_events(
     sender: &mut Sender<Bytes, DbError>,
 ) -> Result<(), DbError> {
     loop {
-        let mut news = daemon.builds().committed(build);
-        if let Some(news) = &mut news {
-            news.mark_unchanged();
-        }
+        let news = daemon.builds().committed(build);
         let events = daemon.db().events(build, next, EVENTS_AT_ONCE).await?;
         if events.is_empty() {
             match news {
-                // The sender goes when the build has ended: then look once more.
+                // It changes once more when the build has ended.
                 Some(mut news) if follow => drop(news.changed().await),
                 _ => return Ok(()),
             }

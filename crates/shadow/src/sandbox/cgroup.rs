@@ -77,6 +77,15 @@ impl Hierarchies {
         EnforcedLimits { memory: has("memory"), cpu: has("cpu"), pids: has("pids") }
     }
 
+    /// The version of the hierarchy that limits by this controller.
+    pub(crate) fn version_of(&self, controller: &str) -> Option<u8> {
+        if self.v1.iter().any(|(c, _)| c == controller) {
+            Some(1)
+        } else {
+            self.v2_controllers.iter().any(|c| c == controller).then_some(2)
+        }
+    }
+
     /// Whether a group can be stopped where it stands.
     pub(crate) fn can_freeze(&self) -> bool {
         self.v2.is_some() || self.v1.iter().any(|(controller, _)| controller == "freezer")

@@ -39,7 +39,7 @@ use crate::error::ShadowError;
 use crate::provider::{
     Capabilities, Limits, Network, Provider, Reaped, Shadow, ShadowSpec, check_name,
 };
-use cgroup::Hierarchies;
+pub(crate) use cgroup::Hierarchies;
 use client::{Keeper, Launcher};
 use grounds::{Grounds, OwnedDir, Place, Shared, TakenName};
 use net::Bridge;
@@ -201,7 +201,7 @@ impl Provider for SandboxProvider {
             None => KeeperNetwork::Loopback,
         };
         let keeper = self.keeper(&spec.name, &grounds, network, self.ids_base)?;
-        Ok(Box::new(SandboxShadow::new(keeper, grounds, layers)?))
+        Ok(Box::new(SandboxShadow::new(keeper, grounds, self.ids_base.unwrap_or(0), layers)?))
     }
 
     fn list(&self) -> Result<Vec<String>, ShadowError> {
@@ -234,6 +234,16 @@ impl Provider for SandboxProvider {
         }
         Ok(reaped)
     }
+}
+
+/// Makes a bridge in the current network namespace, to see whether it can be made.
+pub(crate) fn try_bridge() -> io::Result<()> {
+    net::try_bridge("umbra-probe")
+}
+
+/// A user namespace like a shadow's, held open by this descriptor only.
+pub(crate) fn try_user_namespace() -> io::Result<std::os::fd::OwnedFd> {
+    launcher::user_namespace(IDS_BASE)
 }
 
 fn system(doing: &str) -> impl FnOnce(io::Error) -> ShadowError {

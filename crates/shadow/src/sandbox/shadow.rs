@@ -20,6 +20,7 @@ use crate::provider::{Attached, Running, Shadow, TerminalSize};
 pub(super) struct SandboxShadow {
     name: String,
     address: Option<IpAddr>,
+    ids_base: u32,
     life: Mutex<Option<Life>>,
 }
 
@@ -36,6 +37,7 @@ impl SandboxShadow {
     pub(super) fn new(
         keeper: Keeper,
         grounds: Grounds,
+        ids_base: u32,
         layers: &Layers,
     ) -> Result<Self, ShadowError> {
         let name = grounds.name.as_str().to_owned();
@@ -43,7 +45,7 @@ impl SandboxShadow {
         let mut views = Views::default();
         let init = Arc::new(show(&name, &keeper, &mut views, &grounds, layers)?);
         let life = Life { init, keeper, views, frozen: false, grounds };
-        Ok(Self { name, address, life: Mutex::new(Some(life)) })
+        Ok(Self { name, address, ids_base, life: Mutex::new(Some(life)) })
     }
 
     fn life(&self) -> MutexGuard<'_, Option<Life>> {
@@ -106,6 +108,10 @@ impl Shadow for SandboxShadow {
 
     fn address(&self) -> Option<IpAddr> {
         self.address
+    }
+
+    fn ids_base(&self) -> u32 {
+        self.ids_base
     }
 
     fn apply(&self, layers: &Layers) -> Result<(), ShadowError> {

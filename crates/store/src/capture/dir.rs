@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::mount::{OpenTreeFlags, open_tree};
+use umbra_state::Meta;
 
 use super::draft::{Draft, DraftDir, DraftLeaf, finish};
 use super::intake::{self, Intake};
@@ -62,9 +63,14 @@ impl Walk<'_> {
         mut dir: Arc<OpenDir>,
         intake: &mut Intake<'_, '_>,
     ) -> Result<(DraftDir, Arc<OpenDir>), CaptureError> {
-        let meta = self.reader.read_dir(&dir)?.0;
+        let is_left_out = self.is_skipped(SkipReason::Asked) || self.is_other_mount(&dir);
+        let meta = match self.reader.read_dir(&dir) {
+            // What is mounted there may belong to nobody the tree knows; only its name counts.
+            Err(CaptureError::Id { .. }) if is_left_out => Meta { mode: 0o755, ..Meta::default() },
+            read => read?.0,
+        };
         let mut draft = DraftDir { meta, ..DraftDir::default() };
-        if self.is_skipped(SkipReason::Asked) || self.is_other_mount(&dir) {
+        if is_left_out {
             return Ok((draft, dir));
         }
         let mut children = Vec::new();

@@ -13,6 +13,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, openat2};
 use umbra_state::Tree;
 
+use super::moves;
+
 /// Why the links could not be settled.
 #[derive(Debug, thiserror::Error)]
 #[error("bring hard links of {path} into the upper directory")]
@@ -24,24 +26,29 @@ pub struct SettleError {
 
 /// Brings every name of a changed hard-linked file into the upper directory.
 ///
-/// `root` is the still mounted overlay's root, `work` its work directory, `parent` gives the tree
-/// below the upper directory and is asked only if links were written to. Without changed links this is one `readdir`; nothing may write
-/// through the mount meanwhile.
+/// `root` is the still mounted overlay's root, `work` its work directory, beside which `upper`
+/// lies; `parent` gives the tree below the upper directory and is asked only if links were
+/// written to. Without changed links this is one `readdir`; nothing may write through the mount
+/// meanwhile.
 pub fn settle_links(
     root: &OwnedFd,
     work: &Path,
     parent: impl FnOnce() -> Tree,
 ) -> Result<(), SettleError> {
-    if !index_used(&work.join("index"))
-        .map_err(|source| failed(work.as_os_str().as_encoded_bytes(), source))?
-    {
+    let in_work = |source| failed(work.as_os_str().as_encoded_bytes(), source);
+    if !index_used(&work.join("index")).map_err(in_work)? {
         return Ok(());
     }
+    let upper = work.with_file_name("upper");
+    let moves = moves::find(&upper)
+        .map_err(|source| failed(upper.as_os_str().as_encoded_bytes(), source))?;
     for names in parent().links().values() {
         for name in names {
-            match touch(root, name) {
-                Err(error) if is_absent(&error) => {}
-                other => other.map_err(|source| failed(name, source))?,
+            for name in moves.names_of(name) {
+                match touch(root, &name) {
+                    Err(error) if is_absent(&error) => {}
+                    other => other.map_err(|source| failed(&name, source))?,
+                }
             }
         }
     }

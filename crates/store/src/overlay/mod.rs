@@ -19,6 +19,7 @@
 
 mod links;
 mod mount;
+mod moves;
 mod root_metadata;
 pub mod support;
 

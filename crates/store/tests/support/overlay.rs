@@ -96,8 +96,12 @@ impl Overlay {
     }
 
     /// Proves that the upper directory, read over the parent, is what is shown.
+    ///
+    /// It is shown by a fresh mount: a live one gives the names of one inode different inode
+    /// numbers when a link was made to a file of a lower filesystem other than the upper's.
     #[track_caller]
     pub fn check(&mut self) -> Tree {
+        self.remount();
         let shown = self.temp.capture(&self.merged());
         let store = &self.temp.store;
         let captured = store.capture_upper(&self.parent, &self.upper()).unwrap();

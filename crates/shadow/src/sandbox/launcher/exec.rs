@@ -123,6 +123,7 @@ impl Prepared {
             rustix::thread::set_no_new_privs(true)
                 .map_err(|e| said("forgo new rights")(e.into()))?;
         }
+        judge_by_size().map_err(said("set the out-of-memory score"))?;
         filter.install().map_err(said("filter system calls"))?;
         let Identity { uid, gid, groups } = &self.identity;
         sys::set_ids(*uid, *gid, groups).map_err(said("become the user"))
@@ -210,6 +211,14 @@ fn limit_rights(profile: Profile) -> io::Result<()> {
     };
     rustix::thread::set_capabilities(None, sets)?;
     Ok(())
+}
+
+/// Takes back what the launcher granted itself: when memory is short, commands are ended before
+/// their init. The file is this process's own only while it counts as dumpable; its rights,
+/// greater than any command's, still keep others from tracing it.
+fn judge_by_size() -> io::Result<()> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)?;
+    sys::set_oom_score("0")
 }
 
 fn text(value: &str) -> Result<CString, String> {

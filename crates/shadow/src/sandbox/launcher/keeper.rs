@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use umbra_store::overlay::{self, MountError, Writable};
 
+use super::end_with_parent;
 use super::sys::{self, Fork};
 use super::view::{self, Surroundings};
 use crate::sandbox::net;
@@ -19,9 +20,6 @@ use crate::sandbox::wire::{
     self, Doing, Failure, KeeperHello, KeeperNetwork, KeeperReply, KeeperRequest, KeeperSpec,
     ViewSpec,
 };
-
-/// How many ids a shadow's user namespace maps.
-const IDS_COUNT: u32 = 65_536;
 
 /// Serves one shadow until its socket closes.
 pub(super) fn run(socket: &OwnedFd, spec: &KeeperSpec) -> io::Result<()> {
@@ -107,6 +105,9 @@ impl<'a> Keeper<'a> {
         }
         let mounted = overlay::mount(&view.layers, Some(writable), &self.spec.scratch, userns);
         sys::set_filesystem_ids(0);
+        // Other file ids made the kernel forget whose end this process follows, and a frozen
+        // one does not see its socket close.
+        end_with_parent().doing(|| "follow the launcher's end".to_owned())?;
         mounted.map_err(|error| match error {
             MountError::Step { doing, source } => Failure::new(doing, &source),
             other => Failure::new(other.to_string(), &io::Error::from(rustix::io::Errno::ROFS)),
@@ -174,24 +175,27 @@ fn open_namespaces(
     ids_base: Option<u32>,
     own_network: bool,
 ) -> Result<(Option<OwnedFd>, Option<OwnedFd>), Failure> {
-    let open_ns = |kind: &str| {
-        let path = format!("/proc/{pid}/ns/{kind}");
-        open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .doing(|| format!("open the {kind} namespace"))
-    };
-    let userns = match ids_base {
-        Some(base) => {
-            let map = format!("0 {base} {IDS_COUNT}");
-            for file in ["uid_map", "gid_map"] {
-                fs::write(format!("/proc/{pid}/{file}"), &map)
-                    .doing(|| format!("write the user namespace's {file}"))?;
-            }
-            Some(open_ns("user")?)
-        }
-        None => None,
-    };
-    let netns = if own_network { Some(open_ns("net")?) } else { None };
+    let userns = ids_base.map(|base| open_user_namespace(pid, base)).transpose()?;
+    let netns = own_network.then(|| open_namespace(pid, "net")).transpose()?;
     Ok((userns, netns))
+}
+
+/// Writes the id maps of a child's new user namespace and opens it.
+pub(super) fn open_user_namespace(pid: i32, ids_base: u32) -> Result<OwnedFd, Failure> {
+    // All ids there are but the last few: an owner without a counterpart would show as nobody,
+    // and a shadow must show what the state says.
+    let map = format!("0 {ids_base} {}", u32::MAX - ids_base);
+    for file in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{pid}/{file}"), &map)
+            .doing(|| format!("write the user namespace's {file}"))?;
+    }
+    open_namespace(pid, "user")
+}
+
+fn open_namespace(pid: i32, kind: &str) -> Result<OwnedFd, Failure> {
+    let path = format!("/proc/{pid}/ns/{kind}");
+    open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .doing(|| format!("open the {kind} namespace"))
 }
 
 /// Forks twice: the first child enters the existing namespaces, its child (of which this
@@ -218,8 +222,6 @@ fn start_init(surroundings: &Surroundings<'_>, socket: OwnedFd) -> Result<i32, F
 }
 
 fn enter_and_fork(surroundings: &Surroundings<'_>, socket: OwnedFd) -> Result<i32, Failure> {
-    // Refused only where the launcher's own was not lowered either.
-    let _ = sys::set_oom_score("0");
     if let Some(userns) = surroundings.userns {
         enter(userns, LinkNameSpaceType::User)?;
         sys::set_ids(0, 0, &[]).doing(|| "become root of the user namespace".to_owned())?;

@@ -51,6 +51,34 @@ pub fn main() -> i32 {
     }
 }
 
+/// A user namespace with a shadow's id map. Its first process ends before this returns.
+///
+/// Safe to call from a process with threads: the child only waits and exits.
+pub(crate) fn user_namespace(ids_base: u32) -> io::Result<OwnedFd> {
+    let (ours, theirs) = io::pipe()?;
+    match sys::fork(libc::CLONE_NEWUSER)? {
+        Fork::Child => {
+            // SAFETY: plain calls on a valid buffer; nothing here allocates or takes a lock.
+            unsafe {
+                libc::close(std::os::fd::AsRawFd::as_raw_fd(&theirs));
+                let mut byte = 0u8;
+                libc::read(std::os::fd::AsRawFd::as_raw_fd(&ours), (&raw mut byte).cast(), 1);
+            }
+            sys::exit(0)
+        }
+        Fork::Parent(pid) => {
+            drop(ours);
+            let opened = keeper::open_user_namespace(pid, ids_base);
+            drop(theirs);
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let options = rustix::process::WaitOptions::empty();
+                let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), options));
+            }
+            opened.map_err(|failure| io::Error::from_raw_os_error(failure.errno))
+        }
+    }
+}
+
 fn serve(daemon: &OwnedFd) -> io::Result<()> {
     prepare()?;
     loop {
@@ -72,6 +100,8 @@ fn prepare() -> io::Result<()> {
     // Not asked to end with its parent: that would be the thread that started it, and threads
     // of a daemon come and go. The socket's end tells of the process's.
     rustix::process::setsid().ok();
+    // What a careless parent left open would otherwise be open in every shadow.
+    sys::close_from(LAUNCHER_FD + 1)?;
     sys::ignore_children();
     // Inits must not be traced by those inside; this survives fork, and keepers and inits
     // never exec.
@@ -81,7 +111,7 @@ fn prepare() -> io::Result<()> {
     let raised = rustix::process::Rlimit { current: files.maximum, maximum: files.maximum };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, raised)?;
     filter::Filter::compiled();
-    // A shadow that eats its memory is to lose the eater, not its keeper. Inits give this up.
+    // A shadow that eats its memory is to lose the eater, not its keeper or init.
     // Where this is refused they are judged by their size, which is small.
     let _ = sys::set_oom_score("-900");
     Ok(())

@@ -130,6 +130,13 @@ pub(super) fn child_signals() -> io::Result<std::os::fd::OwnedFd> {
     }
 }
 
+/// Closes all descriptors from this number on.
+pub(super) fn close_from(first: i32) -> io::Result<()> {
+    // SAFETY: called once, first thing in the launcher's life, when nothing owns any of them.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+    check(result as i32)
+}
+
 /// How willingly the kernel ends this process and its future children when memory is short:
 /// -1000 never, 1000 first.
 pub(super) fn set_oom_score(score: &str) -> io::Result<()> {

@@ -74,6 +74,13 @@ pub(crate) fn missing() -> Vec<String> {
     missing
 }
 
+/// Makes a bridge and removes it.
+pub(crate) fn try_bridge(name: &str) -> std::io::Result<()> {
+    let mut netlink = Netlink::open()?;
+    netlink.add_bridge(name)?;
+    netlink.remove(name)
+}
+
 /// Brings up what is in a new network namespace and, with a port, connects it to the bridge.
 pub(crate) fn set_up(netns: BorrowedFd<'_>, port: Option<&Port>) -> Result<(), Failure> {
     if let Some(port) = port {
