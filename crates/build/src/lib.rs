@@ -31,6 +31,7 @@
 //! | `steps` | running one step |
 //! | `ingest` | a step's writes become a state |
 //! | `pool` | shadows that follow the build and run its tests |
+//! | [`look`], [`services`] | one test on one shadow; a recipe's services in it |
 //! | `export` | images leave |
 //! | [`ports`] | what a build needs from whoever runs it |
 
@@ -40,9 +41,11 @@ mod export;
 mod frontier;
 mod ingest;
 mod ledger;
+pub mod look;
 mod origin;
 mod pool;
 pub mod ports;
+pub mod services;
 mod session;
 mod steps;
 

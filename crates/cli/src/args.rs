@@ -194,6 +194,8 @@ pub enum Command {
     Version,
     /// Print whether the daemon is well.
     Health,
+    /// List what this machine offers, and what lacking it costs.
+    Doctor,
     /// The process that makes sandboxes; started by the daemon.
     #[command(hide = true)]
     Launcher,

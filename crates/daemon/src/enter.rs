@@ -115,7 +115,8 @@ impl Entered {
         };
         let visit = daemon.registry().visit(&name)?;
         let services = if fresh.is_some() { services } else { &[] };
-        let running = crate::services::start(visit.shadow(), services).map_err(EnterError::Wire)?;
+        let running = umbra_build::services::start(visit.shadow(), services);
+        let running = running.map_err(|error| EnterError::Wire(crate::states::environment(&error)))?;
         Ok(Self { _services: running, visit, name, _fresh: fresh })
     }
 

@@ -18,7 +18,7 @@
 //! | [`builds`], [`engine`] | builds, and the seam to what builds |
 //! | [`shadows`], [`enter`], `terminal` | shadows, and going into them |
 //! | [`states`], `textdiff` | names, files and differences of states |
-//! | [`rerun`], [`services`] | a recipe's tests and services on a state that exists |
+//! | [`rerun`] | a recipe's tests on a state that exists |
 //! | [`db`] | the database |
 //! | [`http`], [`server`] | the API and its socket |
 
@@ -35,7 +35,6 @@ pub mod lock;
 pub mod rerun;
 pub mod serve;
 pub mod server;
-pub mod services;
 pub mod shadows;
 pub mod states;
 mod terminal;

@@ -4,9 +4,8 @@
 //! that ends, so that tests of that step find it ready, and takes tests from the queue one at a
 //! time, each on a fresh view of the state it is about.
 
-mod services;
+mod kept;
 mod size;
-mod target;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,18 +14,19 @@ use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use umbra_api::build::Event;
-use umbra_recipe::{CommandLine, Recipe};
-use umbra_shadow::provider::{Egress, Limits, Network, Running};
-use umbra_shadow::{Provider, Shadow, ShadowSpec};
-use umbra_state::{Delta, Tree, Verdict};
+use umbra_recipe::Recipe;
+use umbra_shadow::provider::Running;
+use umbra_shadow::{Provider, Shadow};
+use umbra_state::{Delta, Tree};
 use umbra_store::overlay::Layers;
 use umbra_suite::check::security::Baseline;
 use umbra_suite::{Context, Test, TestReport, run_test};
 
 use crate::error::BuildError;
+use crate::look::{self, ShadowTarget, unready};
 use crate::ports::EventSink;
-use target::ShadowTarget;
-pub(crate) use target::KeptShadow;
+use crate::services;
+pub(crate) use kept::KeptShadow;
 
 pub(crate) use size::wanted;
 
@@ -256,7 +256,7 @@ impl Worker<'_> {
                 Ok(shadow) => {
                     let shadow: Arc<dyn Shadow> = Arc::from(shadow);
                     shared.shadows().push(Arc::clone(&shadow));
-                    shared.report_pool(&name, &reason);
+                    shared.report_pool(&reason);
                     let mut worker = Worker {
                         shared,
                         shadow,
@@ -364,9 +364,8 @@ impl Worker<'_> {
     }
 
     fn start_services(&mut self, step: usize) -> Result<(), BuildError> {
-        for service in self.shared.plan.recipe.services_after(step) {
-            self.services.push(services::start(&*self.shadow, service)?);
-        }
+        let wanted = self.shared.plan.recipe.services_after(step);
+        self.services = services::start(&*self.shadow, wanted)?;
         Ok(())
     }
 
@@ -430,27 +429,13 @@ impl Worker<'_> {
 
 impl Shared {
     fn make(&self, name: &str, root: &Root) -> Result<Box<dyn Shadow>, BuildError> {
-        let wanted = &self.plan.recipe.shadows;
-        let egress: Vec<Egress> = wanted
-            .egress
-            .iter()
-            .map(|to| Egress { address: to.ip(), port: to.port() })
-            .collect();
-        let spec = ShadowSpec {
-            name: name.to_owned(),
-            limits: Limits {
-                memory_bytes: wanted.memory,
-                cpu_millis: wanted.cpus.map(|cpus| (cpus * 1000.0) as u32),
-                pids: wanted.pids,
-            },
-            network: if egress.is_empty() { Network::Fenced } else { Network::Egress(egress) },
-        };
+        let spec = look::spec(name.to_owned(), &self.plan.recipe);
         Ok(self.plan.provider.spawn(&root.layers, &spec)?)
     }
 
-    fn report_pool(&self, name: &str, reason: &str) {
-        let (shadows, reason) = (vec![name.to_owned()], reason.to_owned());
-        self.plan.sink.emit(Event::Pool { shadows, reason });
+    fn report_pool(&self, reason: &str) {
+        let shadows = self.shadows().iter().map(|shadow| shadow.name().to_owned()).collect();
+        self.plan.sink.emit(Event::Pool { shadows, reason: reason.to_owned() });
     }
 
     /// An error after the pool closed is the closing's own doing.
@@ -463,32 +448,4 @@ impl Shared {
     fn tell(&self, told: Told) {
         (self.plan.told)(told);
     }
-}
-
-/// A report for a test that could not begin: nobody looked.
-fn unready(test: &Test, step: &str, error: &BuildError) -> TestReport {
-    let output = match error {
-        BuildError::Service { log, .. } => log.clone(),
-        _ => String::new(),
-    };
-    TestReport {
-        name: test.name.clone(),
-        kind: test.kind,
-        step: step.to_owned(),
-        verdict: Verdict::Inconclusive,
-        evidence: Vec::new(),
-        error: Some(error.chain()),
-        output,
-        duration: std::time::Duration::ZERO,
-        attempts: 0,
-        metrics: Vec::new(),
-        findings: Vec::new(),
-        allow_failure: test.allow_failure,
-    }
-}
-
-/// A command line as a service or ready check runs it.
-fn command_of(line: &CommandLine, service: &umbra_recipe::Service) -> umbra_state::Command {
-    let (user, workdir) = (service.user.as_deref(), service.workdir.as_deref());
-    umbra_recipe::command(line, &service.env, user, workdir)
 }

@@ -13,11 +13,11 @@ use umbra_state::{ChangeKind, Delta, Digest, StateId, Tree, Verdict};
 use umbra_suite::{Action, Check, TestReport, select};
 
 use super::facts::Progress;
-use super::results::result_of;
 use super::{Attempt, Ending, Input, Session, micros};
 use crate::error::BuildError;
 use crate::ingest;
 use crate::ledger::{Cause, Ledger, Standing};
+use crate::look::result_of;
 use crate::pool::{Facts, Job, KeptShadow, Pool, Root, Told};
 use crate::ports::TestKey;
 use crate::steps::StepEnd;

@@ -12,7 +12,7 @@
 mod attempt;
 mod control;
 mod facts;
-mod results;
+mod figures;
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender};
@@ -32,7 +32,7 @@ use crate::ports::{EventSink, StepCache, StepKey};
 use crate::steps::{Current, StepEnd};
 use crate::{export, origin};
 use facts::{Known, Progress};
-use results::Measured;
+use figures::Measured;
 
 /// What reaches a running build.
 pub(crate) enum Input {

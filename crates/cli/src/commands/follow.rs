@@ -327,8 +327,6 @@ fn exit_of(ended: &Ended) -> Finish {
     match (ended.phase, ended.verdict) {
         (BuildPhase::Done, Verdict::Pass) => Finish::Pass,
         (BuildPhase::Done | BuildPhase::Halted, Verdict::Fail) => Finish::Fail,
-        // A step that fails halts without any test having said so.
-        (BuildPhase::Halted, _) => Finish::Fail,
         (BuildPhase::Broken, _) => Finish::Environment,
         _ => Finish::Inconclusive,
     }
@@ -348,7 +346,7 @@ mod tests {
             (Done, Verdict::Fail, 1),
             (Done, Verdict::Inconclusive, 4),
             (Halted, Verdict::Fail, 1),
-            (Halted, Verdict::Inconclusive, 1),
+            (Halted, Verdict::Inconclusive, 4),
             (Cancelled, Verdict::Pass, 4),
             (Broken, Verdict::Pass, 3),
         ] {

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod build;
+mod doctor;
 mod enter;
 mod follow;
 mod prompt;
@@ -66,6 +67,7 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Completions { shell } => completions(ui, shell),
         Command::Version => upkeep::version(ui, &client()),
         Command::Health => upkeep::health(ui, &client()),
+        Command::Doctor => doctor::doctor(ui, &config),
     }
 }
 

@@ -44,15 +44,21 @@ pub fn evidence(result: &TestResult) -> Vec<String> {
     let of = |verdict| result.evidence.iter().filter(move |it: &&Evidence| it.verdict == verdict);
     let against: Vec<&Evidence> = of(Verdict::Fail).chain(of(Verdict::Inconclusive)).collect();
     for seen in against.iter().take(EVIDENCE_MAX) {
-        out.push(format!("{}: {}", safe(&seen.subject), safe(&seen.seen)));
+        out.push(format!("{}: {}", told(&seen.subject), told(&seen.seen)));
         if let Some(expected) = &seen.expected {
-            out.push(format!("  expected {}", safe(expected)));
+            out.push(format!("  expected {}", told(expected)));
         }
     }
     if against.len() > EVIDENCE_MAX {
         out.push(format!("and {} more", against.len() - EVIDENCE_MAX));
     }
     out
+}
+
+/// A test's own words as one line: outside bytes in them are escaped already, and escaping the
+/// escapes would only blur them.
+fn told(text: &str) -> String {
+    escape_output(text.as_bytes()).to_string().replace(['\n', '\t'], " ")
 }
 
 /// Named output, cut to its last lines.

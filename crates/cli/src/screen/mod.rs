@@ -12,6 +12,7 @@
 //! | [`units`] | times and sizes |
 
 pub mod difference;
+pub mod doctor;
 pub mod failure;
 pub mod lists;
 pub mod live;

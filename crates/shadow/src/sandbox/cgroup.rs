@@ -199,7 +199,7 @@ impl Group {
 
     /// Kills what is in the groups and removes them. Idempotent.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        self.dirs().try_for_each(|dir| end_group(dir))
+        self.dirs().try_for_each(end_group)
     }
 
     fn limit(&self, limits: &Limits) -> io::Result<()> {

@@ -300,3 +300,75 @@ fn talk(error: io::Error) -> ShadowError {
 fn unexpected(reply: KeeperReply) -> ShadowError {
     ShadowError::Launcher(format!("unexpected {reply:?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Runs a command where the init does to the run's socket what `answer` does.
+    fn run_against(answer: fn(&OwnedFd)) -> Result<Output, ShadowError> {
+        let (ours, theirs) = wire::pair().expect("sockets");
+        let root = File::open("/").expect("a directory").into();
+        let init = Init { shadow: "hostile".to_owned(), socket: ours, root };
+        let hostile = std::thread::spawn(move || {
+            let received = wire::receive::<RunRequest>(&theirs).expect("received");
+            let (_, fds) = received.expect("a request");
+            answer(&fds[0]);
+        });
+        let command = Command::new(["true"]).with_timeout(Duration::from_millis(100));
+        let result = init.run(&command, &|_| {});
+        hostile.join().expect("the hostile init did its worst");
+        result
+    }
+
+    fn say(socket: &OwnedFd, bytes: &[u8]) {
+        // The other side may have turned away already.
+        let _ = rustix::net::send(socket, bytes, rustix::net::SendFlags::NOSIGNAL);
+    }
+
+    #[test]
+    fn nothing_an_init_says_does_harm() {
+        let answers: [fn(&OwnedFd); 8] = [
+            |_| {},
+            |socket| say(socket, b"\xff\xfe not json"),
+            |socket| say(socket, &[b' '; 200 << 10]),
+            |socket| say(socket, "[".repeat(100_000).as_bytes()),
+            |socket| say(socket, b"{\"Ended\":{\"code\":0}}"),
+            |socket| say(socket, b"{\"Ended\":{\"code\":99999999999999}}"),
+            |socket| {
+                say(socket, b"\"Started\"");
+                say(socket, b"\"Started\"");
+            },
+            |socket| {
+                say(socket, b"\"Started\"");
+                say(socket, b"{\"NotStarted\":17}");
+            },
+        ];
+        for (index, answer) in answers.into_iter().enumerate() {
+            assert!(run_against(answer).is_err(), "answer {index}");
+        }
+    }
+
+    #[test]
+    fn an_init_that_never_answers_costs_the_time_limit_only() {
+        let wait_for_the_end = |socket: &OwnedFd| {
+            let ended = wire::receive::<RunControl>(socket);
+            assert!(matches!(ended, Ok(None)), "the caller gives up: {ended:?}");
+        };
+        let output = run_against(wait_for_the_end).expect("an output");
+        assert_eq!(output.exit, Exit::TimedOut);
+    }
+
+    #[test]
+    fn descriptors_nobody_asked_for_are_closed() {
+        let output = run_against(|socket| {
+            let file = File::open("/dev/null").expect("a file");
+            let fds = [file.as_fd(); 4];
+            wire::send(socket, &RunEvent::Started, &fds).expect("sent");
+            wire::send(socket, &RunEvent::Ended(Exit::Code(3)), &fds).expect("sent");
+        });
+        assert_eq!(output.expect("an output").exit, Exit::Code(3));
+    }
+}

@@ -44,7 +44,7 @@ fn support_of(version: (u32, u32)) -> ImageSupport {
 
 /// Makes ids of a detached mount appear through a user namespace's map.
 pub fn map_ids(mount: &OwnedFd, userns: &OwnedFd) -> io::Result<()> {
-    Ok(composefs_ioctls::mount::mount_setattr_idmap(mount, userns)?)
+    composefs_ioctls::mount::mount_setattr_idmap(mount, userns)
 }
 
 /// A block device or file that EROFS can mount, kept open until the mount exists.

@@ -1,51 +1,12 @@
-//! What a build reports: test results as the wire has them, and its own figures.
+//! What a build measures about itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use umbra_api::build::{Event, Figures, TestResult};
-use umbra_suite::check::security::Standing;
-use umbra_suite::{Test, TestReport};
+use umbra_api::build::{Event, Figures};
+use umbra_suite::Test;
 
-use super::micros;
 use crate::ports::EventSink;
-
-/// A report in the form clients get.
-pub(super) fn result_of(report: &TestReport, shadow: String) -> TestResult {
-    TestResult {
-        name: report.name.clone(),
-        kind: report.kind,
-        verdict: report.verdict,
-        evidence: report.evidence.clone(),
-        error: report.error.clone(),
-        output: (!report.output.is_empty()).then(|| report.output.clone()),
-        shadow,
-        attempts: report.attempts,
-        took_us: micros(report.duration),
-        metrics: report
-            .metrics
-            .iter()
-            .map(|metric| umbra_api::build::Metric {
-                name: metric.name.clone(),
-                value: metric.value,
-                unit: metric.unit.clone(),
-            })
-            .collect(),
-        findings: report
-            .findings
-            .iter()
-            .map(|finding| umbra_api::build::Finding {
-                rule: finding.rule.clone(),
-                severity: finding.severity.to_string(),
-                path: finding.path.clone(),
-                message: finding.message.clone(),
-                advice: finding.advice.clone(),
-                baseline: finding.standing != Standing::New,
-            })
-            .collect(),
-    }
-}
-
 
 /// Passes events on and keeps count.
 pub(super) struct Measured {

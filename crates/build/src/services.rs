@@ -5,13 +5,12 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use umbra_recipe::{Ready, Service};
+use umbra_recipe::{CommandLine, Ready, Service};
 use umbra_shadow::Shadow;
 use umbra_shadow::provider::Running;
 use umbra_state::Command;
 use umbra_state::escape::escape_output;
 
-use super::command_of;
 use crate::error::BuildError;
 
 /// How often a service is asked whether it is ready.
@@ -20,8 +19,16 @@ const ASK_EVERY: Duration = Duration::from_millis(5);
 /// How much of a service's output goes with its failure.
 const LOG_BYTES: u64 = 2000;
 
-/// Starts one service; returns once it is ready.
-pub(super) fn start(shadow: &dyn Shadow, service: &Service) -> Result<Box<dyn Running>, BuildError> {
+/// Starts services one after the other, each once the one before is ready. They run until what
+/// is returned is dropped.
+pub fn start<'a>(
+    shadow: &dyn Shadow,
+    services: impl IntoIterator<Item = &'a Service>,
+) -> Result<Vec<Box<dyn Running>>, BuildError> {
+    services.into_iter().map(|service| start_one(shadow, service)).collect()
+}
+
+fn start_one(shadow: &dyn Shadow, service: &Service) -> Result<Box<dyn Running>, BuildError> {
     let running = shadow.start(&command_of(&service.run, service))?;
     let Some(ready) = &service.ready else { return Ok(running) };
     let deadline = Instant::now() + service.timeout;
@@ -43,6 +50,10 @@ pub(super) fn start(shadow: &dyn Shadow, service: &Service) -> Result<Box<dyn Ru
         let log = escape_output(running.log_tail(LOG_BYTES).trim_ascii_end()).to_string();
         return Err(BuildError::Service { service: service.name.clone(), reason, log });
     }
+}
+
+fn command_of(line: &CommandLine, service: &Service) -> Command {
+    umbra_recipe::command(line, &service.env, service.user.as_deref(), service.workdir.as_deref())
 }
 
 fn is_ready(shadow: &dyn Shadow, service: &Service, ready: &Ready) -> Result<bool, BuildError> {

@@ -1,0 +1,137 @@
+//! One test on one shadow: the shadow as the suite sees it, and what was seen as clients get it.
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use umbra_api::build::{Finding, Metric, TestResult};
+use umbra_recipe::Recipe;
+use umbra_shadow::provider::{Egress, Limits, Network};
+use umbra_shadow::{Shadow, ShadowError, ShadowSpec};
+use umbra_state::{Command, Exit, Output, Verdict};
+use umbra_suite::check::security::Standing;
+use umbra_suite::{ProbeError, Target, Test, TestReport};
+
+use crate::error::BuildError;
+
+/// A shadow as a recipe wants them.
+pub fn spec(name: String, recipe: &Recipe) -> ShadowSpec {
+    let wanted = &recipe.shadows;
+    let egress: Vec<Egress> =
+        wanted.egress.iter().map(|to| Egress { address: to.ip(), port: to.port() }).collect();
+    let limits = Limits {
+        memory_bytes: wanted.memory,
+        cpu_millis: wanted.cpus.map(|cpus| (cpus * 1000.0) as u32),
+        pids: wanted.pids,
+    };
+    let network = if egress.is_empty() { Network::Fenced } else { Network::Egress(egress) };
+    ShadowSpec { name, limits, network }
+}
+
+/// What a shell returns for a program it does not find.
+const NOT_FOUND: i32 = 127;
+
+/// A shadow's current view, for one test.
+pub struct ShadowTarget<'a> {
+    shadow: &'a dyn Shadow,
+    root: OwnedFd,
+}
+
+impl<'a> ShadowTarget<'a> {
+    /// Of what the shadow shows now.
+    pub fn new(shadow: &'a dyn Shadow) -> Result<Self, ShadowError> {
+        Ok(Self { shadow, root: shadow.root()? })
+    }
+}
+
+impl Target for ShadowTarget<'_> {
+    fn run(&self, command: &Command) -> Result<Output, ProbeError> {
+        match self.shadow.run(command) {
+            Ok(output) => Ok(output),
+            // As a shell would have it: that the image lacks a program is a finding.
+            Err(ShadowError::Start { program, reason, .. }) => Ok(Output {
+                exit: Exit::Code(NOT_FOUND),
+                stdout: Vec::new(),
+                stderr: format!("{program}: {reason}\n").into_bytes(),
+                dropped_bytes: 0,
+                duration: Duration::ZERO,
+            }),
+            Err(source) => Err(ProbeError::Run {
+                command: command.argv.join(" "),
+                source: Box::new(source),
+            }),
+        }
+    }
+
+    fn id_inside(&self, id: u32) -> u32 {
+        id.checked_sub(self.shadow.ids_base()).unwrap_or(id)
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        self.shadow.address()
+    }
+
+    fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+}
+
+/// A report for a test that could not begin: nobody looked.
+pub fn unready(test: &Test, step: &str, error: &BuildError) -> TestReport {
+    let output = match error {
+        BuildError::Service { log, .. } => log.clone(),
+        _ => String::new(),
+    };
+    TestReport {
+        name: test.name.clone(),
+        kind: test.kind,
+        step: step.to_owned(),
+        verdict: Verdict::Inconclusive,
+        evidence: Vec::new(),
+        error: Some(error.chain()),
+        output,
+        duration: Duration::ZERO,
+        attempts: 0,
+        metrics: Vec::new(),
+        findings: Vec::new(),
+        allow_failure: test.allow_failure,
+    }
+}
+
+/// A report in the form clients get.
+pub fn result_of(report: &TestReport, shadow: String) -> TestResult {
+    TestResult {
+        name: report.name.clone(),
+        kind: report.kind,
+        verdict: report.verdict,
+        evidence: report.evidence.clone(),
+        error: report.error.clone(),
+        output: (!report.output.is_empty()).then(|| report.output.clone()),
+        shadow,
+        attempts: report.attempts,
+        took_us: report.duration.as_micros() as u64,
+        metrics: report
+            .metrics
+            .iter()
+            .map(|metric| Metric {
+                name: metric.name.clone(),
+                value: metric.value,
+                unit: metric.unit.clone(),
+            })
+            .collect(),
+        findings: report
+            .findings
+            .iter()
+            .map(|finding| Finding {
+                rule: finding.rule.clone(),
+                severity: finding.severity.to_string(),
+                path: finding.path.clone(),
+                message: finding.message.clone(),
+                advice: finding.advice.clone(),
+                baseline: finding.standing != Standing::New,
+            })
+            .collect(),
+    }
+}
+
+

@@ -1,0 +1,16 @@
+//! `umbra doctor`: what this machine offers. Asks no daemon.
+
+use umbra_daemon::config::Config;
+
+use super::Done;
+use crate::error::Finish;
+use crate::screen::doctor;
+use crate::ui::Ui;
+
+/// Tries everything umbra uses and says what is missing, what that costs and how to get it.
+/// Lacking something is no failure of the command: umbra degrades, and says how.
+pub(super) fn doctor(ui: &Ui, config: &Config) -> Done {
+    let probes = umbra_shadow::probe::report(&config.store());
+    ui.answer_with(&probes, |probes| doctor::lines(probes))?;
+    Ok(Finish::Pass)
+}
