@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 
 use umbra_api::build::{Answer, BuildPhase, BuildRequest, OnError};
 use umbra_recipe::{Overrides, Recipe, base_dir};
-use umbra_shadow::{Provider, Shadow};
 use umbra_shadow::sandbox::SandboxProvider;
+use umbra_shadow::{Provider, Shadow};
 use umbra_store::Store;
 use umbra_suite::Test;
 
@@ -133,14 +133,8 @@ impl Engine {
         let order = Order::check(id, &request)?;
         let (inputs, received): (Sender<Input>, Receiver<Input>) = channel();
         let current = Arc::new(Current::default());
-        let session = Session::new(
-            self.clone(),
-            order,
-            sink,
-            cache,
-            Arc::clone(&current),
-            inputs.clone(),
-        );
+        let session =
+            Session::new(self.clone(), order, sink, cache, Arc::clone(&current), inputs.clone());
         let thread = std::thread::spawn(move || session.run(&received));
         Ok(Build { inputs, current, ended: Mutex::new(Ended::Running(thread)) })
     }

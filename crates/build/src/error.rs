@@ -116,6 +116,8 @@ impl BuildError {
 }
 
 /// Adds what was being done to an error of the machine.
-pub(crate) fn system<E: Into<io::Error>>(doing: impl FnOnce() -> String) -> impl FnOnce(E) -> BuildError {
+pub(crate) fn system<E: Into<io::Error>>(
+    doing: impl FnOnce() -> String,
+) -> impl FnOnce(E) -> BuildError {
     move |error| BuildError::System { doing: doing(), source: error.into() }
 }

@@ -26,8 +26,7 @@ pub(crate) fn write(
     let path = base_dir.join(&export.path);
     let partial = path.with_extension("partial");
     let doing = || format!("prepare {}", path.display());
-    let failed =
-        |source| BuildError::Export { path: path.display().to_string(), source };
+    let failed = |source| BuildError::Export { path: path.display().to_string(), source };
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(system(doing))?;
     }

@@ -44,10 +44,9 @@ pub(crate) fn base(store: &Store, state: StateId) -> Result<Base, BuildError> {
             }
             _ => std::fs::create_dir_all(&partial).map_err(system(doing))?,
         }
-        store.export_dir(state, &partial).map_err(|source| BuildError::Export {
-            path: partial.display().to_string(),
-            source,
-        })?;
+        store
+            .export_dir(state, &partial)
+            .map_err(|source| BuildError::Export { path: partial.display().to_string(), source })?;
         std::fs::rename(&partial, &finished).map_err(system(doing))?;
     }
     Ok(Base::Checkout(finished))

@@ -56,10 +56,9 @@ impl Target for ShadowTarget<'_> {
                 dropped_bytes: 0,
                 duration: Duration::ZERO,
             }),
-            Err(source) => Err(ProbeError::Run {
-                command: command.argv.join(" "),
-                source: Box::new(source),
-            }),
+            Err(source) => {
+                Err(ProbeError::Run { command: command.argv.join(" "), source: Box::new(source) })
+            }
         }
     }
 
@@ -133,5 +132,3 @@ pub fn result_of(report: &TestReport, shadow: String) -> TestResult {
             .collect(),
     }
 }
-
-

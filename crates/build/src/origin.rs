@@ -84,13 +84,11 @@ fn make(
             fs::remove_dir_all(&root).map_err(system(|| format!("remove {}", root.display())))?;
             tree
         }
-        Origin::Dir(path) => {
-            store.capture_dir(&base_dir.join(path), &CaptureOptions::default())?
-        }
+        Origin::Dir(path) => store.capture_dir(&base_dir.join(path), &CaptureOptions::default())?,
         Origin::Tar(path) => {
             let path = base_dir.join(path);
-            let file = fs::File::open(&path)
-                .map_err(system(|| format!("open {}", path.display())))?;
+            let file =
+                fs::File::open(&path).map_err(system(|| format!("open {}", path.display())))?;
             store.import_tar(file, ImportLimits::default()).map_err(|error| refused(&error))?
         }
         Origin::Oci(path) => {
@@ -136,7 +134,10 @@ fn debootstrap(debian: &Debian, root: &PathBuf, named: &str) -> Result<(), Build
         return Ok(());
     }
     let said = escape_output(last_lines(&output.stderr, 12)).to_string();
-    Err(refused(format!("mmdebstrap {}; is the archive reachable? It said:\n{said}", output.status)))
+    Err(refused(format!(
+        "mmdebstrap {}; is the archive reachable? It said:\n{said}",
+        output.status
+    )))
 }
 
 fn last_lines(text: &[u8], count: usize) -> &[u8] {

@@ -55,10 +55,8 @@ fn a_debian_root_survives_a_shadow(bench: &Bench) {
 /// Captured from a shadow's own root, the state is the same.
 fn assert_survives_a_shadow(bench: &Bench, tree: &Tree) {
     let state = bench.store.put(tree).expect("put");
-    let base = Base::Image {
-        image: bench.store.image_path(state),
-        objects: bench.store.objects_dir(),
-    };
+    let base =
+        Base::Image { image: bench.store.image_path(state), objects: bench.store.objects_dir() };
     let spec = ShadowSpec {
         name: "fidelity".to_owned(),
         limits: Limits::default(),
@@ -74,12 +72,7 @@ fn assert_survives_a_shadow(bench: &Bench, tree: &Tree) {
 }
 
 /// Captures a live root. Its mountpoints hide what is below them, which is taken from `known`.
-fn captured_from(
-    bench: &Bench,
-    root: &std::os::fd::OwnedFd,
-    ids_base: u32,
-    known: &Tree,
-) -> Tree {
+fn captured_from(bench: &Bench, root: &std::os::fd::OwnedFd, ids_base: u32, known: &Tree) -> Tree {
     use std::os::fd::AsRawFd;
     let path = format!("/proc/self/fd/{}", root.as_raw_fd());
     let options = CaptureOptions {
@@ -101,10 +94,8 @@ fn captured_from(
 /// same tree as reading the whole root.
 fn install_nginx(bench: &Bench, before: &Tree) -> Tree {
     let state = bench.store.put(before).expect("put");
-    let base = Base::Image {
-        image: bench.store.image_path(state),
-        objects: bench.store.objects_dir(),
-    };
+    let base =
+        Base::Image { image: bench.store.image_path(state), objects: bench.store.objects_dir() };
     let spec =
         WorkshopSpec { name: "install".to_owned(), limits: Limits::default(), network: true };
     let workshop = bench.provider().workshop(&spec).expect("a workshop");

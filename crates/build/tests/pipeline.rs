@@ -30,7 +30,10 @@ fn main() -> ExitCode {
         trial("an_asked_build_goes_on_or_tries_again", an_asked_build_goes_on_or_tries_again),
         trial("until_stops_early_and_seals_nothing", until_stops_early_and_seals_nothing),
         trial("cancelling_leaves_nothing", cancelling_leaves_nothing),
-        trial("a_service_that_does_not_start_is_no_verdict", a_service_that_does_not_start_is_no_verdict),
+        trial(
+            "a_service_that_does_not_start_is_no_verdict",
+            a_service_that_does_not_start_is_no_verdict,
+        ),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -67,7 +70,8 @@ fn a_second_build_comes_from_the_cache(bench: &Bench) {
     assert_eq!(second.count(|event| matches!(event, Event::StepCached { .. })), 2);
     assert_eq!(second.count(|event| matches!(event, Event::StepStarted { .. })), 0);
     assert_eq!(second.count(|event| matches!(event, Event::TestKept { .. })), 3);
-    let sealed = |run: &support::Run| run.find(|e| named!(e, Event::Sealed { state, .. } => *state));
+    let sealed =
+        |run: &support::Run| run.find(|e| named!(e, Event::Sealed { state, .. } => *state));
     assert_eq!(sealed(&first), sealed(&second));
 }
 
@@ -159,9 +163,8 @@ tests:
 ",
     );
     assert_eq!(run.phase, BuildPhase::Done);
-    let at = |wanted: &dyn Fn(&Event) -> bool| {
-        run.events.iter().position(|event| wanted(event)).expect("the event")
-    };
+    let at =
+        |wanted: &dyn Fn(&Event) -> bool| run.events.iter().position(wanted).expect("the event");
     let two = at(&|event| matches!(event, Event::StepStarted { step: 1, .. }));
     let slow = at(&|event| matches!(event, Event::TestEnded { .. }));
     assert!(two < slow, "step two waited for the test of step one");
@@ -190,7 +193,8 @@ shadows: {min: 1, max: 1}
 /// next step and in the image.
 fn hard_links_survive_stacking(bench: &Bench) {
     std::fs::write(bench.root().join("linked-a"), "old").expect("written");
-    std::fs::hard_link(bench.root().join("linked-a"), bench.root().join("linked-b")).expect("linked");
+    std::fs::hard_link(bench.root().join("linked-a"), bench.root().join("linked-b"))
+        .expect("linked");
     let run = bench.build(
         "
 version: 1
@@ -230,7 +234,11 @@ steps:
 
 fn an_asked_build_goes_on_or_tries_again(bench: &Bench) {
     let recipe = GOOD.replace("grep -q two /etc/two'", "false'");
-    let run = bench.build_with(&recipe, |request| request.on_error = Some(OnError::Ask), &[Answer::Retry, Answer::Continue]);
+    let run = bench.build_with(
+        &recipe,
+        |request| request.on_error = Some(OnError::Ask),
+        &[Answer::Retry, Answer::Continue],
+    );
     assert_eq!(run.phase, BuildPhase::Done, "{:#?}", run.events);
     assert_eq!(run.verdict(), Verdict::Fail);
     assert_eq!(run.count(|event| matches!(event, Event::Asked { .. })), 2);

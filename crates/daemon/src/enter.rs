@@ -116,7 +116,8 @@ impl Entered {
         let visit = daemon.registry().visit(&name)?;
         let services = if fresh.is_some() { services } else { &[] };
         let running = umbra_build::services::start(visit.shadow(), services);
-        let running = running.map_err(|error| EnterError::Wire(crate::states::environment(&error)))?;
+        let running =
+            running.map_err(|error| EnterError::Wire(crate::states::environment(&error)))?;
         Ok(Self { _services: running, visit, name, _fresh: fresh })
     }
 

@@ -165,7 +165,6 @@ struct Links {
     after: BTreeMap<LinkId, Vec<Vec<u8>>>,
 }
 
-
 impl Links {
     fn differ(&self, before: &Leaf, after: &Leaf) -> bool {
         let names_before = before.link.and_then(|id| self.before.get(&id));

@@ -158,7 +158,9 @@ impl Node {
 impl Tree {
     /// A tree with nothing in it but a root directory.
     pub fn empty() -> Self {
-        Self { root: Arc::new(Dir { meta: Meta { mode: 0o755, ..Meta::default() }, ..Dir::default() }) }
+        Self {
+            root: Arc::new(Dir { meta: Meta { mode: 0o755, ..Meta::default() }, ..Dir::default() }),
+        }
     }
 
     /// What stands at `path` (slash-separated, with or without a leading slash), symbolic

@@ -312,7 +312,8 @@ impl Worker<'_> {
             if let Some(job) = queue.jobs.pop_front() {
                 return Next::Test(job);
             }
-            if let Some(newest) = queue.newest.as_ref().filter(|newest| newest.done > self.reached) {
+            if let Some(newest) = queue.newest.as_ref().filter(|newest| newest.done > self.reached)
+            {
                 return Next::Follow(newest.clone());
             }
             self.shared.idle.fetch_add(1, Ordering::Relaxed);
@@ -424,7 +425,6 @@ impl Worker<'_> {
         });
         if replaced { After::Replace } else { After::Next }
     }
-
 }
 
 impl Shared {

@@ -105,7 +105,8 @@ impl Session {
     }
 
     fn image_label(&self) -> String {
-        let allowed = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+        let allowed =
+            |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
         let label: String = self.order.recipe.name.chars().take(20).map(allowed).collect();
         match label.trim_matches('-') {
             "" => "image".to_owned(),

@@ -114,8 +114,7 @@ impl Session {
         let ending = ending.unwrap_or_else(|error| {
             if self.current.is_cancelled() { Ending::cancelled() } else { Ending::broken(&error) }
         });
-        let mut figures =
-            self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
         figures.total_us = micros(self.began.elapsed());
         self.sink.emit(Event::Ended {
             phase: ending.phase,
@@ -171,8 +170,7 @@ impl Session {
             let Some(before) = progress.before(index) else { return Ok(index) };
             let step = &self.order.recipe.steps[index];
             let key = self.step_key(step, before.state)?;
-            let remembered =
-                if self.order.no_cache { None } else { self.cache.get(&key) };
+            let remembered = if self.order.no_cache { None } else { self.cache.get(&key) };
             let Some(state) = remembered.filter(|state| self.engine.store.contains(*state)) else {
                 return Ok(index);
             };
@@ -186,10 +184,9 @@ impl Session {
     }
 
     fn step_key(&self, step: &Step, parent: StateId) -> Result<StepKey, BuildError> {
-        let inputs = step.inputs(&self.order.base_dir).map_err(|source| BuildError::Inputs {
-            step: step.name.clone(),
-            source,
-        })?;
+        let inputs = step
+            .inputs(&self.order.base_dir)
+            .map_err(|source| BuildError::Inputs { step: step.name.clone(), source })?;
         Ok(StepKey {
             image: self.order.recipe.name.clone(),
             step: step.name.clone(),
@@ -228,7 +225,8 @@ impl Session {
 
     /// Everything passed: the last state becomes an image and leaves as the recipe asks.
     fn finish(&self, progress: &Progress) -> Result<Ending, BuildError> {
-        let state = progress.before(self.order.end).ok_or(BuildError::PartEnded("ingestion"))?.state;
+        let state =
+            progress.before(self.order.end).ok_or(BuildError::PartEnded("ingestion"))?.state;
         let verdict = progress.verdict();
         if self.order.seal && verdict == Verdict::Pass {
             let image = &self.order.recipe.name;

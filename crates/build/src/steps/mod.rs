@@ -85,10 +85,9 @@ impl Steps<'_> {
                 output.exit
             }
             Action::Copy(copy) => {
-                let inputs = step.inputs(self.base_dir).map_err(|source| BuildError::Inputs {
-                    step: step.name.clone(),
-                    source,
-                })?;
+                let inputs = step
+                    .inputs(self.base_dir)
+                    .map_err(|source| BuildError::Inputs { step: step.name.clone(), source })?;
                 let result = place::copy(&stage.root()?, copy, &inputs, self.base_dir);
                 tail.outcome(result, on_output)
             }
@@ -113,7 +112,12 @@ impl Steps<'_> {
         if network {
             for name in ["/etc/resolv.conf", "/etc/hosts"] {
                 if let Ok(source) = std::fs::canonicalize(name) {
-                    binds.push(Bind { source, target: name.to_owned(), read_only: true, required: false });
+                    binds.push(Bind {
+                        source,
+                        target: name.to_owned(),
+                        read_only: true,
+                        required: false,
+                    });
                 }
             }
         }

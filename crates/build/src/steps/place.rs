@@ -10,8 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, ResolveFlags, Timestamps, Uid, mkdirat, openat, openat2,
-    symlinkat,
+    AtFlags, Gid, Mode, OFlags, ResolveFlags, Timestamps, Uid, mkdirat, openat, openat2, symlinkat,
 };
 use umbra_recipe::{Copy, InputKind, Inputs, Owner, Write};
 use umbra_state::escape::escape;
@@ -76,18 +75,22 @@ pub(super) fn copy(
             InputKind::Directory => copy.mode.map_or(input.mode, |mode| mode | (mode & 0o444) >> 2),
             _ => copy.mode.unwrap_or(input.mode),
         };
-        let times = modification_time(&from).map_err(system(|| format!("look at {}", from.display())))?;
+        let times =
+            modification_time(&from).map_err(system(|| format!("look at {}", from.display())))?;
         let attributes = Attributes { mode, owner, times: Some(times) };
         match &input.kind {
             InputKind::Directory => make_dir(&parent, name, &attributes),
             InputKind::Symlink { target } => {
-                remove(&parent, name).and_then(|()| {
-                    symlinkat(target.as_path(), &parent, name).map_err(io::Error::from)
-                }).and_then(|()| attributes.apply_to_link(&parent, name))
+                remove(&parent, name)
+                    .and_then(|()| {
+                        symlinkat(target.as_path(), &parent, name).map_err(io::Error::from)
+                    })
+                    .and_then(|()| attributes.apply_to_link(&parent, name))
             }
             .map_err(system(|| format!("make link /{}", shown()))),
             InputKind::File { size, .. } => {
-                let mut file = open_source(&from).map_err(system(|| format!("open {}", from.display())))?;
+                let mut file =
+                    open_source(&from).map_err(system(|| format!("open {}", from.display())))?;
                 let length = file.metadata().map_or(0, |metadata| metadata.len());
                 if length != *size {
                     return Err(PlaceError::Changed(from.display().to_string()));
@@ -103,7 +106,10 @@ pub(super) fn copy(
 /// into `dest`.
 fn target_of(copy: &Copy, inputs: &Inputs) -> PathBuf {
     let dest = PathBuf::from(&copy.dest);
-    let single = matches!(inputs.files.first().map(|input| &input.kind), Some(InputKind::File { .. } | InputKind::Symlink { .. }));
+    let single = matches!(
+        inputs.files.first().map(|input| &input.kind),
+        Some(InputKind::File { .. } | InputKind::Symlink { .. })
+    );
     match Path::new(&copy.src).file_name() {
         Some(name) if single && copy.dest.ends_with('/') => dest.join(name),
         _ => dest,
@@ -177,8 +183,8 @@ fn make_dir(parent: &OwnedFd, name: &[u8], attributes: &Attributes) -> Result<()
         other => other.map_err(|error| system(doing)(error.into()))?,
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let dir = openat(parent, name, flags, Mode::empty())
-        .map_err(|error| system(doing)(error.into()))?;
+    let dir =
+        openat(parent, name, flags, Mode::empty()).map_err(|error| system(doing)(error.into()))?;
     attributes.apply(&dir).map_err(system(doing))
 }
 
@@ -201,7 +207,8 @@ fn open_parent(root: &OwnedFd, path: &Path) -> Result<(OwnedFd, PathBuf), PlaceE
     let parent = path.parent().ok_or_else(invalid)?;
     let parent = parent.strip_prefix("/").unwrap_or(parent);
     make_dirs(root, parent).map_err(system(|| format!("make the directory of {}", shown())))?;
-    let dir = open_dir(root, parent).map_err(system(|| format!("open the directory of {}", shown())))?;
+    let dir =
+        open_dir(root, parent).map_err(system(|| format!("open the directory of {}", shown())))?;
     Ok((dir, PathBuf::from(name)))
 }
 

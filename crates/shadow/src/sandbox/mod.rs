@@ -55,7 +55,9 @@ const IDS_BASE: u32 = 100_000;
 /// How a [`SandboxProvider`] is to work.
 #[derive(Debug, Clone)]
 pub struct SandboxConfig {
-    /// A directory of its own, on a filesystem that can be an overlay's upper layer.
+    /// A directory of its own, on a filesystem that can be an overlay's upper layer. Each view
+    /// makes and removes a handful of directories in it, so a memory filesystem makes views
+    /// several times faster than a busy disk; what shadows write takes its room.
     pub dir: PathBuf,
     /// A program that calls [`launcher::main`] when its first argument is `launcher`.
     pub launcher: PathBuf,
