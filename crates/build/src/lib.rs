@@ -32,7 +32,7 @@
 //! | `ingest` | a step's writes become a state |
 //! | `pool` | shadows that follow the build and run its tests |
 //! | [`look`], [`services`] | one test on one shadow; a recipe's services in it |
-//! | `export` | images leave |
+//! | `export`, `notify` | images leave; people are told |
 //! | [`ports`] | what a build needs from whoever runs it |
 
 pub mod engine;
@@ -42,6 +42,7 @@ mod frontier;
 mod ingest;
 mod ledger;
 pub mod look;
+mod notify;
 mod origin;
 mod pool;
 pub mod ports;

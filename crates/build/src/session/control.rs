@@ -363,9 +363,10 @@ impl<'a> Control<'a> {
             Some(test) => format!("test {:?} failed after step {:?}", test.name, failure.step_name),
             None => format!("step {:?} failed", failure.step_name),
         };
-        sink.emit(Event::Halted { failure });
+        sink.emit(Event::Halted { failure: failure.clone() });
         let (reason, kept) = (Some(reason), self.kept.take());
-        let ending = Ending { phase: BuildPhase::Halted, verdict, reason, kept };
+        let failure = Some(Box::new(failure));
+        let ending = Ending { phase: BuildPhase::Halted, verdict, reason, failure, kept };
         Ok(Some(Attempt::Ended(ending)))
     }
 

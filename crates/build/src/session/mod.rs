@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use umbra_api::build::{Answer, BuildPhase, Event, Figures};
+use umbra_api::build::{Answer, BuildPhase, Event, Failure, Figures};
 use umbra_recipe::Step;
 use umbra_state::{Delta, StateId, Tree, Verdict, diff};
 
@@ -27,10 +27,11 @@ use umbra_suite::check::security::Baseline;
 
 use crate::engine::{BuildDir, Engine, Order, Remains};
 use crate::error::BuildError;
+use crate::notify::Notice;
 use crate::pool::{KeptShadow, Told};
 use crate::ports::{EventSink, StepCache, StepKey};
 use crate::steps::{Current, StepEnd};
-use crate::{export, origin};
+use crate::{export, notify, origin};
 use facts::{Known, Progress};
 use figures::Measured;
 
@@ -64,6 +65,7 @@ struct Ending {
     phase: BuildPhase,
     verdict: Verdict,
     reason: Option<String>,
+    failure: Option<Box<Failure>>,
     kept: Option<KeptShadow>,
 }
 
@@ -114,6 +116,7 @@ impl Session {
         let ending = ending.unwrap_or_else(|error| {
             if self.current.is_cancelled() { Ending::cancelled() } else { Ending::broken(&error) }
         });
+        self.notify(&ending);
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
         figures.total_us = micros(self.began.elapsed());
         self.sink.emit(Event::Ended {
@@ -124,6 +127,26 @@ impl Session {
         });
         let _dir = dir.filter(|_| ending.kept.is_some());
         Remains { phase: ending.phase, kept: ending.kept, _dir }
+    }
+
+    /// Tells whom the recipe names, before the end is reported: what does not arrive is said
+    /// while somebody listens. Whoever cancelled a build knows.
+    fn notify(&self, ending: &Ending) {
+        if ending.phase == BuildPhase::Cancelled {
+            return;
+        }
+        let recipe = &self.order.recipe;
+        let notice = Notice {
+            build: self.order.id,
+            image: &recipe.name,
+            phase: ending.phase,
+            verdict: ending.verdict,
+            reason: ending.reason.as_deref(),
+            failure: ending.failure.as_deref(),
+        };
+        for message in notify::send(&notice, &recipe.notify) {
+            self.sink.emit(Event::Warning { message });
+        }
     }
 
     fn build(&self, dir: &Path, received: &Receiver<Input>) -> Result<Ending, BuildError> {
@@ -238,19 +261,22 @@ impl Session {
             }
         }
         let reason = (verdict != Verdict::Pass).then(|| "a test did not pass".to_owned());
-        Ok(Ending { phase: BuildPhase::Done, verdict, reason, kept: None })
+        Ok(Ending { phase: BuildPhase::Done, verdict, reason, failure: None, kept: None })
     }
 }
 
 impl Ending {
     fn cancelled() -> Self {
-        let reason = Some("cancelled".to_owned());
-        Self { phase: BuildPhase::Cancelled, verdict: Verdict::Inconclusive, reason, kept: None }
+        Self::unjudged(BuildPhase::Cancelled, "cancelled".to_owned())
     }
 
     fn broken(error: &BuildError) -> Self {
-        let reason = Some(error.chain());
-        Self { phase: BuildPhase::Broken, verdict: Verdict::Inconclusive, reason, kept: None }
+        Self::unjudged(BuildPhase::Broken, error.chain())
+    }
+
+    fn unjudged(phase: BuildPhase, reason: String) -> Self {
+        let (verdict, reason) = (Verdict::Inconclusive, Some(reason));
+        Self { phase, verdict, reason, failure: None, kept: None }
     }
 }
 
