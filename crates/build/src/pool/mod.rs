@@ -16,7 +16,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use umbra_api::build::Event;
 use umbra_recipe::Recipe;
 use umbra_shadow::provider::Running;
-use umbra_shadow::{Provider, Shadow};
+use umbra_shadow::{Provider, Shadow, ShadowError};
 use umbra_state::{Delta, Tree};
 use umbra_store::overlay::Layers;
 use umbra_suite::check::security::Baseline;
@@ -325,7 +325,12 @@ impl Worker<'_> {
     /// Shows a root afresh. The first time a shadow shows a step is when it has its delta.
     fn show(&mut self, root: &Root) -> Result<(), BuildError> {
         self.services.clear();
-        self.shadow.apply(&root.layers)?;
+        match self.shadow.apply(&root.layers) {
+            // Something that ran in it took it along, by eating all its memory for instance:
+            // that was the business of the test before, and of no other.
+            Err(ShadowError::Gone(_)) => self.replace(root)?,
+            applied => applied?,
+        }
         self.shows = root.done;
         self.pristine = true;
         if root.done > self.reached {
@@ -336,6 +341,17 @@ impl Worker<'_> {
                 took_us: root.ended_at.elapsed().as_micros() as u64,
             });
         }
+        Ok(())
+    }
+
+    fn replace(&mut self, root: &Root) -> Result<(), BuildError> {
+        let name = self.shadow.name().to_owned();
+        self.shared.shadows().retain(|shadow| !Arc::ptr_eq(shadow, &self.shadow));
+        // Its name is free once it is gone altogether.
+        self.shadow.destroy()?;
+        self.shadow = Arc::from(self.shared.make(&name, root)?);
+        self.shared.shadows().push(Arc::clone(&self.shadow));
+        self.shared.report_pool(&format!("{name} was gone and was made anew"));
         Ok(())
     }
 

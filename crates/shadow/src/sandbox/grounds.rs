@@ -36,6 +36,8 @@ pub(super) struct Grounds {
     pub(super) group: Group,
     pub(super) place: Option<Place>,
     pub(super) dir: OwnedDir,
+    /// The memory limit, which what views write counts against.
+    pub(super) memory_bytes_max: Option<u64>,
     pub(super) name: TakenName,
 }
 

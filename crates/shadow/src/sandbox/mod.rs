@@ -133,7 +133,7 @@ impl SandboxProvider {
                 let doing = format!("make control groups for {}", name.as_str());
                 ShadowError::System { doing, source }
             })?;
-        Ok(Grounds { group, place, dir, name })
+        Ok(Grounds { group, place, dir, memory_bytes_max: limits.memory_bytes, name })
     }
 
     fn keeper(

@@ -42,7 +42,7 @@ impl SandboxShadow {
     ) -> Result<Self, ShadowError> {
         let name = grounds.name.as_str().to_owned();
         let address = grounds.place.as_ref().map(|place| place.port().address.into());
-        let mut views = Views::default();
+        let mut views = Views::new(grounds.memory_bytes_max);
         let init = Arc::new(show(&name, &keeper, &mut views, &grounds, layers)?);
         let life = Life { init, keeper, views, frozen: false, grounds };
         Ok(Self { name, address, ids_base, life: Mutex::new(Some(life)) })
@@ -90,11 +90,9 @@ fn show(
     grounds: &Grounds,
     layers: &Layers,
 ) -> Result<Init, ShadowError> {
-    let writable = views.next(&grounds.dir)?;
     keeper.show(ViewSpec {
         layers: layers.clone(),
-        upper: writable.upper,
-        work: writable.work,
+        writes: views.next(&grounds.dir)?,
         hostname: name.to_owned(),
         binds: Vec::new(),
         profile: Profile::Shadow,

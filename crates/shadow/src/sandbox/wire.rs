@@ -83,14 +83,21 @@ pub(crate) enum KeeperReply {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ViewSpec {
     pub(crate) layers: Layers,
-    /// Where writes go; both exist, empty, side by side.
-    pub(crate) upper: PathBuf,
-    pub(crate) work: PathBuf,
+    pub(crate) writes: Writes,
     pub(crate) hostname: String,
     /// Host directories and files shown inside.
     pub(crate) binds: Vec<Bind>,
     /// Which rights its commands have.
     pub(crate) profile: Profile,
+}
+
+/// Where a view's writes go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Writes {
+    /// Memory of the view's own, gone with it; at most so many bytes, or half the machine's.
+    Memory { bytes_max: Option<u64> },
+    /// Directories on disk: both exist, empty, side by side.
+    Dirs { upper: PathBuf, work: PathBuf },
 }
 
 /// A host path shown inside a view.

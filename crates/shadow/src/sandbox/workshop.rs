@@ -12,7 +12,7 @@ use super::cgroup::Group;
 use super::client::{Init, Keeper};
 use super::grounds::Grounds;
 use super::views;
-use super::wire::{self, Profile, ViewSpec};
+use super::wire::{self, Profile, ViewSpec, Writes};
 use crate::error::ShadowError;
 use crate::provider::Limits;
 
@@ -77,8 +77,7 @@ impl Workshop {
         });
         let init = keeper.show(ViewSpec {
             layers: layers.clone(),
-            upper: writable.upper.clone(),
-            work: writable.work.clone(),
+            writes: Writes::Dirs { upper: writable.upper.clone(), work: writable.work.clone() },
             hostname: self.name.clone(),
             binds: binds.collect(),
             profile: Profile::Builder,

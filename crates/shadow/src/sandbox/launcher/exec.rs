@@ -28,7 +28,6 @@ pub(super) fn spawn(
     command: &Command,
     standard: Standard,
     profile: Profile,
-    filter: &Filter,
 ) -> Result<i32, String> {
     let prepared = Prepared::new(command)?;
     // Closed by a successful exec, so reading ends without an answer; an answer is a failure.
@@ -36,7 +35,7 @@ pub(super) fn spawn(
     match sys::fork(0).map_err(|error| format!("fork: {error}"))? {
         Fork::Child => {
             drop(ours);
-            let reason = prepared.become_command(&standard, profile, filter);
+            let reason = prepared.become_command(&standard, profile);
             let _ = wire::send(&theirs, &reason, &[]);
             sys::exit(127)
         }
@@ -103,14 +102,14 @@ impl Prepared {
     }
 
     /// Replaces this process by the command; returns only to say why it could not.
-    fn become_command(&self, standard: &Standard, profile: Profile, filter: &Filter) -> String {
-        match self.set_up(standard, profile, filter) {
+    fn become_command(&self, standard: &Standard, profile: Profile) -> String {
+        match self.set_up(standard, profile) {
             Ok(()) => self.exec(),
             Err(reason) => reason,
         }
     }
 
-    fn set_up(&self, standard: &Standard, profile: Profile, filter: &Filter) -> Result<(), String> {
+    fn set_up(&self, standard: &Standard, profile: Profile) -> Result<(), String> {
         let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         sys::reset_signals();
         rustix::process::setsid().map_err(|e| said("begin a session")(e.into()))?;
@@ -118,13 +117,8 @@ impl Prepared {
         rustix::process::chdir(&*self.cwd)
             .map_err(|error| format!("enter directory {}: {error}", self.cwd.to_string_lossy()))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
-        limit_rights(profile).map_err(said("drop capabilities"))?;
-        if profile == Profile::Shadow {
-            rustix::thread::set_no_new_privs(true)
-                .map_err(|e| said("forgo new rights")(e.into()))?;
-        }
         judge_by_size().map_err(said("set the out-of-memory score"))?;
-        filter.install().map_err(said("filter system calls"))?;
+        limit_rights(profile).map_err(said("drop capabilities"))?;
         let Identity { uid, gid, groups } = &self.identity;
         sys::set_ids(*uid, *gid, groups).map_err(said("become the user"))
     }
@@ -189,26 +183,34 @@ const SHADOW_RIGHTS: CapabilitySet = CapabilitySet::CHOWN
 const BUILDER_RIGHTS: CapabilitySet =
     SHADOW_RIGHTS.union(CapabilitySet::MKNOD).difference(CapabilitySet::NET_RAW);
 
-fn limit_rights(profile: Profile) -> io::Result<()> {
-    let kept = match profile {
-        Profile::Shadow => SHADOW_RIGHTS,
-        Profile::Builder => BUILDER_RIGHTS,
-    };
-    for right in CapabilitySet::all().difference(kept).iter() {
+/// Confines an init and all it will start: what no command may regain, and which system calls
+/// none may make. Done once, since each costs more than starting a command.
+pub(super) fn confine(profile: Profile) -> io::Result<()> {
+    for right in CapabilitySet::all().difference(rights_of(profile)).iter() {
         match rustix::thread::remove_capability_from_bounding_set(right) {
             // Kernels know fewer capabilities than the library.
             Ok(()) | Err(rustix::io::Errno::INVAL) => {}
             Err(error) => return Err(error.into()),
         }
     }
+    if profile == Profile::Shadow {
+        rustix::thread::set_no_new_privs(true)?;
+    }
+    Filter::compiled().install()
+}
+
+fn rights_of(profile: Profile) -> CapabilitySet {
+    match profile {
+        Profile::Shadow => SHADOW_RIGHTS,
+        Profile::Builder => BUILDER_RIGHTS,
+    }
+}
+
+fn limit_rights(profile: Profile) -> io::Result<()> {
+    let kept = rights_of(profile);
     let held = rustix::thread::capabilities(None)?.permitted.intersection(kept);
-    // SYS_ADMIN stays effective until the system call filter is installed and is lost with the
-    // exec that follows, since the bounding set lacks it.
-    let sets = CapabilitySets {
-        effective: held | CapabilitySet::SYS_ADMIN,
-        permitted: held | CapabilitySet::SYS_ADMIN,
-        inheritable: CapabilitySet::empty(),
-    };
+    let sets =
+        CapabilitySets { effective: held, permitted: held, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets)?;
     Ok(())
 }

@@ -10,18 +10,13 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use umbra_state::Exit;
 
 use super::exec::{self, Standard};
-use super::filter::Filter;
 use super::sys;
 use crate::sandbox::wire::{self, Profile, RunControl, RunEvent, RunRequest};
 
 /// Serves until the socket closes; returning ends the view.
 pub(super) fn serve(socket: &OwnedFd, profile: Profile) -> io::Result<()> {
-    let mut init = Init {
-        signals: sys::child_signals()?,
-        runs: HashMap::new(),
-        profile,
-        filter: Filter::compiled(),
-    };
+    exec::confine(profile)?;
+    let mut init = Init { signals: sys::child_signals()?, runs: HashMap::new(), profile };
     loop {
         let ready = init.wait(socket)?;
         if ready.child {
@@ -42,7 +37,6 @@ struct Init {
     /// Running commands by process id, each with its own socket until its caller is gone.
     runs: HashMap<i32, Option<OwnedFd>>,
     profile: Profile,
-    filter: &'static Filter,
 }
 
 struct Ready {
@@ -102,7 +96,7 @@ impl Init {
                 (Standard::Streams([next()?, next()?, next()?]), None)
             }
         };
-        let pid = exec::spawn(&request.command, standard, self.profile, self.filter)?;
+        let pid = exec::spawn(&request.command, standard, self.profile)?;
         Ok((pid, terminal))
     }
 

@@ -1,13 +1,14 @@
 //! Keeps what of a shadow outlives its views: control groups, user namespace, network. Mounts
 //! each view's root on the host's side and starts an init in it.
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open};
-use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use umbra_store::overlay::{self, MountError, Writable};
@@ -18,7 +19,7 @@ use super::view::{self, Surroundings};
 use crate::sandbox::net;
 use crate::sandbox::wire::{
     self, Doing, Failure, KeeperHello, KeeperNetwork, KeeperReply, KeeperRequest, KeeperSpec,
-    ViewSpec,
+    ViewSpec, Writes,
 };
 
 /// Serves one shadow until its socket closes.
@@ -98,7 +99,8 @@ impl<'a> Keeper<'a> {
     }
 
     fn mount_root(&self, view: &ViewSpec) -> Result<OwnedFd, Failure> {
-        let writable = Writable { upper: &view.upper, work: &view.work };
+        let place = WritePlace::open(&view.writes, &self.spec.scratch)?;
+        let writable = Writable { upper: &place.upper, work: &place.work };
         let userns = self.userns.as_ref().map(AsFd::as_fd);
         if let (Some(_), Some(base)) = (userns, self.spec.ids_base) {
             sys::set_filesystem_ids(base);
@@ -122,6 +124,47 @@ impl<'a> Keeper<'a> {
         let _ = rustix::io::retry_on_intr(|| {
             rustix::process::waitpid(Some(pid), WaitOptions::from_bits_retain(libc::__WALL as u32))
         });
+    }
+}
+
+/// Where one view writes. Memory stays attached until this is dropped: the overlay over it keeps
+/// it as long as it is needed.
+struct WritePlace {
+    upper: PathBuf,
+    work: PathBuf,
+    memory: Option<PathBuf>,
+}
+
+impl WritePlace {
+    fn open(writes: &Writes, scratch: &Path) -> Result<Self, Failure> {
+        let bytes_max = match writes {
+            Writes::Dirs { upper, work } => {
+                return Ok(Self { upper: upper.clone(), work: work.clone(), memory: None });
+            }
+            Writes::Memory { bytes_max } => bytes_max,
+        };
+        let doing = || "mount memory for a view's writes".to_owned();
+        let point = scratch.join("writes");
+        fs::create_dir_all(&point).doing(doing)?;
+        let size = bytes_max.map_or("50%".to_owned(), |bytes| bytes.to_string());
+        let options = CString::new(format!("mode=0755,size={size}")).unwrap_or_default();
+        rustix::mount::mount("writes", &point, "tmpfs", MountFlags::empty(), &*options)
+            .doing(doing)?;
+        let (upper, work) = (point.join("upper"), point.join("work"));
+        let place = Self { upper, work, memory: Some(point) };
+        for dir in [&place.upper, &place.work] {
+            fs::create_dir(dir).doing(doing)?;
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for WritePlace {
+    fn drop(&mut self) {
+        if let Some(point) = &self.memory {
+            // It goes with the keeper's mounts at the latest.
+            let _ = rustix::mount::unmount(point, UnmountFlags::DETACH);
+        }
     }
 }
 

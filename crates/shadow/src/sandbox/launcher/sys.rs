@@ -18,6 +18,15 @@ pub(super) enum Fork {
 /// The launcher, keepers and inits call this; none of them has a second thread, so the child
 /// may run ordinary code.
 pub(super) fn fork(flags: i32) -> io::Result<Fork> {
+    if flags == 0 {
+        // An init has given up clone3, which system call filters cannot look into.
+        // SAFETY: this process has one thread.
+        return match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => Ok(Fork::Child),
+            pid => Ok(Fork::Parent(pid)),
+        };
+    }
     #[repr(C)]
     #[derive(Default)]
     struct CloneArgs {
