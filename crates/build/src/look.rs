@@ -1,6 +1,7 @@
 //! One test on one shadow: the shadow as the suite sees it, and what was seen as clients get it.
 
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -60,6 +61,14 @@ impl Target for ShadowTarget<'_> {
                 Err(ProbeError::Run { command: command.argv.join(" "), source: Box::new(source) })
             }
         }
+    }
+
+    fn connect(
+        &self,
+        to: SocketAddr,
+        timeout: Duration,
+    ) -> Result<io::Result<TcpStream>, ProbeError> {
+        Ok(self.shadow.connect(to, timeout))
     }
 
     fn id_inside(&self, id: u32) -> u32 {

@@ -1,7 +1,7 @@
 //! Starts a recipe's services in a view and waits until they are ready.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
@@ -58,7 +58,7 @@ fn command_of(line: &CommandLine, service: &Service) -> Command {
 
 fn is_ready(shadow: &dyn Shadow, service: &Service, ready: &Ready) -> Result<bool, BuildError> {
     match ready {
-        Ready::Port(port) => Ok(listens(shadow, *port)),
+        Ready::Port(port) => Ok(connect(shadow, *port).is_some()),
         Ready::Http(url) => Ok(answers(shadow, url)),
         Ready::Command(line) => {
             let command = command_of(line, service).with_timeout(service.timeout);
@@ -73,41 +73,23 @@ fn is_ready(shadow: &dyn Shadow, service: &Service, ready: &Ready) -> Result<boo
     }
 }
 
-/// Whether something listens on a port: asked from outside where the service can be reached
-/// from there, else in the view's own table of sockets (a service behind another listens on
-/// loopback only).
-fn listens(shadow: &dyn Shadow, port: u16) -> bool {
-    if connect(shadow.address(), port).is_some() {
-        return true;
-    }
-    let table = Command::new(["/bin/cat", "/proc/net/tcp", "/proc/net/tcp6"]);
-    let read = shadow.run(&table.with_timeout(Duration::from_secs(5)));
-    read.is_ok_and(|output| is_listed(&String::from_utf8_lossy(&output.stdout), port))
-}
-
-fn connect(address: Option<IpAddr>, port: u16) -> Option<TcpStream> {
-    let to = SocketAddr::new(address?, port);
-    TcpStream::connect_timeout(&to, Duration::from_millis(200)).ok()
-}
-
-/// Reads lines of /proc/net/tcp: `sl local_address rem_address st …`, state 0A is listening.
-fn is_listed(table: &str, port: u16) -> bool {
-    table.lines().any(|line| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        let local = fields.next().and_then(|local| local.rsplit_once(':'));
-        let listening = fields.nth(1) == Some("0A");
-        let number = local.and_then(|(_, number)| u16::from_str_radix(number, 16).ok());
-        listening && number == Some(port)
+/// Connects to a port on the shadow's loopback, as its own programs do, and where nothing
+/// listens there, on its address.
+fn connect(shadow: &dyn Shadow, port: u16) -> Option<TcpStream> {
+    let wait = Duration::from_millis(200);
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    shadow.connect(loopback, wait).ok().or_else(|| {
+        let outside = SocketAddr::new(shadow.address()?, port);
+        shadow.connect(outside, wait).ok()
     })
 }
 
-/// Whether `http://host:port/path` answers with a success; the host is always the shadow. What
-/// listens on the shadow's loopback only is ready when it listens.
+/// Whether `http://host:port/path` answers with a success; the host is always the shadow.
 fn answers(shadow: &dyn Shadow, url: &str) -> bool {
     let rest = url.trim_start_matches("http://");
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
-    let Some(stream) = connect(shadow.address(), port) else { return listens(shadow, port) };
+    let Some(stream) = connect(shadow, port) else { return false };
     let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
     succeeds(stream, &request)
 }
@@ -120,19 +102,4 @@ fn succeeds(mut stream: TcpStream, request: &str) -> bool {
         .and_then(|()| stream.write_all(request.as_bytes()))
         .and_then(|()| stream.read_exact(&mut answer));
     asked.is_ok() && answer.starts_with(b"HTTP/1.") && answer[9] == b'2'
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_listed;
-
-    #[test]
-    fn only_listening_sockets_of_that_port_count() {
-        let table = "  sl  local_address rem_address   st tx_queue\n\
-                     0: 0100007F:1F90 00000000:0000 0A 00000000\n\
-                     1: 0100007F:0050 0100007F:9999 01 00000000\n";
-        assert!(is_listed(table, 8080));
-        assert!(!is_listed(table, 80));
-        assert!(!is_listed(table, 443));
-    }
 }

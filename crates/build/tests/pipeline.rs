@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         trial("an_asked_build_goes_on_or_tries_again", an_asked_build_goes_on_or_tries_again),
         trial("until_stops_early_and_seals_nothing", until_stops_early_and_seals_nothing),
         trial("cancelling_leaves_nothing", cancelling_leaves_nothing),
+        trial("a_service_on_loopback_is_ready_when_it_answers", a_service_on_loopback),
         trial(
             "a_service_that_does_not_start_is_no_verdict",
             a_service_that_does_not_start_is_no_verdict,
@@ -288,4 +289,25 @@ tests:
     let test = failure.test.expect("test");
     assert!(test.error.expect("why nobody could look").contains("exit code 1"));
     assert!(test.output.expect("the service's output").contains("no config"));
+}
+
+/// Nobody outside reaches such a service, and it is asked all the same.
+fn a_service_on_loopback(bench: &Bench) {
+    let run = bench.build(
+        "
+version: 1
+name: loopback
+from: {dir: root}
+steps:
+  - {name: one, write: {path: /www/health, content: fine}}
+services:
+  - name: web
+    run: [httpd, -f, -p, '127.0.0.1:8080', -h, /www]
+    ready: {http: 'http://127.0.0.1:8080/health'}
+    timeout: 10s
+tests:
+  - {name: up, run: 'wget -q -O - http://127.0.0.1:8080/health | grep -q fine', services: true}
+",
+    );
+    assert_eq!(run.phase, BuildPhase::Done, "{:#?}", run.events);
 }

@@ -2,8 +2,10 @@
 //!
 //! Every implementation runs the suite in [`crate::conformance`].
 
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use umbra_state::{Command, Exit, Output};
@@ -63,6 +65,16 @@ pub trait Shadow: Send + Sync {
     /// users are mapped.
     fn ids_base(&self) -> u32 {
         0
+    }
+
+    /// Connects to an address as a process inside would, its own loopback included; the
+    /// provided implementation reaches [`Shadow::address`] only.
+    fn connect(&self, to: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+        let own = self.address().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        if to.ip() != own && !to.ip().is_loopback() && !to.ip().is_unspecified() {
+            return Err(io::ErrorKind::HostUnreachable.into());
+        }
+        TcpStream::connect_timeout(&SocketAddr::new(own, to.port()), timeout)
     }
 
     /// Stops every process in it where it stands.

@@ -254,7 +254,10 @@ fn busybox_root(root: &Path) {
         fs::create_dir_all(root.join(dir)).expect("made");
     }
     fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox");
-    for name in ["sh", "ls", "cat", "grep", "true", "false", "sleep", "touch", "test", "echo"] {
+    for name in [
+        "sh", "ls", "cat", "grep", "true", "false", "sleep", "touch", "test", "echo", "httpd",
+        "wget",
+    ] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).expect("link");
     }
     fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").expect("passwd");

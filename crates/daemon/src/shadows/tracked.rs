@@ -1,8 +1,10 @@
 //! A provider and its shadows that tell the registry what they do.
 
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use umbra_shadow::provider::{Attached, Capabilities, Reaped, Running, TerminalSize};
 use umbra_shadow::{Provider, Shadow, ShadowError, ShadowSpec};
@@ -106,6 +108,10 @@ impl Shadow for Tracked {
 
     fn ids_base(&self) -> u32 {
         self.shadow.ids_base()
+    }
+
+    fn connect(&self, to: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+        self.shadow.connect(to, timeout)
     }
 
     fn freeze(&self) -> Result<(), ShadowError> {

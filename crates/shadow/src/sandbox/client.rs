@@ -65,9 +65,12 @@ impl Launcher {
             wire::send(&*socket, spec, &[theirs.as_fd()]).map_err(talk)?;
         }
         drop(theirs);
-        match expect::<KeeperHello>(&ours)?.0 {
-            KeeperHello::Ready => Ok(Keeper { name: spec.name.clone(), socket: ours }),
-            KeeperHello::Failed(failure) => Err(failure.into_error()),
+        match expect::<KeeperHello>(&ours)? {
+            (KeeperHello::Ready, fds) => {
+                let netns = fds.into_iter().next();
+                Ok(Keeper { name: spec.name.clone(), socket: ours, netns })
+            }
+            (KeeperHello::Failed(failure), _) => Err(failure.into_error()),
         }
     }
 }
@@ -85,9 +88,19 @@ impl Drop for Launcher {
 pub(crate) struct Keeper {
     name: String,
     socket: OwnedFd,
+    /// The shadow's network namespace, unless it has the machine's.
+    netns: Option<OwnedFd>,
 }
 
 impl Keeper {
+    /// The shadow's network namespace.
+    pub(crate) fn netns(&self) -> io::Result<OwnedFd> {
+        match &self.netns {
+            Some(netns) => netns.try_clone(),
+            None => Err(io::Error::from(rustix::io::Errno::NONET)),
+        }
+    }
+
     /// Ends what runs and shows another view; returns once commands can run in it.
     pub(crate) fn show(&self, view: ViewSpec) -> Result<Init, ShadowError> {
         match self.ask(&KeeperRequest::View(view))? {

@@ -1,15 +1,17 @@
 //! One sandbox shadow: its keeper, its current view, and what belongs to it on this machine.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use umbra_state::{Command, Exit, Output};
 use umbra_store::overlay::Layers;
 
 use super::client::{Init, Keeper, Run};
 use super::grounds::Grounds;
+use super::net;
 use super::service::Service;
 use super::views::Views;
 use super::wire::{Profile, ViewSpec};
@@ -110,6 +112,14 @@ impl Shadow for SandboxShadow {
 
     fn ids_base(&self) -> u32 {
         self.ids_base
+    }
+
+    fn connect(&self, to: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+        let netns = match self.life().as_ref() {
+            Some(life) => life.keeper.netns()?,
+            None => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        net::connect_from(&netns, to, timeout)
     }
 
     fn apply(&self, layers: &Layers) -> Result<(), ShadowError> {

@@ -53,7 +53,8 @@ pub(crate) enum KeeperNetwork {
     Port(super::net::Port),
 }
 
-/// From a keeper, once: it is ready for views, or why not.
+/// From a keeper, once: it is ready for views, with its network namespace unless that is the
+/// machine's; or why not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum KeeperHello {
     Ready,

@@ -28,7 +28,8 @@ pub(super) fn run(socket: &OwnedFd, spec: &KeeperSpec) -> io::Result<()> {
         Ok(keeper) => keeper,
         Err(failure) => return wire::send(socket, &KeeperHello::Failed(failure), &[]),
     };
-    wire::send(socket, &KeeperHello::Ready, &[])?;
+    let netns: Vec<_> = keeper.netns.iter().map(AsFd::as_fd).collect();
+    wire::send(socket, &KeeperHello::Ready, &netns)?;
     while let Some((request, _)) = wire::receive::<KeeperRequest>(socket)? {
         keeper.end_view();
         match request {

@@ -10,8 +10,10 @@ mod bridge;
 mod fence;
 mod netlink;
 
-use std::net::Ipv4Addr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
@@ -128,6 +130,23 @@ fn address(there: &mut Netlink, port: &Port) -> Result<(), Failure> {
         Some(gateway) => there.add_default_route(gateway).doing(|| "add a route".to_owned()),
         None => Ok(()),
     }
+}
+
+/// Connects from inside another network namespace. A thread of its own goes there, since those
+/// of this process must stay where they are; the connection stays in the namespace.
+pub(crate) fn connect_from(
+    netns: &OwnedFd,
+    to: SocketAddr,
+    timeout: Duration,
+) -> io::Result<TcpStream> {
+    let connect = || {
+        move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
+        TcpStream::connect_timeout(&to, timeout)
+    };
+    std::thread::scope(|scope| {
+        let panicked = |_| Err(io::Error::other("the connecting thread panicked"));
+        scope.spawn(connect).join().unwrap_or_else(panicked)
+    })
 }
 
 /// Runs `work` in another network namespace and comes back. Only for processes with one thread.
