@@ -197,6 +197,25 @@ impl Group {
         wait_for(&dir.join("freezer.state"), wanted)
     }
 
+    /// Waits until files in memory take at most so many bytes, or for as long as the kernel can
+    /// reasonably take to free them.
+    pub(crate) fn await_memory(&self, bytes: u64) {
+        let started = Instant::now();
+        while self.files_in_memory().is_some_and(|used| used > bytes) {
+            if started.elapsed() > FREEING_TIME_MAX {
+                return;
+            }
+            // Nothing announces that memory was freed.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn files_in_memory(&self) -> Option<u64> {
+        let dir = self.v1_dir("memory").or(self.v2.as_deref())?;
+        let stat = fs::read_to_string(dir.join("memory.stat")).ok()?;
+        stat.lines().find_map(|line| line.strip_prefix("shmem ")?.trim().parse().ok())
+    }
+
     /// Kills what is in the groups and removes them. Idempotent.
     pub(crate) fn remove(&self) -> io::Result<()> {
         self.dirs().try_for_each(end_group)
@@ -307,6 +326,9 @@ fn remove_empty(dir: &Path) -> io::Result<()> {
         }
     }
 }
+
+/// How long memory of ended processes may take to be freed.
+const FREEING_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// How long a group may take to stop.
 const FREEZING_TIME_MAX: Duration = Duration::from_secs(2);

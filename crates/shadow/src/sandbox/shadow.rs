@@ -28,7 +28,8 @@ pub(super) struct SandboxShadow {
 
 /// What ends with the shadow.
 struct Life {
-    init: Arc<Init>,
+    /// Absent where the last view could not be shown.
+    init: Option<Arc<Init>>,
     keeper: Keeper,
     views: Views,
     frozen: bool,
@@ -45,7 +46,7 @@ impl SandboxShadow {
         let name = grounds.name.as_str().to_owned();
         let address = grounds.place.as_ref().map(|place| place.port().address.into());
         let mut views = Views::new(grounds.memory_bytes_max);
-        let init = Arc::new(show(&name, &keeper, &mut views, &grounds, layers)?);
+        let init = Some(Arc::new(show(&name, &keeper, &mut views, &grounds, layers)?));
         let life = Life { init, keeper, views, frozen: false, grounds };
         Ok(Self { name, address, ids_base, life: Mutex::new(Some(life)) })
     }
@@ -59,7 +60,9 @@ impl SandboxShadow {
     }
 
     fn init(&self) -> Result<Arc<Init>, ShadowError> {
-        self.life().as_ref().map(|life| Arc::clone(&life.init)).ok_or_else(|| self.gone())
+        let life = self.life();
+        let init = life.as_ref().and_then(|life| life.init.clone());
+        init.ok_or_else(|| self.gone())
     }
 
     fn set_frozen(&self, frozen: bool) -> Result<(), ShadowError> {
@@ -95,6 +98,7 @@ fn show(
     keeper.show(ViewSpec {
         layers: layers.clone(),
         writes: views.next(&grounds.dir)?,
+        shm_bytes_max: views.shm_bytes_max(),
         hostname: name.to_owned(),
         binds: Vec::new(),
         profile: Profile::Shadow,
@@ -133,9 +137,16 @@ impl Shadow for SandboxShadow {
             })?;
         }
         let Life { init, keeper, views, grounds, .. } = life;
+        *init = None;
+        if let Some(limit) = grounds.memory_bytes_max {
+            // What the former view kept in memory is freed a moment after its last process; the
+            // next view must not be killed for it.
+            keeper.close()?;
+            grounds.group.await_memory(limit / 8);
+        }
         let shown = show(&self.name, keeper, views, grounds, layers);
         views.remove_former(&grounds.dir);
-        *init = Arc::new(shown?);
+        *init = Some(Arc::new(shown?));
         Ok(())
     }
 

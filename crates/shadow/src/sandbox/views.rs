@@ -36,11 +36,18 @@ impl Views {
     pub(super) fn next(&mut self, dir: &OwnedDir) -> Result<Writes, ShadowError> {
         let roomy = self.memory_bytes_max.is_none_or(|limit| limit >= MEMORY_LIMIT_MIN);
         if roomy && memory_serves() {
-            return Ok(Writes::Memory { bytes_max: self.memory_bytes_max });
+            return Ok(Writes::Memory { bytes_max: self.memory_bytes_max.map(|limit| limit / 2) });
         }
         self.number += 1;
         let WritablePaths { upper, work } = make_writable(&self.path(dir, self.number))?;
         Ok(Writes::Dirs { upper, work })
+    }
+
+    /// The size of a view's /dev/shm. Files in memory cannot be taken back by ending processes,
+    /// so together they must stay below the limit: whoever fills them is told the disk is full,
+    /// where at the limit everything would be killed.
+    pub(super) fn shm_bytes_max(&self) -> u64 {
+        self.memory_bytes_max.map_or(SHM_BYTES_MAX, |limit| SHM_BYTES_MAX.min(limit / 4))
     }
 
     /// Removes the pair before the current one.
@@ -54,6 +61,9 @@ impl Views {
         dir.path().join(number.to_string())
     }
 }
+
+/// The size of /dev/shm where nothing speaks against it.
+pub(super) const SHM_BYTES_MAX: u64 = 64 << 20;
 
 /// A shadow with less memory than this writes to disk: what it keeps in files would soon be all
 /// it has.

@@ -85,6 +85,8 @@ pub(crate) enum KeeperReply {
 pub(crate) struct ViewSpec {
     pub(crate) layers: Layers,
     pub(crate) writes: Writes,
+    /// The size of /dev/shm.
+    pub(crate) shm_bytes_max: u64,
     pub(crate) hostname: String,
     /// Host directories and files shown inside.
     pub(crate) binds: Vec<Bind>,

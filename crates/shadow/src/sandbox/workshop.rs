@@ -78,6 +78,7 @@ impl Workshop {
         let init = keeper.show(ViewSpec {
             layers: layers.clone(),
             writes: Writes::Dirs { upper: writable.upper.clone(), work: writable.work.clone() },
+            shm_bytes_max: views::SHM_BYTES_MAX,
             hostname: self.name.clone(),
             binds: binds.collect(),
             profile: Profile::Builder,

@@ -4,6 +4,7 @@
 //! Nothing below the new root is trusted: it is entered and the host detached first, so that a
 //! symbolic link in it can only lead back into it, and mounts are attached afterwards.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -71,7 +72,7 @@ fn set_up(surroundings: &Surroundings<'_>) -> Result<(), Failure> {
         place_at(sys, "sys")?;
     }
     place_at(&sources.dev, "dev")?;
-    fill_dev(&sources.devices)?;
+    fill_dev(&sources.devices, view.shm_bytes_max)?;
     for (bind, source) in view.binds.iter().zip(sources.binds) {
         let placed = place_bind(bind, source);
         if bind.required {
@@ -200,7 +201,7 @@ fn hide_in_proc(masks: Vec<OwnedFd>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn fill_dev(devices: &[OwnedFd]) -> Result<(), Failure> {
+fn fill_dev(devices: &[OwnedFd], shm_bytes_max: u64) -> Result<(), Failure> {
     for (name, device) in DEVICES.iter().zip(devices) {
         let path = format!("/dev/{name}");
         make_file(&path).doing(|| format!("make {path}"))?;
@@ -219,7 +220,8 @@ fn fill_dev(devices: &[OwnedFd]) -> Result<(), Failure> {
     rustix::mount::mount("devpts", "/dev/pts", "devpts", flags, options)
         .doing(|| "mount /dev/pts".to_owned())?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    rustix::mount::mount("shm", "/dev/shm", "tmpfs", flags, c"mode=1777,size=64m")
+    let options = CString::new(format!("mode=1777,size={shm_bytes_max}")).unwrap_or_default();
+    rustix::mount::mount("shm", "/dev/shm", "tmpfs", flags, &*options)
         .doing(|| "mount /dev/shm".to_owned())
 }
 
