@@ -101,20 +101,6 @@ pub enum BuildError {
     PartEnded(&'static str),
 }
 
-impl BuildError {
-    /// The error and all its causes on one line.
-    pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        text
-    }
-}
-
 /// Adds what was being done to an error of the machine.
 pub(crate) fn system<E: Into<io::Error>>(
     doing: impl FnOnce() -> String,

@@ -1,6 +1,6 @@
 //! A step's writes become a state: hashed, stored and named beside the tests.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use umbra_state::{Delta, StateId, Tree, diff};
 use umbra_store::Store;
@@ -33,7 +33,7 @@ pub(crate) fn base(store: &Store, state: StateId) -> Result<Base, BuildError> {
         let (image, objects) = (store.image_path(state), store.objects_dir());
         return Ok(Base::Image { image, objects });
     }
-    let checkouts = store.layers_dir().join("checkouts");
+    let checkouts = checkouts(store);
     let finished = checkouts.join(state.to_string());
     if !finished.exists() {
         let partial = checkouts.join(format!("{state}.partial"));
@@ -50,4 +50,27 @@ pub(crate) fn base(store: &Store, state: StateId) -> Result<Base, BuildError> {
         std::fs::rename(&partial, &finished).map_err(system(doing))?;
     }
     Ok(Base::Checkout(finished))
+}
+
+/// Where states are written out, for kernels that cannot mount their images.
+fn checkouts(store: &Store) -> PathBuf {
+    store.layers_dir().join("checkouts")
+}
+
+/// Removes written-out states that the store no longer has. Call it after collecting.
+pub fn remove_stale_checkouts(store: &Store) -> Result<(), BuildError> {
+    let dir = checkouts(store);
+    let doing = || format!("clean {}", dir.display());
+    let entries = match std::fs::read_dir(&dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(system(doing))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(system(doing))?;
+        let state = entry.file_name().to_str().and_then(|name| name.parse::<StateId>().ok());
+        if state.is_some_and(|state| !store.contains(state)) {
+            std::fs::remove_dir_all(entry.path()).map_err(system(doing))?;
+        }
+    }
+    Ok(())
 }

@@ -96,7 +96,7 @@ pub fn unready(test: &Test, step: &str, error: &BuildError) -> TestReport {
         step: step.to_owned(),
         verdict: Verdict::Inconclusive,
         evidence: Vec::new(),
-        error: Some(error.chain()),
+        error: Some(umbra_state::chain(error)),
         output,
         duration: Duration::ZERO,
         attempts: 0,

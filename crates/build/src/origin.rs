@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use umbra_recipe::{Debian, Origin};
 use umbra_state::escape::escape_output;
-use umbra_state::{Digest, StateId};
+use umbra_state::{Digest, StateId, chain};
 use umbra_store::{CaptureOptions, ImportLimits, Store};
 
 use crate::error::{BuildError, system};
@@ -73,7 +73,7 @@ fn make(
 ) -> Result<StateId, BuildError> {
     let refused = |error: &dyn std::error::Error| BuildError::Origin {
         origin: named.to_owned(),
-        reason: words(error),
+        reason: chain(error),
     };
     let tree = match origin {
         Origin::State(name) => return store.resolve(name).map_err(BuildError::Resolve),
@@ -144,17 +144,6 @@ fn last_lines(text: &[u8], count: usize) -> &[u8] {
     let mut newlines =
         text.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
     newlines.nth(count).map_or(text, |at| &text[at + 1..])
-}
-
-fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

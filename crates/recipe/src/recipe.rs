@@ -258,9 +258,6 @@ pub struct Shadows {
     /// Processes and threads of each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<u32>,
-    /// TCP ports this machine may reach; all if empty.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<u16>,
     /// Where shadows may connect to; nowhere if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub egress: Vec<std::net::SocketAddr>,
@@ -274,8 +271,6 @@ pub struct Shadows {
 pub enum Init {
     /// A small one that starts the recipe's services and reaps.
     Services,
-    /// The image's own systemd.
-    Systemd,
 }
 
 /// What a failed test does to the build.

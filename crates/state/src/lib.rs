@@ -19,9 +19,11 @@
 //! | [`verdict`] | [`Verdict`], [`Evidence`], [`TestKind`] |
 //! | [`command`] | [`Command`] and what became of it |
 //! | [`cause`] | why a timeline has an entry |
+//! | [`chain()`] | an error and its causes in one line |
 //! | [`escape`] | outside bytes made safe to print |
 
 pub mod cause;
+mod chain;
 pub mod command;
 pub mod diff;
 pub mod digest;
@@ -30,6 +32,7 @@ pub mod tree;
 pub mod verdict;
 
 pub use cause::Cause;
+pub use chain::chain;
 pub use command::{Command, Exit, Output};
 pub use diff::{Change, ChangeKind, Delta, diff};
 pub use digest::{Digest, StateId};

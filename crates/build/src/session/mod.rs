@@ -271,7 +271,7 @@ impl Ending {
     }
 
     fn broken(error: &BuildError) -> Self {
-        Self::unjudged(BuildPhase::Broken, error.chain())
+        Self::unjudged(BuildPhase::Broken, umbra_state::chain(error))
     }
 
     fn unjudged(phase: BuildPhase, reason: String) -> Self {

@@ -126,7 +126,7 @@ impl Writer {
         let reported = Arc::clone(&failure);
         let thread = std::thread::Builder::new().name("umbra-db".into()).spawn(move || {
             if let Err(error) = work(&db, &runtime, &receiver) {
-                let chain = chain(&error);
+                let chain = umbra_state::chain(&error);
                 tracing::error!(error = %chain, "the database writer stopped");
                 *reported.lock().unwrap_or_else(PoisonError::into_inner) = Some(chain);
             }
@@ -221,15 +221,4 @@ impl Batch {
 
 fn ends_a_build(write: &Write) -> bool {
     matches!(write, Write::Event(event) if event.info.phase.is_final())
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -111,7 +111,6 @@ fn shadows(node: Option<&Node>) -> Option<Shadows> {
         memory: optional(get("memory"), |node| units::size(node.text()?).ok())?,
         cpus: optional(get("cpus"), |node| crate::check::number(node.scalar()?))?,
         pids: optional(get("pids"), int)?,
-        ports: each(get("ports"), int)?,
         egress: egress(get("egress"))?,
         init: optional(get("init"), init)?.unwrap_or(Init::Services),
     })
@@ -125,7 +124,6 @@ fn egress(node: Option<&Node>) -> Option<Vec<std::net::SocketAddr>> {
 fn init(node: &Node) -> Option<Init> {
     Some(match node.text()? {
         "services" => Init::Services,
-        "systemd" => Init::Systemd,
         _ => return None,
     })
 }

@@ -87,18 +87,13 @@ pub(super) static SHADOWS: Shape = Shape {
             "How many processes and threads each may have.",
         ),
         Field::new(
-            "ports",
-            list!(&Ty::Int { min: 1, max: 65_535 }, 100),
-            "TCP ports of a shadow that this machine may reach; all if not given.",
-        ),
-        Field::new(
             "egress",
             Ty::Either(&[Ty::Word(&[word("none")]), list!(&Ty::Text(&formats::EGRESS), 100)]),
             "Where a shadow may connect to; none if not given.",
         ),
         Field::new(
             "init",
-            Ty::Word(&[word("services"), word("systemd")]),
+            Ty::Word(&[word("services"), planned("systemd")]),
             "What runs as the first process; services if not given.",
         ),
     ],

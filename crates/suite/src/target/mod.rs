@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+pub(crate) use umbra_state::chain;
 use umbra_state::{Command, Output};
 
 pub use dir::DirTarget;
@@ -137,16 +138,4 @@ pub enum ProbeError {
     /// The check itself broke: a bug, told apart from everything a shadow can do.
     #[error("finish: the check broke: {0}")]
     Bug(String),
-}
-
-/// An error and everything below it, on one line.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
