@@ -384,8 +384,8 @@ pub struct Figures {
     pub tests_kept: u64,
     /// From a step's end to its delta being on the first shadow, each time.
     pub delta_applied_us: Vec<u64>,
-    /// From a step's end to the first test process running, each time a step had a test that
-    /// needs no service.
+    /// From a step's end to the first test beginning, each time a step had a test that waits
+    /// neither for a service nor for the step to be captured.
     pub first_test_us: Vec<u64>,
     /// Ingestion beside the tests, each time.
     pub ingested_us: Vec<u64>,

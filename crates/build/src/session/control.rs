@@ -445,6 +445,6 @@ impl Drop for Control<'_> {
 }
 
 /// Whether a test can only begin once its step is captured.
-fn needs_delta(test: &umbra_suite::Test) -> bool {
+pub(super) fn needs_delta(test: &umbra_suite::Test) -> bool {
     test.when_changed.is_some() || matches!(test.check, Check::Security(_))
 }

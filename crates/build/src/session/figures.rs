@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use umbra_api::build::{Event, Figures};
 use umbra_suite::Test;
 
+use super::control::needs_delta;
 use crate::ports::EventSink;
 
 /// Passes events on and keeps count.
 pub(super) struct Measured {
     sink: Arc<dyn EventSink>,
-    /// Tests that start without waiting for a service.
+    /// Tests that wait neither for a service nor for their step to be captured.
     prompt: BTreeSet<String>,
     first_tests: Mutex<BTreeMap<usize, u64>>,
     first_applied: Mutex<BTreeMap<usize, u64>>,
@@ -20,7 +21,7 @@ pub(super) struct Measured {
 
 impl Measured {
     pub(super) fn new(sink: Arc<dyn EventSink>, tests: &[Test]) -> Self {
-        let prompt = tests.iter().filter(|test| !test.services);
+        let prompt = tests.iter().filter(|test| !test.services && !needs_delta(test));
         let prompt = prompt.map(|test| test.name.clone()).collect();
         Self {
             sink,
