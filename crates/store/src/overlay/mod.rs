@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use links::{SettleError, settle_links};
-pub use mount::{MountError, Writable, attach, mount};
+pub use mount::{Images, MountError, Writable, attach, mount, mount_with};
 
 /// How many finished upper directories a root may stack before it must be flattened: every
 /// further one makes each failing lookup slower (1.4 microseconds a layer).

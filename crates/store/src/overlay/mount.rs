@@ -1,5 +1,6 @@
 //! Mounts a stack of layers with the kernel's file-descriptor mount API.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -56,10 +57,21 @@ pub fn mount(
     scratch: &Path,
     idmap: Option<BorrowedFd<'_>>,
 ) -> Result<OwnedFd, MountError> {
+    mount_with(&mut Images::default(), layers, writable, scratch, idmap)
+}
+
+/// Like [`mount()`], for a process that shows the same image again and again.
+pub fn mount_with(
+    images: &mut Images,
+    layers: &Layers,
+    writable: Option<Writable<'_>>,
+    scratch: &Path,
+    idmap: Option<BorrowedFd<'_>>,
+) -> Result<OwnedFd, MountError> {
     if layers.uppers.is_empty() && layers.base.is_none() {
         return Err(MountError::Empty);
     }
-    let opened = open_layers(layers)?;
+    let opened = open_layers(images, layers)?;
     if let (Some(writable), Some((top, _))) = (&writable, opened.first()) {
         // The root of an overlay takes its metadata from the upper directory, which is new:
         // without this every state would get another root.
@@ -85,17 +97,52 @@ pub fn mount(
 }
 
 /// The layers above the objects, newest first, each as a mount attached nowhere.
-fn open_layers(layers: &Layers) -> Result<Vec<(OwnedFd, &Path)>, MountError> {
+fn open_layers<'a>(
+    images: &mut Images,
+    layers: &'a Layers,
+) -> Result<Vec<(OwnedFd, &'a Path)>, MountError> {
     let mut opened = Vec::new();
     for upper in &layers.uppers {
         opened.push((clone_tree(upper)?, upper.as_path()));
     }
     match &layers.base {
-        Some(Base::Image { image, .. }) => opened.push((mount_image(image)?, image.as_path())),
+        Some(Base::Image { image, .. }) => opened.push((images.open(image)?, image.as_path())),
         Some(Base::Checkout(dir)) => opened.push((clone_tree(dir)?, dir.as_path())),
         None => {}
     }
     Ok(opened)
+}
+
+/// Images that are mounted already, attached nowhere: showing one again takes a copy of its
+/// mount, where the kernel copies such mounts (6.15).
+#[derive(Default)]
+pub struct Images {
+    mounted: HashMap<PathBuf, OwnedFd>,
+}
+
+/// How many images stay mounted: a shadow goes from one to the next and rarely back.
+const IMAGES_MAX: usize = 2;
+
+impl Images {
+    fn open(&mut self, image: &Path) -> Result<OwnedFd, MountError> {
+        if let Some(copy) = self.mounted.get(image).and_then(copy_of) {
+            return Ok(copy);
+        }
+        let mounted = mount_image(image)?;
+        let Some(copy) = copy_of(&mounted) else { return Ok(mounted) };
+        if self.mounted.len() >= IMAGES_MAX {
+            self.mounted.clear();
+        }
+        self.mounted.insert(image.to_owned(), mounted);
+        Ok(copy)
+    }
+}
+
+fn copy_of(mount: &OwnedFd) -> Option<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(mount, "", flags).ok()
 }
 
 /// Where the attached layers are, as overlayfs is told.

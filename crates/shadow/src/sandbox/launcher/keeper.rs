@@ -52,6 +52,7 @@ struct Keeper<'a> {
     userns: Option<OwnedFd>,
     netns: Option<OwnedFd>,
     init: Option<i32>,
+    images: overlay::Images,
 }
 
 struct Shown {
@@ -79,7 +80,7 @@ impl<'a> Keeper<'a> {
             rustix::thread::set_capabilities_secure_bits(keep)
                 .doing(|| "keep rights while using other file ids".to_owned())?;
         }
-        Ok(Self { spec, userns, netns, init: None })
+        Ok(Self { spec, userns, netns, init: None, images: overlay::Images::default() })
     }
 
     /// Mounts the root and starts its init.
@@ -99,14 +100,16 @@ impl<'a> Keeper<'a> {
         Ok(Shown { init: ours, root })
     }
 
-    fn mount_root(&self, view: &ViewSpec) -> Result<OwnedFd, Failure> {
+    fn mount_root(&mut self, view: &ViewSpec) -> Result<OwnedFd, Failure> {
         let place = WritePlace::open(&view.writes, &self.spec.scratch)?;
         let writable = Writable { upper: &place.upper, work: &place.work };
         let userns = self.userns.as_ref().map(AsFd::as_fd);
         if let (Some(_), Some(base)) = (userns, self.spec.ids_base) {
             sys::set_filesystem_ids(base);
         }
-        let mounted = overlay::mount(&view.layers, Some(writable), &self.spec.scratch, userns);
+        let scratch = &self.spec.scratch;
+        let mounted =
+            overlay::mount_with(&mut self.images, &view.layers, Some(writable), scratch, userns);
         sys::set_filesystem_ids(0);
         // Other file ids made the kernel forget whose end this process follows, and a frozen
         // one does not see its socket close.
