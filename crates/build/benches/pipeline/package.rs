@@ -46,8 +46,10 @@ fn deliver(place: &Place, known: &Known) -> Result<(), Failure> {
     for round in 0..ROUNDS {
         let name = format!("install-{round}");
         let (ran, ended) = step(place, known, INSTALL, &name, false)?;
-        let upper = ran.upper.clone();
-        settle_links(&ran.root, &ran.work, || known.tree.clone())?;
+        let Finished { root, upper, work } = ran;
+        settle_links(&root, &work, || known.tree.clone())?;
+        // The last that holds the stage's mount: a layer may be shown once nothing writes to it.
+        drop(root);
         let layers = known.layers.with_upper(upper.clone());
         shadow.apply(&layers)?;
         must_run(&*shadow, &["test", "-x", "/usr/sbin/nginx"])?;
