@@ -328,7 +328,8 @@ impl Worker<'_> {
         match self.shadow.apply(&root.layers) {
             // Something that ran in it took it along, by eating all its memory for instance:
             // that was the business of the test before, and of no other.
-            Err(ShadowError::Gone(_)) => self.replace(root)?,
+            // A closing pool ends its shadows itself, and wants no others.
+            Err(ShadowError::Gone(_)) if !self.shared.lock().closed => self.replace(root)?,
             applied => applied?,
         }
         self.shows = root.done;

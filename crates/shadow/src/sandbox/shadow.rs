@@ -68,21 +68,18 @@ impl SandboxShadow {
     fn set_frozen(&self, frozen: bool) -> Result<(), ShadowError> {
         let mut life = self.life();
         let life = life.as_mut().ok_or_else(|| self.gone())?;
-        life.set_frozen(frozen).map_err(|source| {
-            let verb = if frozen { "freeze" } else { "thaw" };
-            ShadowError::System { doing: format!("{verb} {}", self.name), source }
-        })
+        life.set_frozen(frozen)
     }
 }
 
 impl Life {
-    fn set_frozen(&mut self, frozen: bool) -> io::Result<()> {
-        let group = &self.grounds.group;
-        if frozen {
-            group.freeze()?
-        } else {
-            group.thaw()?
-        }
+    fn set_frozen(&mut self, frozen: bool) -> Result<(), ShadowError> {
+        let Grounds { group, name, .. } = &self.grounds;
+        let (verb, done) = if frozen { ("freeze", group.freeze()) } else { ("thaw", group.thaw()) };
+        done.map_err(|source| ShadowError::System {
+            doing: format!("{verb} {}", name.as_str()),
+            source,
+        })?;
         self.frozen = frozen;
         Ok(())
     }
@@ -131,10 +128,7 @@ impl Shadow for SandboxShadow {
         let life = life.as_mut().ok_or_else(|| self.gone())?;
         if life.frozen {
             // The keeper stands still with the rest.
-            life.set_frozen(false).map_err(|source| ShadowError::System {
-                doing: format!("thaw {}", self.name),
-                source,
-            })?;
+            life.set_frozen(false)?;
         }
         let Life { init, keeper, views, grounds, .. } = life;
         *init = None;
