@@ -53,6 +53,15 @@ pub enum BuildError {
     /// A state of this build disappeared from the store.
     #[error("find {0:?} in the store")]
     Lost(StateId),
+    /// A state could not be made ready to be shown.
+    #[error("make {state:?} ready to be shown")]
+    Show {
+        /// The state.
+        state: StateId,
+        /// Why not.
+        #[source]
+        source: ExportError,
+    },
     /// The store failed.
     #[error("use the store")]
     Store(#[from] StoreError),

@@ -52,5 +52,4 @@ mod steps;
 
 pub use engine::{Build, Engine, remove_remains};
 pub use error::BuildError;
-pub use ingest::remove_stale_checkouts;
 pub use ports::{EventSink, StepCache, StepKey, TestKey};

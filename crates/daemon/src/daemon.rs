@@ -138,7 +138,6 @@ impl Daemon {
         let mut reply = self.states.gc(&keep, dry_run)?;
         if !dry_run {
             let store = self.states.store();
-            umbra_build::remove_stale_checkouts(store).map_err(|error| environment(&error))?;
             let cached = runtime.block_on(self.db.cached_states())?;
             let gone: Vec<StateId> =
                 cached.into_iter().filter(|state| !store.contains(*state)).collect();

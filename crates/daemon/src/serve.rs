@@ -41,8 +41,12 @@ pub fn serve(config: Config, launcher: PathBuf) -> Result<(), WireError> {
     })
 }
 
+/// How many shadows can begin at once without waiting for a site: a build's first few.
+const WARM_SITES: usize = 4;
+
 fn real_ports(config: &Config, launcher: PathBuf) -> Result<Ports, WireError> {
-    let sandbox = SandboxConfig { dir: config.shadows(), launcher, user_namespaces: true };
+    let sandbox =
+        SandboxConfig { dir: config.shadows(), launcher, user_namespaces: true, warm: WARM_SITES };
     let sandbox = SandboxProvider::open(sandbox).map_err(|error| {
         environment(&error).with_hint("`umbra doctor` says what this machine lacks")
     })?;

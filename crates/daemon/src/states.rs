@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use umbra_api::daemon::{FsckReply, GcReply};
 use umbra_api::error::{ErrorCode, WireError};
@@ -11,8 +10,7 @@ use umbra_api::state::{DiffEntry, DiffReply, FileEntry, FileList, StateInfo};
 use umbra_state::diff::{Change, ChangeKind, diff};
 use umbra_state::escape::escape;
 use umbra_state::{Content, Digest, Leaf, Node, StateId, Tree};
-use umbra_store::overlay::support::{ImageSupport, image_support};
-use umbra_store::overlay::{Base, Layers};
+use umbra_store::overlay::Layers;
 use umbra_store::{Pin, Store};
 
 use crate::db::Db;
@@ -196,41 +194,8 @@ impl States {
             let message = format!("find state {state} in the store");
             return Err(WireError::new(ErrorCode::NotFound, message));
         }
-        let base = match image_support() {
-            ImageSupport::Direct | ImageSupport::Loop => Base::Image {
-                image: self.store.image_path(state),
-                objects: self.store.objects_dir(),
-            },
-            ImageSupport::Checkout => Base::Checkout(self.checkout(state)?),
-        };
+        let base = self.store.base(state).map_err(|error| environment(&error))?;
         Ok((Layers::of(base), pin))
-    }
-
-    /// The state as an ordinary directory, written once.
-    fn checkout(&self, state: StateId) -> Result<PathBuf, WireError> {
-        let checkouts = self.store.layers_dir().join("checkouts");
-        let (path, draft) = (
-            checkouts.join(state.to_string()),
-            checkouts.join(format!("{state}.{}.new", fresh_number())),
-        );
-        if path.is_dir() {
-            return Ok(path);
-        }
-        let failed = |error: std::io::Error| {
-            let message = format!("write state {} out", state.short());
-            WireError::new(ErrorCode::Environment, message).caused_by(error)
-        };
-        std::fs::create_dir_all(&draft).map_err(failed)?;
-        self.store.export_dir(state, &draft).map_err(|error| environment(&error))?;
-        match std::fs::rename(&draft, &path) {
-            Ok(()) => Ok(path),
-            // Somebody else was faster; theirs is as good.
-            Err(_) if path.is_dir() => {
-                std::fs::remove_dir_all(&draft).map_err(failed)?;
-                Ok(path)
-            }
-            Err(error) => Err(failed(error)),
-        }
     }
 
     /// Writes a state out; says which paths the format cannot hold. Blocking.
@@ -334,11 +299,6 @@ fn make_dir(path: &Path) -> Result<(), WireError> {
         }
         _ => Ok(()),
     }
-}
-
-fn fresh_number() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Runs blocking work beside the async threads.

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn measure(dir: &Path, user_namespaces: bool, layers: &Layers) -> Result<(), ShadowError> {
     let launcher = std::env::current_exe().unwrap_or_default();
-    let config = SandboxConfig { dir: dir.to_owned(), launcher, user_namespaces };
+    let config = SandboxConfig { dir: dir.to_owned(), launcher, user_namespaces, warm: 4 };
     let provider = SandboxProvider::open(config)?;
     let spawn = |name: &str, network: Network| {
         let limits = Limits::default();
@@ -42,10 +42,11 @@ fn measure(dir: &Path, user_namespaces: bool, layers: &Layers) -> Result<(), Sha
     time("run", || run(&*first))?;
     time("apply", || first.apply(layers))?;
     time("apply + run", || first.apply(layers).and_then(|()| run(&*first)))?;
+    time_rested("apply + run", || first.apply(layers).and_then(|()| run(&*first)))?;
     let mut count = 0;
     for (name, network) in [("none", Network::None), ("fenced", Network::Fenced)] {
         let mut kept = Vec::new();
-        time(&format!("spawn {name} + run"), || {
+        time_rested(&format!("spawn {name} + run"), || {
             count += 1;
             let shadow = spawn(&format!("s-{count}"), network.clone())?;
             run(&*shadow)?;
@@ -67,12 +68,26 @@ fn run(shadow: &dyn Shadow) -> Result<(), ShadowError> {
     shadow.run(&Command::new(["/bin/true"])).map(|_| ())
 }
 
-fn time(
+fn time(what: &str, action: impl FnMut() -> Result<(), ShadowError>) -> Result<(), ShadowError> {
+    time_every(Duration::ZERO, what, action)
+}
+
+/// With pauses, in which what can be made ahead is.
+fn time_rested(
+    what: &str,
+    action: impl FnMut() -> Result<(), ShadowError>,
+) -> Result<(), ShadowError> {
+    time_every(Duration::from_millis(60), &format!("{what}, rested"), action)
+}
+
+fn time_every(
+    pause: Duration,
     what: &str,
     mut action: impl FnMut() -> Result<(), ShadowError>,
 ) -> Result<(), ShadowError> {
     let mut times = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
+        std::thread::sleep(pause);
         let started = Instant::now();
         action()?;
         times.push(started.elapsed());
@@ -80,7 +95,7 @@ fn time(
     times.sort();
     let ms = |time: Duration| time.as_secs_f64() * 1000.0;
     println!(
-        "  {what:20} min {:6.2}  p50 {:6.2}  p99 {:6.2}",
+        "  {what:28} min {:6.2}  p50 {:6.2}  p99 {:6.2}",
         ms(times[0]),
         ms(times[ROUNDS / 2]),
         ms(times[ROUNDS * 99 / 100])

@@ -82,6 +82,9 @@ impl Store {
             }
             Ok(())
         })?;
+        if !is_dry {
+            self.remove_stale_checkouts()?;
+        }
         Ok(report)
     }
 }

@@ -10,6 +10,7 @@
 //!     images/ID           -> ../objects/...: the states there are
 //!     images/refs/NAME    -> ../ID: names that keep states
 //!   journal/              files on their way to a name; notes about unsynced data
+//!   checkouts/ID/         states written out, where the kernel cannot mount their images
 //!   layers/               a builder's overlay directories; the store never looks inside
 //! ```
 //!
@@ -29,9 +30,11 @@
 //! | `object`, `bytes`, `verity` | contents: digests, holes, writing once |
 //! | `image`, `state` | trees to images and back, ids |
 //! | `refs`, `gc`, `fsck` | names, collection, verification |
+//! | `base` | what shows a state: its image, or a directory |
 //! | `export`, `import` | states to directories and tar; tar and OCI layouts to trees |
 //! | [`overlay`] | states to mounted roots |
 
+mod base;
 mod bytes;
 mod capture;
 #[cfg(feature = "test-corpus")]

@@ -16,6 +16,7 @@ use crate::fault::FaultPoints;
 use crate::journal::Journal;
 use crate::links::LinkCache;
 use crate::lock::Lock;
+use crate::overlay::support::{ImageSupport, image_support};
 
 /// States and their contents in one folder. Cheap to clone; safe to share between threads and
 /// processes.
@@ -29,6 +30,8 @@ pub struct Store {
 pub struct StoreOptions {
     /// When written data must be on the disk.
     pub sync: SyncPolicy,
+    /// What shows states; found by the kernel's version if not given.
+    pub shown_by: Option<ImageSupport>,
     /// Where a test may stop the store.
     pub faults: FaultPoints,
 }
@@ -58,6 +61,7 @@ pub(crate) struct Inner {
     /// `journal`.
     pub(crate) journal: Journal,
     pub(crate) sync: SyncPolicy,
+    pub(crate) shown_by: ImageSupport,
     pub(crate) faults: FaultPoints,
     pub(crate) links: LinkCache,
 }
@@ -75,7 +79,7 @@ impl Store {
     pub fn open_with(root: &Path, options: StoreOptions) -> Result<Self, StoreError> {
         let failed = |path: &Path| io_error(format!("make {}", path.display()));
         fs::create_dir_all(root).map_err(failed(root))?;
-        for part in ["journal", "layers"] {
+        for part in ["checkouts", "journal", "layers"] {
             let path = root.join(part);
             fs::create_dir_all(&path).map_err(failed(&path))?;
         }
@@ -91,6 +95,7 @@ impl Store {
             root: root.to_owned(),
             repository,
             sync: options.sync,
+            shown_by: options.shown_by.unwrap_or_else(image_support),
             faults: options.faults,
             links: LinkCache::default(),
         };

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use support::open;
 use umbra_state::StateId;
-use umbra_store::{CaptureOptions, FaultPoints, Store, StoreOptions, SyncPolicy};
+use umbra_store::{CaptureOptions, FaultPoints, Store, StoreOptions};
 
 /// Set for the child: the folder to work in, and at which point to die (0: none).
 const FOLDER: &str = "UMBRA_TEST_CRASH_FOLDER";
@@ -38,7 +38,7 @@ fn child() {
         }
     });
     let folder = Path::new(&folder);
-    let options = StoreOptions { sync: SyncPolicy::OnRef, faults };
+    let options = StoreOptions { faults, ..StoreOptions::default() };
     let store = Store::open_with(&folder.join("store"), options).unwrap();
     if folder.join("collect").exists() {
         store.gc(&[]).unwrap();

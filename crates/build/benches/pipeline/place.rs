@@ -6,8 +6,7 @@ use umbra_shadow::provider::{Limits, Network};
 use umbra_shadow::sandbox::{SandboxConfig, SandboxProvider};
 use umbra_shadow::{Provider, Shadow, ShadowSpec};
 use umbra_state::{Command, StateId, Tree};
-use umbra_store::overlay::support::{ImageSupport, image_support};
-use umbra_store::overlay::{Base, Layers};
+use umbra_store::overlay::Layers;
 use umbra_store::{CaptureOptions, Store, StoreOptions, SyncPolicy};
 
 use crate::Failure;
@@ -33,6 +32,7 @@ impl Place {
             dir: dir.path().join("shadows"),
             launcher: std::env::current_exe()?,
             user_namespaces: true,
+            warm: 4,
         })?;
         // A benchmark's state need not survive a power failure.
         let options = StoreOptions { sync: SyncPolicy::Never, ..StoreOptions::default() };
@@ -54,14 +54,7 @@ impl Place {
     /// Writes a captured tree's image and makes it mountable.
     pub(crate) fn known(&self, tree: Tree) -> Result<Known, Failure> {
         let id = self.store.put(&tree)?;
-        let base = if image_support() == ImageSupport::Checkout {
-            let dir = self.path(&format!("checkout-{id}"));
-            std::fs::create_dir_all(&dir)?;
-            self.store.export_dir(id, &dir)?;
-            Base::Checkout(dir)
-        } else {
-            Base::Image { image: self.store.image_path(id), objects: self.store.objects_dir() }
-        };
+        let base = self.store.base(id)?;
         Ok(Known { id, tree, layers: Layers::of(base) })
     }
 

@@ -79,6 +79,7 @@ impl Bench {
             dir: dir.path().join("shadows"),
             launcher: std::env::current_exe().expect("own path"),
             user_namespaces: true,
+            warm: 2,
         })
         .map_err(|error| error.to_string())?;
         Ok(Self {

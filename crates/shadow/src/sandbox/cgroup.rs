@@ -36,6 +36,15 @@ pub(crate) struct Group {
     v1: Vec<(String, PathBuf)>,
 }
 
+/// What a new group is to be ready for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LimitsAhead<'a> {
+    /// These, from the beginning.
+    These(&'a Limits),
+    /// Any, set later.
+    Any,
+}
+
 impl Hierarchies {
     /// Looks at this machine.
     pub(crate) fn probe() -> Self {
@@ -91,25 +100,35 @@ impl Hierarchies {
         self.v2.is_some() || self.v1.iter().any(|(controller, _)| controller == "freezer")
     }
 
-    /// Makes the groups `umbra/OWNER/NAME` with these limits.
-    pub(crate) fn make(&self, owner: &str, name: &str, limits: &Limits) -> io::Result<Group> {
+    /// Makes the groups `umbra/OWNER/NAME`.
+    pub(crate) fn make(
+        &self,
+        owner: &str,
+        name: &str,
+        limits: LimitsAhead<'_>,
+    ) -> io::Result<Group> {
         let below = |root: &Path| root.join(ROOT).join(owner).join(name);
         let mut group = Group { v2: None, v1: Vec::new() };
         if let Some(root) = &self.v2 {
             self.delegate(root, owner)?;
             group.v2 = Some(below(root));
         }
-        for (controller, root) in self.v1.iter().filter(|(c, _)| self.is_needed(c, limits)) {
+        for (controller, root) in self.v1.iter().filter(|(c, _)| self.is_needed(c, &limits)) {
             group.v1.push((controller.clone(), below(root)));
         }
         // From here on dropping the group removes what was made of it.
         group.dirs().try_for_each(fs::create_dir_all)?;
-        group.limit(limits)?;
+        if let LimitsAhead::These(limits) = limits {
+            group.limit(limits)?;
+        }
         Ok(group)
     }
 
     /// Each group takes time to make and to remove: only those that do something are made.
-    fn is_needed(&self, v1_controller: &str, limits: &Limits) -> bool {
+    fn is_needed(&self, v1_controller: &str, limits: &LimitsAhead<'_>) -> bool {
+        let LimitsAhead::These(limits) = limits else {
+            return v1_controller != "freezer" || self.v2.is_none();
+        };
         match v1_controller {
             "memory" => limits.memory_bytes.is_some(),
             "cpu" => limits.cpu_millis.is_some(),
@@ -221,7 +240,8 @@ impl Group {
         self.dirs().try_for_each(end_group)
     }
 
-    fn limit(&self, limits: &Limits) -> io::Result<()> {
+    /// Sets limits its hierarchies were made for.
+    pub(crate) fn limit(&self, limits: &Limits) -> io::Result<()> {
         if let Some(bytes) = limits.memory_bytes {
             self.set("memory", "memory.max", "memory.limit_in_bytes", &bytes.to_string())?;
         }

@@ -11,13 +11,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
+use umbra_state::command::DEFAULT_PATH;
 use umbra_state::{Command, Exit, Output};
 
 use super::exchange::{Exchange, Kept, Streams, poll_until};
 use super::launcher::LAUNCHER_FD;
+use super::tenancy;
 use super::wire::{
-    self, InitHello, KeeperHello, KeeperReply, KeeperRequest, KeeperSpec, RunControl, RunEvent,
-    RunRequest, ViewSpec,
+    self, InitHello, KeeperHello, KeeperReply, KeeperRequest, KeeperSpec, LauncherHello,
+    RunControl, RunEvent, RunRequest, ViewSpec,
 };
 use crate::error::ShadowError;
 use crate::provider::TerminalSize;
@@ -26,19 +28,22 @@ use crate::provider::TerminalSize;
 pub(crate) struct Launcher {
     socket: Mutex<OwnedFd>,
     process: Mutex<Child>,
+    owner: String,
 }
 
 impl Launcher {
     /// Starts `program`, which must call [`super::launcher::main`] when its first argument is
-    /// `launcher`.
-    pub(crate) fn start(program: &Path) -> Result<Self, ShadowError> {
+    /// `launcher`. Whatever bears the owner's name is this launcher's alone from then on.
+    pub(crate) fn start(program: &Path, owner: &str) -> Result<Self, ShadowError> {
         let system = |source| ShadowError::System {
             doing: format!("start the launcher {}", program.display()),
             source,
         };
         let (ours, theirs) = wire::pair().map_err(system)?;
         let mut command = Program::new(program);
-        command.arg("launcher").stdin(Stdio::null()).env_clear();
+        command.args(["launcher", owner]).stdin(Stdio::null()).env_clear();
+        // Of the programs that clean up after a killed daemon.
+        command.env("PATH", DEFAULT_PATH);
         let passed = theirs.as_raw_fd();
         // SAFETY: between fork and exec only system calls are made that are safe there; the
         // descriptor stays open because `theirs` lives until after the spawn.
@@ -54,7 +59,21 @@ impl Launcher {
         }
         let process = command.spawn().map_err(system)?;
         drop(theirs);
-        Ok(Self { socket: Mutex::new(ours), process: Mutex::new(process) })
+        let launcher = Self {
+            socket: Mutex::new(ours),
+            process: Mutex::new(process),
+            owner: owner.to_owned(),
+        };
+        launcher.await_ready()?;
+        Ok(launcher)
+    }
+
+    fn await_ready(&self) -> Result<(), ShadowError> {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        match expect::<LauncherHello>(&socket)?.0 {
+            LauncherHello::Ready => Ok(()),
+            LauncherHello::Failed(failure) => Err(failure.into_error()),
+        }
     }
 
     /// Makes a keeper and waits until it is ready.
@@ -81,6 +100,7 @@ impl Drop for Launcher {
         // Its socket closes only after this, so end it by signal; keepers follow their parent.
         let _ = process.kill();
         let _ = process.wait();
+        tenancy::end(&self.owner);
     }
 }
 

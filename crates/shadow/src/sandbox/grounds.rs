@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +11,7 @@ use super::cgroup::Group;
 use super::net::{Bridge, Port};
 use super::sweeper::Sweeper;
 use crate::error::ShadowError;
+use crate::provider::Limits;
 
 /// What a provider and all it made share; it ends with the last of them.
 pub(super) struct Shared {
@@ -38,7 +40,29 @@ pub(super) struct Grounds {
     pub(super) dir: OwnedDir,
     /// The memory limit, which what views write counts against.
     pub(super) memory_bytes_max: Option<u64>,
-    pub(super) name: TakenName,
+    /// The name of its control groups; then, where that is another, of its directory and of
+    /// the shadow.
+    pub(super) names: Vec<TakenName>,
+}
+
+impl Grounds {
+    pub(super) fn name(&self) -> &str {
+        self.names.last().map_or("", TakenName::as_str)
+    }
+
+    /// Makes what was made ahead, for any shadow, this shadow's.
+    pub(super) fn assign(&mut self, name: String, limits: &Limits) -> Result<(), ShadowError> {
+        let name = TakenName::take(&self.dir.shared, name)?;
+        let system = |doing: &str| {
+            let doing = format!("{doing} {}", name.as_str());
+            move |source| ShadowError::System { doing, source }
+        };
+        self.group.limit(limits).map_err(system("limit"))?;
+        self.dir.rename(name.as_str()).map_err(system("name the directory of"))?;
+        self.memory_bytes_max = limits.memory_bytes;
+        self.names.push(name);
+        Ok(())
+    }
 }
 
 /// A name in use, free again when dropped.
@@ -85,6 +109,13 @@ impl OwnedDir {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn rename(&mut self, name: &str) -> io::Result<()> {
+        let path = self.path.with_file_name(name);
+        fs::rename(&self.path, &path)?;
+        self.path = path;
+        Ok(())
     }
 
     /// Where layers are attached.

@@ -11,10 +11,11 @@ use umbra_store::overlay::Layers;
 
 use super::client::{Init, Keeper, Run};
 use super::grounds::Grounds;
+use super::maker::Site;
 use super::net;
 use super::service::Service;
 use super::views::Views;
-use super::wire::{Profile, ViewSpec};
+use super::wire::ViewSpec;
 use crate::error::ShadowError;
 use crate::provider::{Attached, Running, Shadow, TerminalSize};
 
@@ -37,13 +38,9 @@ struct Life {
 }
 
 impl SandboxShadow {
-    pub(super) fn new(
-        keeper: Keeper,
-        grounds: Grounds,
-        ids_base: u32,
-        layers: &Layers,
-    ) -> Result<Self, ShadowError> {
-        let name = grounds.name.as_str().to_owned();
+    pub(super) fn new(site: Site, ids_base: u32, layers: &Layers) -> Result<Self, ShadowError> {
+        let Site { grounds, keeper } = site;
+        let name = grounds.name().to_owned();
         let address = grounds.place.as_ref().map(|place| place.port().address.into());
         let mut views = Views::new(grounds.memory_bytes_max);
         let init = Some(Arc::new(show(&name, &keeper, &mut views, &grounds, layers)?));
@@ -74,10 +71,10 @@ impl SandboxShadow {
 
 impl Life {
     fn set_frozen(&mut self, frozen: bool) -> Result<(), ShadowError> {
-        let Grounds { group, name, .. } = &self.grounds;
+        let Grounds { group, .. } = &self.grounds;
         let (verb, done) = if frozen { ("freeze", group.freeze()) } else { ("thaw", group.thaw()) };
         done.map_err(|source| ShadowError::System {
-            doing: format!("{verb} {}", name.as_str()),
+            doing: format!("{verb} {}", self.grounds.name()),
             source,
         })?;
         self.frozen = frozen;
@@ -98,7 +95,6 @@ fn show(
         shm_bytes_max: views.shm_bytes_max(),
         hostname: name.to_owned(),
         binds: Vec::new(),
-        profile: Profile::Shadow,
     })
 }
 

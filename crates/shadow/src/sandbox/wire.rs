@@ -27,6 +27,13 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 192 << 10;
 /// How many descriptors travel with one message at most.
 const FDS_MAX: usize = 4;
 
+/// From the launcher, once: it may make shadows, or why not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum LauncherHello {
+    Ready,
+    Failed(Failure),
+}
+
 /// To the launcher, with the keeper's end of a socket: start a keeper.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KeeperSpec {
@@ -40,6 +47,8 @@ pub(crate) struct KeeperSpec {
     pub(crate) ids_base: Option<u32>,
     /// The network it gets.
     pub(crate) network: KeeperNetwork,
+    /// Which rights its views' commands have.
+    pub(crate) profile: Profile,
 }
 
 /// A keeper's network.
@@ -90,8 +99,15 @@ pub(crate) struct ViewSpec {
     pub(crate) hostname: String,
     /// Host directories and files shown inside.
     pub(crate) binds: Vec<Bind>,
-    /// Which rights its commands have.
-    pub(crate) profile: Profile,
+}
+
+/// From a keeper to an init that stands by, with the root, which is attached nowhere; what is
+/// bound into it follows, one message each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct InitOrder {
+    pub(crate) hostname: String,
+    pub(crate) shm_bytes_max: u64,
+    pub(crate) binds: Vec<Bind>,
 }
 
 /// Where a view's writes go.

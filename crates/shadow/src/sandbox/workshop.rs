@@ -11,8 +11,9 @@ use umbra_store::overlay::Layers;
 use super::cgroup::Group;
 use super::client::{Init, Keeper};
 use super::grounds::Grounds;
+use super::maker::Site;
 use super::views;
-use super::wire::{self, Profile, ViewSpec, Writes};
+use super::wire::{self, ViewSpec, Writes};
 use crate::error::ShadowError;
 use crate::provider::Limits;
 
@@ -56,8 +57,8 @@ pub struct Stage<'a> {
 }
 
 impl Workshop {
-    pub(super) fn new(name: String, keeper: Keeper, grounds: Grounds) -> Self {
-        Self { name, keeper: Some(keeper), grounds }
+    pub(super) fn new(name: String, site: Site) -> Self {
+        Self { name, keeper: Some(site.keeper), grounds: site.grounds }
     }
 
     /// Prepares a root that shows `layers` and writes to `dir/upper`, which must not exist.
@@ -81,7 +82,6 @@ impl Workshop {
             shm_bytes_max: views::SHM_BYTES_MAX,
             hostname: self.name.clone(),
             binds: binds.collect(),
-            profile: Profile::Builder,
         })?;
         Ok(Stage { workshop: self, init, upper: writable.upper, work: writable.work })
     }

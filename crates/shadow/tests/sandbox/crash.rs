@@ -11,14 +11,16 @@ use umbra_shadow::provider::{Limits, Network};
 use umbra_shadow::{Provider, ShadowSpec};
 use umbra_state::Command;
 
-use crate::support::{Ground, layers, open, sh, until};
+use crate::support::{Ground, WARM, layers, open, open_warm, sh, until};
 use crate::traces::{Traces, family, lives};
 use crate::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("crash::an-orderly-end-leaves-nothing", orderly_end),
+        trial("crash::sites-made-ahead-leave-nothing", sites_ahead),
         trial("crash::a-killed-owner-leaves-nothing-alive", killed_owner),
+        trial("crash::a-killed-owner-without-a-directory-leaves-nothing", killed_and_removed),
         trial("crash::a-failed-start-leaves-nothing", failed_start),
         trial("crash::a-view-whose-init-died-says-so", dead_view),
         trial("crash::the-thread-that-opened-may-end", thread_ends),
@@ -29,7 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// The life of an owner that will be killed: three shadows, then silence.
 pub(crate) fn owner(words: &[String]) -> i32 {
     let dir = Path::new(&words[0]);
-    let provider = open(&dir.join("shadows"), true);
+    let provider = open_warm(&dir.join("shadows"), true, WARM);
     let mut kept = Vec::new();
     for number in 0..3 {
         let spec = ShadowSpec {
@@ -62,6 +64,44 @@ impl Drop for Owner {
 
 fn killed_owner() {
     let ground = Ground::without_provider();
+    let mut owner = start_owner(&ground);
+    let traces = Traces::of(&ground.shadows());
+    let family = family(owner.0.id());
+    // Owner, launcher, and for each shadow a keeper, an init and a service.
+    assert!(family.len() >= 2 + 3 * 3, "{family:?}");
+    assert!(traces.ports().len() >= 3);
+    owner.0.kill().expect("killed");
+    owner.0.wait().expect("waited for");
+    let provider = open(&ground.shadows(), true);
+    // Whoever comes next waits for what is left to be gone.
+    assert!(!family.iter().any(lives), "{family:?}");
+    traces.check_gone();
+    assert!(provider.list().expect("listed").is_empty());
+    let spec = ShadowSpec {
+        name: "orphan-0".to_owned(),
+        limits: Limits::default(),
+        network: Network::Fenced,
+    };
+    let shadow = provider.spawn(&ground.layers(), &spec).expect("the name is free");
+    assert!(sh(&*shadow, "true").exit.success());
+}
+
+/// Nobody will ever start on this directory again.
+fn killed_and_removed() {
+    let ground = Ground::without_provider();
+    let mut owner = start_owner(&ground);
+    let traces = Traces::of(&ground.shadows());
+    let family = family(owner.0.id());
+    owner.0.kill().expect("killed");
+    owner.0.wait().expect("waited for");
+    std::fs::remove_dir_all(ground.shadows()).expect("removed");
+    std::fs::create_dir(ground.shadows()).expect("made");
+    let patience = Duration::from_secs(10);
+    until("all its processes are gone", patience, || !family.iter().any(lives));
+    traces.check_gone();
+}
+
+fn start_owner(ground: &Ground) -> Owner {
     let program = std::env::current_exe().expect("own path");
     let child = Program::new(program)
         .args(["owner", ground.path().to_str().expect("text")])
@@ -73,29 +113,30 @@ fn killed_owner() {
     let stdout = owner.0.stdout.take().expect("its output");
     let line = BufReader::new(stdout).lines().next().expect("a line").expect("text");
     assert_eq!(line, "ready");
-    let traces = Traces::of(&ground.shadows());
-    let family = family(owner.0.id());
-    // Owner, launcher, and for each shadow a keeper, an init and a service.
-    assert!(family.len() >= 2 + 3 * 3, "{family:?}");
-    assert_eq!(traces.ports().len(), 3);
-    owner.0.kill().expect("killed");
-    owner.0.wait().expect("waited for");
-    let patience = Duration::from_secs(5);
-    until("all its processes are gone", patience, || !family.iter().any(lives));
-    until("all its interfaces are gone", patience, || traces.ports().is_empty());
-    traces.check_no_mounts();
-    assert!(traces.interfaces().contains(&traces.bridge()), "what has a name only is left");
+    owner
+}
 
-    let provider = open(&ground.shadows(), true);
-    traces.check_gone();
-    assert!(provider.list().expect("listed").is_empty());
-    let spec = ShadowSpec {
-        name: "orphan-0".to_owned(),
-        limits: Limits::default(),
-        network: Network::Fenced,
-    };
-    let shadow = provider.spawn(&ground.layers(), &spec).expect("the name is free");
+fn sites_ahead() {
+    let mut ground = Ground::warm();
+    let traces = Traces::of(&ground.shadows());
+    until("only their ports are there", Duration::from_secs(5), || traces.ports().len() == WARM);
+    let limits = Limits { pids: Some(30), memory_bytes: Some(64 << 20), cpu_millis: None };
+    let shadow = ground.spawn_limited("taker", Network::Fenced, limits);
+    assert_eq!(sh(&*shadow, "hostname").stdout, b"taker\n");
+    assert_eq!(ground.provider().list().expect("listed"), ["taker"]);
+    if ground.provider().capabilities().limits.pids {
+        let crowd = "for n in $(seq 60); do sleep 5 & done; wait";
+        let said = sh(&*shadow, crowd);
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.contains("fork"), "the limit set late holds: {said}");
+    }
+    let reaped = ground.provider().reap().expect("nothing to do");
+    assert!(reaped.shadows.is_empty(), "{reaped:?}");
     assert!(sh(&*shadow, "true").exit.success());
+    until("the taken site is replaced", Duration::from_secs(5), || ground.sites_ahead() == WARM);
+    drop(shadow);
+    ground.provider = None;
+    traces.check_gone();
 }
 
 fn orderly_end() {
@@ -177,6 +218,7 @@ fn one_owner() {
         dir: ground.shadows(),
         launcher: std::env::current_exe().expect("own path"),
         user_namespaces: true,
+        warm: 0,
     };
     assert!(umbra_shadow::sandbox::SandboxProvider::open(config).is_err());
 }

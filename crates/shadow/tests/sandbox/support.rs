@@ -40,6 +40,21 @@ impl Ground {
         ground
     }
 
+    /// With sites made ahead, and a first one ready.
+    pub(crate) fn warm() -> Self {
+        let mut ground = Self::without_provider();
+        ground.provider = Some(open_warm(&ground.shadows(), true, WARM));
+        drop(ground.spawn("demand", Network::Fenced));
+        until("sites are ready", Duration::from_secs(5), || ground.sites_ahead() == WARM);
+        ground
+    }
+
+    /// How many sites are ready that no shadow has taken yet.
+    pub(crate) fn sites_ahead(&self) -> usize {
+        let entries = std::fs::read_dir(self.shadows()).expect("listed").flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("warm.")).count()
+    }
+
     pub(crate) fn without_provider() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         busybox_root(&dir.path().join("root"));
@@ -84,9 +99,16 @@ impl Ground {
     }
 }
 
+/// How many sites a warm provider makes ahead.
+pub(crate) const WARM: usize = 2;
+
 pub(crate) fn open(dir: &Path, user_namespaces: bool) -> SandboxProvider {
+    open_warm(dir, user_namespaces, 0)
+}
+
+pub(crate) fn open_warm(dir: &Path, user_namespaces: bool, warm: usize) -> SandboxProvider {
     let launcher = std::env::current_exe().expect("own path");
-    let config = SandboxConfig { dir: dir.to_owned(), launcher, user_namespaces };
+    let config = SandboxConfig { dir: dir.to_owned(), launcher, user_namespaces, warm };
     SandboxProvider::open(config).expect("a provider")
 }
 

@@ -25,7 +25,8 @@ impl Traces {
     pub(crate) fn check_gone(&self) {
         let patience = Duration::from_secs(5);
         until("its interfaces are gone", patience, || self.interfaces().is_empty());
-        assert!(!tables().contains(&format!("fence_umb{}", self.owner)), "{}", tables());
+        let table = format!("fence_umb{}", self.owner);
+        assert!(!tables().contains(&table), "{}", tables());
         for group in group_dirs(&self.owner) {
             assert!(!group.exists(), "{} is left", group.display());
         }
@@ -61,10 +62,6 @@ impl Traces {
     /// Its ports only.
     pub(crate) fn ports(&self) -> Vec<String> {
         self.interfaces().into_iter().filter(|name| name.contains('-')).collect()
-    }
-
-    pub(crate) fn bridge(&self) -> String {
-        format!("umb{}", self.owner)
     }
 }
 

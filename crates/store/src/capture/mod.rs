@@ -31,7 +31,7 @@ use crate::stack::deep;
 use crate::store::Store;
 
 pub use ids::IdShift;
-pub(crate) use xattr::of_file as xattrs_of;
+pub(crate) use xattr::{escape_mark, of_file as xattrs_of};
 
 /// How a capture reads.
 #[derive(Debug, Clone, Default)]

@@ -1,5 +1,6 @@
 //! Extended attributes of an open file, and overlayfs's own among them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -87,6 +88,15 @@ pub(super) struct Marks {
 
 const PREFIX: &[u8] = b"trusted.overlay.";
 const ESCAPED: &[u8] = b"trusted.overlay.overlay.";
+
+/// The name under which a layer holds an attribute, so that overlayfs shows it instead of
+/// taking it for a mark of its own (Linux 6.8; older ones hide it).
+pub(crate) fn escape_mark(name: &[u8]) -> Cow<'_, [u8]> {
+    match name.strip_prefix(PREFIX) {
+        Some(rest) => Cow::Owned([ESCAPED, rest].concat()),
+        None => Cow::Borrowed(name),
+    }
+}
 
 /// Takes overlayfs's own attributes out of those of an upper file, and undoes the escape of
 /// those that users set under its names.

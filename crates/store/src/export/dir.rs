@@ -4,6 +4,7 @@
 //! overwritten, so nothing can appear outside. A directory's metadata is set when everything in
 //! it is done: making an entry changes the time, and an ACL would be inherited.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -20,6 +21,7 @@ use umbra_state::tree::push_name;
 use umbra_state::{Content, Dir, Leaf, LinkId, Meta, Mtime, Node, StateId};
 
 use crate::bytes::{fill, write_at};
+use crate::capture::escape_mark;
 use crate::error::StoreError;
 use crate::lock::Lock;
 use crate::object::object_name;
@@ -56,6 +58,16 @@ impl Store {
     /// holes, modes, owners, attributes, hard links and times, the directory's own included.
     /// Needs root for owners and devices. After an error the directory holds a part.
     pub fn export_dir(&self, id: StateId, dir: &Path) -> Result<(), ExportError> {
+        self.write_out(id, dir, Names::AsTheyAre)
+    }
+
+    /// Like [`Store::export_dir`], with attributes named as `names` says.
+    pub(crate) fn write_out(
+        &self,
+        id: StateId,
+        dir: &Path,
+        names: Names,
+    ) -> Result<(), ExportError> {
         let _lock = Lock::shared(&self.inner.root).map_err(ExportError::Store)?;
         let tree = self.load(id).map_err(ExportError::Store)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -70,14 +82,33 @@ impl Store {
                 source,
             })?;
             let mut writer =
-                Writer { store: &self.inner, root, path: Vec::new(), links: HashMap::new() };
+                Writer { store: &self.inner, names, root, path: Vec::new(), links: HashMap::new() };
             writer.dir(top, &tree.root, 0).map(drop)
         })
     }
 }
 
+/// How a written-out state's extended attributes are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// As in the state.
+    AsTheyAre,
+    /// As in a layer of an overlay, which shows them as in the state.
+    ForLayers,
+}
+
+impl Names {
+    fn of<'a>(self, name: &'a [u8]) -> Cow<'a, [u8]> {
+        match self {
+            Self::AsTheyAre => Cow::Borrowed(name),
+            Self::ForLayers => escape_mark(name),
+        }
+    }
+}
+
 struct Writer<'a> {
     store: &'a Inner,
+    names: Names,
     root: OwnedFd,
     path: Vec<u8>,
     /// The first name of each hard-linked inode.
@@ -197,7 +228,7 @@ impl Writer<'_> {
             let fd = openat(dir, name, flags, Mode::empty())?;
             let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
             for (name, value) in &meta.xattrs {
-                setxattr(&path, &**name, value, XattrFlags::empty())?;
+                setxattr(&path, &*self.names.of(name), value, XattrFlags::empty())?;
             }
         }
         utimensat(dir, name, &times(meta.mtime), AtFlags::SYMLINK_NOFOLLOW)
@@ -221,7 +252,7 @@ impl Writer<'_> {
         fchown(fd, owner(meta).0, owner(meta).1)?;
         fchmod(fd, Mode::from_raw_mode(meta.mode.into()))?;
         for (name, value) in &meta.xattrs {
-            fsetxattr(fd, &**name, value, XattrFlags::empty())?;
+            fsetxattr(fd, &*self.names.of(name), value, XattrFlags::empty())?;
         }
         futimens(fd, &times(meta.mtime))
     }

@@ -5,3 +5,4 @@ mod oci;
 mod tar;
 
 pub use dir::ExportError;
+pub(crate) use dir::Names;

@@ -13,22 +13,26 @@
 //! not break the link. `volatile` drops every sync of the upper layer, which is thrown away
 //! after a crash anyway.
 //!
-//! Layers are attached for a moment in a scratch directory and named by path, so that the same
-//! code serves every kernel that has data-only layers (6.5). See [`support`] for what older
-//! kernels get.
+//! Layers are handed to overlayfs as mounts that are attached nowhere. Kernels before 6.15 want
+//! them attached: for a moment they are, in a scratch directory. See [`support`] for what kernels
+//! without data-only layers (6.5) get.
 
+mod attached;
+mod images;
 mod links;
 mod mount;
 mod moves;
 mod root_metadata;
 pub mod support;
+mod writable;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use links::{SettleError, settle_links};
-pub use mount::{Images, MountError, Writable, attach, mount, mount_with};
+pub use mount::{MountError, Mounter, Naming, attach};
+pub use writable::Writable;
 
 /// How many finished upper directories a root may stack before it must be flattened: every
 /// further one makes each failing lookup slower (1.4 microseconds a layer).

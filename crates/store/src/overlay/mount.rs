@@ -1,29 +1,21 @@
 //! Mounts a stack of layers with the kernel's file-descriptor mount API.
 
-use std::collections::HashMap;
-use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
-    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
-    open_tree, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
+    open_tree,
 };
 
+use super::attached;
+use super::images::Images;
+use super::support::kernel_version;
+use super::writable::Writable;
 use super::{Base, Layers, root_metadata};
-
-/// Where a writable root keeps what is written. Both directories exist, are empty and lie on
-/// one filesystem that takes `trusted.*` extended attributes, in one parent directory.
-#[derive(Debug, Clone, Copy)]
-pub struct Writable<'a> {
-    /// Becomes the delta.
-    pub upper: &'a Path,
-    /// overlayfs's own.
-    pub work: &'a Path,
-}
 
 /// Why a root could not be mounted.
 #[derive(Debug, thiserror::Error)]
@@ -45,233 +37,164 @@ pub enum MountError {
     Empty,
 }
 
-/// Mounts `layers` and returns the mount, attached nowhere.
-///
-/// `scratch` is an empty directory on which layers are attached for a moment; the calling
-/// process should be in a mount namespace of its own. With `idmap` (a user namespace), ids on
-/// disk appear shifted by that namespace's map, and the caller's filesystem uid and gid must be
-/// mapped by it. Needs CAP_SYS_ADMIN.
-pub fn mount(
-    layers: &Layers,
-    writable: Option<Writable<'_>>,
-    scratch: &Path,
-    idmap: Option<BorrowedFd<'_>>,
-) -> Result<OwnedFd, MountError> {
-    mount_with(&mut Images::default(), layers, writable, scratch, idmap)
+/// How overlayfs is told of its layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    /// By descriptors of mounts that are attached nowhere (Linux 6.15).
+    Descriptors,
+    /// By paths at which they are attached for a moment.
+    Paths,
 }
 
-/// Like [`mount()`], for a process that shows the same image again and again.
-pub fn mount_with(
-    images: &mut Images,
-    layers: &Layers,
-    writable: Option<Writable<'_>>,
-    scratch: &Path,
-    idmap: Option<BorrowedFd<'_>>,
-) -> Result<OwnedFd, MountError> {
-    if layers.uppers.is_empty() && layers.base.is_none() {
-        return Err(MountError::Empty);
+/// Mounts roots, keeping what the next one can use again.
+pub struct Mounter {
+    images: Images,
+    naming: Naming,
+}
+
+impl Mounter {
+    /// As this machine's kernel does it best.
+    pub fn new() -> Self {
+        let descriptors = kernel_version() >= (6, 15);
+        Self::with(if descriptors { Naming::Descriptors } else { Naming::Paths })
     }
-    let opened = open_layers(images, layers)?;
-    if let (Some(writable), Some((top, _))) = (&writable, opened.first()) {
-        // The root of an overlay takes its metadata from the upper directory, which is new:
-        // without this every state would get another root.
-        root_metadata::copy(top, writable.upper)
-            .map_err(step(|| "copy the root's metadata".to_owned()))?;
+
+    /// In one of the ways there are.
+    pub fn with(naming: Naming) -> Self {
+        Self { images: Images::default(), naming }
     }
-    let mut attached = Attached { scratch, count: 0 };
-    let mut stack = Stack::default();
-    for (layer, named) in opened {
-        stack.lower.push(attached.add(layer, idmap, named)?);
+
+    /// Mounts `layers` and returns the mount, attached nowhere.
+    ///
+    /// `scratch` is an empty directory on which layers may be attached for a moment; the
+    /// calling process should be in a mount namespace of its own. With `idmap` (a user
+    /// namespace), ids on disk appear shifted by that namespace's map, and the caller's
+    /// filesystem uid and gid must be mapped by it. Needs CAP_SYS_ADMIN.
+    pub fn mount(
+        &mut self,
+        layers: &Layers,
+        writable: Option<Writable>,
+        scratch: &Path,
+        idmap: Option<BorrowedFd<'_>>,
+    ) -> Result<OwnedFd, MountError> {
+        let parts = self.open(layers, writable)?;
+        if let Some(userns) = idmap {
+            parts.map_ids(userns)?;
+        }
+        let is_writable = parts.writable.is_some();
+        let context = new_overlay()?;
+        let overlay = match self.naming {
+            Naming::Descriptors => {
+                parts.pass(&context)?;
+                finish(&context, is_writable)?
+            }
+            Naming::Paths => {
+                let _attached = attached::name_parts(&context, parts, scratch)?;
+                finish(&context, is_writable)?
+            }
+        };
+        if is_writable && is_read_only(&overlay)? {
+            return Err(MountError::ReadOnly);
+        }
+        Ok(overlay)
     }
-    if let Some(Base::Image { objects, .. }) = &layers.base {
-        stack.data = Some(attached.add(clone_tree(objects)?, None, objects)?);
+
+    fn open(&mut self, layers: &Layers, writable: Option<Writable>) -> Result<Parts, MountError> {
+        let mut lower = Vec::with_capacity(layers.uppers.len() + 1);
+        for upper in &layers.uppers {
+            lower.push(clone_tree(upper)?);
+        }
+        let mut data = None;
+        match &layers.base {
+            Some(Base::Image { image, objects }) => {
+                lower.push(self.images.open(image)?);
+                data = Some(clone_tree(objects)?);
+            }
+            Some(Base::Checkout(dir)) => lower.push(clone_tree(dir)?),
+            None => {}
+        }
+        let top = lower.first().ok_or(MountError::Empty)?;
+        if let Some(writable) = &writable {
+            // The root of an overlay takes its metadata from the upper directory, which is
+            // new: without this every state would get another root.
+            let upper = writable.open_upper()?;
+            let path = format!("/proc/self/fd/{}", upper.as_raw_fd());
+            root_metadata::copy(top, Path::new(&path))
+                .map_err(step(|| "copy the root's metadata".to_owned()))?;
+        } else if lower.len() == 1 && data.is_none() {
+            // overlayfs wants two layers at least.
+            lower.push(new_memory(&[("mode", "0755"), ("size", "4k")])?);
+        }
+        Ok(Parts { lower, data, writable })
     }
-    if let Some(writable) = writable {
-        stack.writable = Some(attached.add_writable(writable, idmap)?);
+}
+
+impl Default for Mounter {
+    fn default() -> Self {
+        Self::new()
     }
-    let overlay = mount_overlay(&stack)?;
-    if stack.writable.is_some() && is_read_only(&overlay)? {
-        return Err(MountError::ReadOnly);
+}
+
+/// What an overlay is made of, newest first, each a mount attached nowhere.
+pub(super) struct Parts {
+    pub(super) lower: Vec<OwnedFd>,
+    /// The objects an image refers to.
+    pub(super) data: Option<OwnedFd>,
+    pub(super) writable: Option<Writable>,
+}
+
+impl Parts {
+    /// Objects are found by their content; nobody sees whose they are.
+    fn map_ids(&self, userns: BorrowedFd<'_>) -> Result<(), MountError> {
+        let place = self.writable.iter().map(|writable| &writable.place);
+        for mount in self.lower.iter().chain(place) {
+            composefs_ioctls::mount::mount_setattr_idmap(mount, userns)
+                .map_err(step(|| "map the ids of a layer".to_owned()))?;
+        }
+        Ok(())
+    }
+
+    /// Closing one detaches it, so they stay open until the overlay is made.
+    fn pass(&self, overlay: &OwnedFd) -> Result<(), MountError> {
+        let pass = |key: &'static str, fd: &OwnedFd| {
+            fsconfig_set_fd(overlay, key, fd).map_err(step(|| format!("pass overlayfs its {key}")))
+        };
+        for layer in &self.lower {
+            pass("lowerdir+", layer)?;
+        }
+        if let Some(objects) = &self.data {
+            pass("datadir+", objects)?;
+        }
+        if let Some(writable) = &self.writable {
+            pass("upperdir", &writable.open_upper()?)?;
+            pass("workdir", &writable.open_work()?)?;
+        }
+        Ok(())
+    }
+}
+
+fn new_overlay() -> Result<OwnedFd, MountError> {
+    let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
+        .map_err(step(|| "open an overlay".to_owned()))?;
+    for (key, value) in [("source", "umbra"), ("metacopy", "on"), ("redirect_dir", "on")] {
+        fsconfig_set_string(&overlay, key, value).map_err(step(|| format!("set {key}={value}")))?;
     }
     Ok(overlay)
 }
 
-/// The layers above the objects, newest first, each as a mount attached nowhere.
-fn open_layers<'a>(
-    images: &mut Images,
-    layers: &'a Layers,
-) -> Result<Vec<(OwnedFd, &'a Path)>, MountError> {
-    let mut opened = Vec::new();
-    for upper in &layers.uppers {
-        opened.push((clone_tree(upper)?, upper.as_path()));
-    }
-    match &layers.base {
-        Some(Base::Image { image, .. }) => opened.push((images.open(image)?, image.as_path())),
-        Some(Base::Checkout(dir)) => opened.push((clone_tree(dir)?, dir.as_path())),
-        None => {}
-    }
-    Ok(opened)
-}
-
-/// Images that are mounted already, attached nowhere: showing one again takes a copy of its
-/// mount, where the kernel copies such mounts (6.15).
-#[derive(Default)]
-pub struct Images {
-    mounted: HashMap<PathBuf, OwnedFd>,
-}
-
-/// How many images stay mounted: a shadow goes from one to the next and rarely back.
-const IMAGES_MAX: usize = 2;
-
-impl Images {
-    fn open(&mut self, image: &Path) -> Result<OwnedFd, MountError> {
-        if let Some(copy) = self.mounted.get(image).and_then(copy_of) {
-            return Ok(copy);
-        }
-        let mounted = mount_image(image)?;
-        let Some(copy) = copy_of(&mounted) else { return Ok(mounted) };
-        if self.mounted.len() >= IMAGES_MAX {
-            self.mounted.clear();
-        }
-        self.mounted.insert(image.to_owned(), mounted);
-        Ok(copy)
-    }
-}
-
-fn copy_of(mount: &OwnedFd) -> Option<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    open_tree(mount, "", flags).ok()
-}
-
-/// Where the attached layers are, as overlayfs is told.
-#[derive(Default)]
-struct Stack {
-    lower: Vec<PathBuf>,
-    data: Option<PathBuf>,
-    /// Upper and work directory.
-    writable: Option<(PathBuf, PathBuf)>,
-}
-
-/// Layers attached below the scratch directory; detached again when dropped (the overlay keeps
-/// private clones of them).
-struct Attached<'a> {
-    scratch: &'a Path,
-    count: usize,
-}
-
-impl Attached<'_> {
-    fn add(
-        &mut self,
-        layer: OwnedFd,
-        idmap: Option<BorrowedFd<'_>>,
-        named: &Path,
-    ) -> Result<PathBuf, MountError> {
-        if let Some(userns) = idmap {
-            composefs_ioctls::mount::mount_setattr_idmap(&layer, userns)
-                .map_err(step(|| format!("map the ids of layer {}", named.display())))?;
-        }
-        let point = self.scratch.join(self.count.to_string());
-        fs::create_dir_all(&point).map_err(step(|| format!("make {}", point.display())))?;
-        move_mount(layer.as_fd(), "", CWD, &point, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .map_err(step(|| format!("attach layer {}", named.display())))?;
-        self.count += 1;
-        Ok(point)
-    }
-
-    /// Upper and work directory must be seen through one mount: attach their parent.
-    fn add_writable(
-        &mut self,
-        writable: Writable<'_>,
-        idmap: Option<BorrowedFd<'_>>,
-    ) -> Result<(PathBuf, PathBuf), MountError> {
-        let parent = writable.upper.parent().unwrap_or(Path::new("/"));
-        let point = self.add(clone_tree(parent)?, idmap, parent)?;
-        let below = |path: &Path| point.join(path.file_name().unwrap_or_default());
-        Ok((below(writable.upper), below(writable.work)))
-    }
-}
-
-impl Drop for Attached<'_> {
-    fn drop(&mut self) {
-        for index in 0..self.count {
-            let point = self.scratch.join(index.to_string());
-            // Nothing can be done about a failure here, and the namespace's end detaches too.
-            let _ = unmount(&point, UnmountFlags::DETACH);
-            let _ = fs::remove_dir(&point);
-        }
-    }
-}
-
-fn clone_tree(path: &Path) -> Result<OwnedFd, MountError> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    open_tree(CWD, path, flags).map_err(step(|| format!("open layer {}", path.display())))
-}
-
-fn mount_image(image: &Path) -> Result<OwnedFd, MountError> {
-    let source = match super::support::image_source(image) {
-        Ok(source) => source,
-        Err(error) => {
-            return Err(step(|| format!("attach {} to a loop device", image.display()))(error));
-        }
-    };
-    let doing = || format!("mount image {}", image.display());
-    let erofs = fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(step(doing))?;
-    fsconfig_set_flag(&erofs, "ro").map_err(step(doing))?;
-    fsconfig_set_string(&erofs, "source", source.path()).map_err(step(doing))?;
-    fsconfig_create(&erofs).map_err(step(doing))?;
-    fsmount(&erofs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)
-        .map_err(step(doing))
-}
-
-fn mount_overlay(stack: &Stack) -> Result<OwnedFd, MountError> {
-    let overlay = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
-        .map_err(step(|| "open an overlay".to_owned()))?;
-    let set = |key: &str, value: &str| {
-        fsconfig_set_string(&overlay, key, value).map_err(step(|| format!("set {key}={value}")))
-    };
-    set("source", "umbra")?;
-    set("metacopy", "on")?;
-    set("redirect_dir", "on")?;
-    set_lower(&overlay, stack)?;
+fn finish(overlay: &OwnedFd, is_writable: bool) -> Result<OwnedFd, MountError> {
     // Device nodes of an image are data; the devices of a running root are in its own /dev.
     let mut attributes = MountAttrFlags::MOUNT_ATTR_NODEV;
-    match &stack.writable {
-        None => attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY,
-        Some((upper, work)) => {
-            set("index", "on")?;
-            set("upperdir", &path_text(upper))?;
-            set("workdir", &path_text(work))?;
-            fsconfig_set_flag(&overlay, "volatile").map_err(step(|| "set volatile".to_owned()))?;
-        }
+    if is_writable {
+        fsconfig_set_string(overlay, "index", "on").map_err(step(|| "set index=on".to_owned()))?;
+        fsconfig_set_flag(overlay, "volatile").map_err(step(|| "set volatile".to_owned()))?;
+    } else {
+        attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
     }
-    fsconfig_create(&overlay)
-        .map_err(step(|| format!("mount an overlay{}", kernel_words(&overlay))))?;
-    fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    fsconfig_create(overlay)
+        .map_err(step(|| format!("mount an overlay{}", kernel_words(overlay))))?;
+    fsmount(overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
         .map_err(step(|| "mount an overlay".to_owned()))
-}
-
-/// Names the lower layers one by one, as kernels since 6.7 take them; on older ones in a single
-/// option, which the kernel limits to 256 bytes.
-fn set_lower(overlay: &OwnedFd, stack: &Stack) -> Result<(), MountError> {
-    let all = stack
-        .lower
-        .iter()
-        .map(|path| ("lowerdir+", path))
-        .chain(stack.data.iter().map(|path| ("datadir+", path)));
-    for (index, (key, path)) in all.enumerate() {
-        let path = path_text(path);
-        match fsconfig_set_string(overlay, key, path.as_str()) {
-            Err(rustix::io::Errno::INVAL) if index == 0 => {
-                let joined = joined(stack);
-                return fsconfig_set_string(overlay, "lowerdir", joined.as_str())
-                    .map_err(step(|| format!("set lowerdir={joined}")));
-            }
-            other => other.map_err(step(|| format!("set {key}={path}")))?,
-        }
-    }
-    Ok(())
 }
 
 /// What the kernel says about a failed mount, which only this descriptor tells.
@@ -301,22 +224,30 @@ fn is_read_only(mount: &OwnedFd) -> Result<bool, MountError> {
     Ok(stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
-fn joined(stack: &Stack) -> String {
-    let lower: Vec<_> = stack.lower.iter().map(|path| path_text(path)).collect();
-    let data = stack.data.iter().map(|path| format!("::{}", path_text(path)));
-    lower.join(":") + &data.collect::<String>()
+/// An empty memory filesystem, attached nowhere.
+pub(super) fn new_memory(options: &[(&str, &str)]) -> Result<OwnedFd, MountError> {
+    let doing = || "make a filesystem in memory".to_owned();
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(step(doing))?;
+    for (key, value) in options {
+        fsconfig_set_string(&context, *key, *value).map_err(step(doing))?;
+    }
+    fsconfig_create(&context).map_err(step(doing))?;
+    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
+    fsmount(&context, flags, MountAttrFlags::empty()).map_err(step(doing))
 }
 
-/// Scratch paths are our own, short and free of the option string's separators.
-fn path_text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
+pub(super) fn clone_tree(path: &Path) -> Result<OwnedFd, MountError> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, path, flags).map_err(step(|| format!("open layer {}", path.display())))
 }
 
-fn step<E: Into<io::Error>>(doing: impl FnOnce() -> String) -> impl FnOnce(E) -> MountError {
+pub(super) fn step<E: Into<io::Error>>(
+    doing: impl FnOnce() -> String,
+) -> impl FnOnce(E) -> MountError {
     move |error| MountError::Step { doing: doing(), source: error.into() }
 }
 
-/// Attaches a mount made by [`mount`] at a path.
+/// Attaches a mount made by [`Mounter::mount`] at a path.
 pub fn attach(root: &OwnedFd, at: &Path) -> Result<(), MountError> {
     move_mount(root.as_fd(), "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(step(|| format!("attach a root at {}", at.display())))

@@ -1,11 +1,8 @@
 //! What this kernel offers for roots, found by trying.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
-
-use rustix::fs::{Mode, OFlags, open};
 
 /// What mounting a composefs image takes on this kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,32 +42,6 @@ fn support_of(version: (u32, u32)) -> ImageSupport {
 /// Makes ids of a detached mount appear through a user namespace's map.
 pub fn map_ids(mount: &OwnedFd, userns: &OwnedFd) -> io::Result<()> {
     composefs_ioctls::mount::mount_setattr_idmap(mount, userns)
-}
-
-/// A block device or file that EROFS can mount, kept open until the mount exists.
-pub(super) struct ImageSource {
-    path: PathBuf,
-    _device: Option<OwnedFd>,
-}
-
-impl ImageSource {
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-pub(super) fn image_source(image: &Path) -> io::Result<ImageSource> {
-    match image_support() {
-        ImageSupport::Direct | ImageSupport::Checkout => {
-            Ok(ImageSource { path: image.to_owned(), _device: None })
-        }
-        ImageSupport::Loop => {
-            let file = open(image, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-            let device = composefs_ioctls::loop_device::loopify(file)?;
-            let path = PathBuf::from(format!("/proc/self/fd/{}", device.as_fd().as_raw_fd()));
-            Ok(ImageSource { path, _device: Some(device) })
-        }
-    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,10 @@ pub struct Temp {
 
 impl Temp {
     pub fn new() -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
+        Self::in_folder(TempDir::new().expect("a temporary folder"))
+    }
+
+    pub fn in_folder(folder: TempDir) -> Self {
         Self { store: open(&folder.path().join("store")), folder }
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use umbra_state::Tree;
-use umbra_store::overlay::{Base, Layers, Writable, attach, mount};
+use umbra_store::overlay::{Base, Layers, Mounter, Writable, attach};
 
 use super::{Mounted, Temp, assert_same};
 
@@ -20,13 +20,18 @@ pub struct Overlay {
     layer: PathBuf,
     mounted: Option<Mounted>,
     layers: usize,
+    mounter: Mounter,
 }
 
 impl Overlay {
     /// An overlay over a state of what `fill` makes.
     pub fn over(fill: impl FnOnce(&Path)) -> Self {
         super::own_mounts();
-        let temp = Temp::new();
+        Self::over_in(Temp::new(), Mounter::new(), fill)
+    }
+
+    /// The same in this place, mounted in one of the ways there are.
+    pub fn over_in(temp: Temp, mounter: Mounter, fill: impl FnOnce(&Path)) -> Self {
         let source = temp.dir("source");
         temp.dir("merged");
         temp.dir("scratch");
@@ -36,7 +41,7 @@ impl Overlay {
         let (image, objects) = (temp.store.image_path(id), temp.store.objects_dir());
         let lower = Layers::of(Base::Image { image, objects });
         let layer = temp.folder.path().to_owned();
-        let mut overlay = Self { temp, parent, lower, layer, mounted: None, layers: 0 };
+        let mut overlay = Self { temp, parent, lower, layer, mounted: None, layers: 0, mounter };
         overlay.start_layer();
         overlay
     }
@@ -72,9 +77,9 @@ impl Overlay {
 
     fn mount(&mut self) {
         let (upper, work) = (self.upper(), self.layer.join("work"));
-        let writable = Writable { upper: &upper, work: &work };
+        let writable = Writable::dirs(&upper, &work).unwrap();
         let scratch = self.temp.folder.path().join("scratch");
-        let root = mount(&self.lower, Some(writable), &scratch, None).unwrap();
+        let root = self.mounter.mount(&self.lower, Some(writable), &scratch, None).unwrap();
         attach(&root, &self.merged()).unwrap();
         self.mounted = Some(Mounted(self.merged()));
     }

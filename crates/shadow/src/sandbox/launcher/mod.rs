@@ -11,24 +11,36 @@
 //! ```
 //!
 //! Every process ends when the one that speaks to it does, and a namespace's processes end with
-//! their init: killing the daemon, however hard, ends all shadows.
+//! their init: killing the daemon, however hard, ends all shadows. The launcher goes last and
+//! removes what is no process: control groups, the bridge and its fence.
 
+mod antechamber;
 mod exec;
 mod filter;
 mod init;
 mod keeper;
+mod mounts;
+mod namespaces;
 mod sys;
 mod users;
 mod view;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
-use super::wire::{self, Failure, KeeperHello, KeeperSpec};
+use super::cgroup::Hierarchies;
+use super::net::{self, Bridge};
+use super::tenancy::Tenancy;
+use super::wire::{self, Failure, KeeperHello, KeeperSpec, LauncherHello};
 use sys::Fork;
 
 /// The descriptor on which the launcher finds the daemon.
 pub(crate) const LAUNCHER_FD: i32 = 3;
+
+/// How long a killed daemon's launcher may take to clean up.
+const PREDECESSOR_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Serves the daemon until it goes away. This is the whole life of a launcher process: call it
 /// first thing in `main`, before any thread exists. Returns the exit code.
@@ -42,12 +54,55 @@ pub fn main() -> i32 {
             return 2;
         }
     }
-    match serve(&daemon) {
+    let owner = std::env::args().nth(2).unwrap_or_default();
+    match prepare().and_then(|()| introduce(&daemon, &owner)) {
+        Ok(tenancy) => {
+            let served = serve(&daemon, &tenancy);
+            // The daemon was killed, else it would have killed this process.
+            remove_remains(&owner);
+            report(served)
+        }
+        Err(error) => report(Err(error)),
+    }
+}
+
+fn report(result: io::Result<()>) -> i32 {
+    match result {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("error: the launcher failed: {error}");
             70
         }
+    }
+}
+
+/// Takes the owner's name, waiting for a killed predecessor to have cleaned up.
+fn introduce(daemon: &OwnedFd, owner: &str) -> io::Result<Tenancy> {
+    match Tenancy::take(owner, PREDECESSOR_TIME_MAX) {
+        Ok(tenancy) => {
+            wire::send(daemon, &LauncherHello::Ready, &[])?;
+            Ok(tenancy)
+        }
+        Err(error) => {
+            let failure = Failure::new("take over from the launcher before", &error);
+            wire::send(daemon, &LauncherHello::Failed(failure), &[])?;
+            Err(error)
+        }
+    }
+}
+
+/// Removes what of a killed daemon's shadows stays after its processes: its successor would,
+/// but there may be none on this directory.
+fn remove_remains(owner: &str) {
+    // From here on this is a process that waits for its children.
+    sys::reset_signals();
+    let groups = Hierarchies::probe().remove_others(owner, &BTreeSet::new());
+    if let Err(error) = groups {
+        eprintln!("error: could not remove the control groups of {owner}: {error}");
+    }
+    if let Err(failure) = Bridge::remove_remains(&net::bridge_name(owner)) {
+        let error = io::Error::from_raw_os_error(failure.errno);
+        eprintln!("error: could not {}: {error}", failure.doing);
     }
 }
 
@@ -68,7 +123,7 @@ pub(crate) fn user_namespace(ids_base: u32) -> io::Result<OwnedFd> {
         }
         Fork::Parent(pid) => {
             drop(ours);
-            let opened = keeper::open_user_namespace(pid, ids_base);
+            let opened = namespaces::open_user_namespace(pid, ids_base);
             drop(theirs);
             if let Some(pid) = rustix::process::Pid::from_raw(pid) {
                 let options = rustix::process::WaitOptions::empty();
@@ -79,13 +134,15 @@ pub(crate) fn user_namespace(ids_base: u32) -> io::Result<OwnedFd> {
     }
 }
 
-fn serve(daemon: &OwnedFd) -> io::Result<()> {
-    prepare()?;
+fn serve(daemon: &OwnedFd, tenancy: &Tenancy) -> io::Result<()> {
     loop {
         let Some((spec, fds)) = wire::receive::<KeeperSpec>(daemon)? else { return Ok(()) };
         let socket = wire::take_fd(&mut fds.into_iter())?;
         match sys::fork(0) {
-            Ok(Fork::Child) => keeper_process(daemon.as_fd(), socket, spec),
+            Ok(Fork::Child) => {
+                tenancy.leave_to_parent();
+                keeper_process(daemon.as_fd(), socket, spec)
+            }
             Ok(Fork::Parent(_)) => {}
             Err(error) => {
                 let failure = Failure::new("fork a keeper", &error);

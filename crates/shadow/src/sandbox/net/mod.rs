@@ -52,6 +52,11 @@ impl Port {
     }
 }
 
+/// What a provider's bridge is called.
+pub(crate) fn bridge_name(owner: &str) -> String {
+    format!("umb{owner}")
+}
+
 fn mac_of(address: Ipv4Addr) -> Mac {
     let [a, b, c, d] = address.octets();
     [0x02, 0x75, a, b, c, d]

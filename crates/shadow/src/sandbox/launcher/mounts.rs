@@ -1,0 +1,73 @@
+//! Small steps with mounts that inits take.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, mkdirat};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+
+use crate::sandbox::wire::{Doing, Failure};
+
+/// A new filesystem, attached nowhere.
+pub(super) fn new_mount(
+    kind: &str,
+    options: &[(&str, &str)],
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Failure> {
+    let doing = || format!("make a {kind} mount");
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).doing(doing)?;
+    for (key, value) in options {
+        fsconfig_set_string(&context, *key, *value).doing(doing)?;
+    }
+    fsconfig_create(&context).doing(doing)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).doing(doing)
+}
+
+/// A copy of what is at a path, attached nowhere.
+pub(super) fn copy_of(path: &Path) -> Result<OwnedFd, Failure> {
+    let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, path, clone).doing(|| format!("open {} to show it inside", path.display()))
+}
+
+pub(super) fn attach(source: &OwnedFd, target: &str) -> Result<(), Failure> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
+    move_mount(source.as_fd(), "", CWD, target, flags).doing(|| format!("mount over {target}"))
+}
+
+/// Makes what is at a path unchangeable, by a mount of its own.
+pub(super) fn read_only(target: &str) -> io::Result<()> {
+    rustix::mount::mount_bind(target, target)?;
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    Ok(rustix::mount::mount_remount(target, MountFlags::BIND | flags, "")?)
+}
+
+/// No host directory shown inside serves as a place for device nodes: a build step may make
+/// them, and they would be the host's.
+pub(super) fn restrict(target: &str, read_only: bool) -> io::Result<()> {
+    let mut flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV;
+    if read_only {
+        flags |= MountFlags::RDONLY;
+    }
+    Ok(rustix::mount::mount_remount(target, flags, "")?)
+}
+
+pub(super) fn make_parents(path: &str) {
+    for (at, _) in path.match_indices('/').skip(1) {
+        make_dir(&path[..at]);
+    }
+}
+
+/// Existing is fine; anything else shows at the mount that follows.
+pub(super) fn make_dir(path: &str) {
+    let _ = mkdirat(CWD, path, Mode::from_raw_mode(0o755));
+}
+
+pub(super) fn make_file(path: &str) -> io::Result<()> {
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o644))?;
+    Ok(())
+}
