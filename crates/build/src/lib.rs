@@ -35,6 +35,7 @@
 //! | `export`, `notify` | images leave; people are told |
 //! | [`ports`] | what a build needs from whoever runs it |
 
+mod boot;
 pub mod engine;
 mod error;
 mod export;

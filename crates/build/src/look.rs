@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use umbra_api::build::{Finding, Metric, TestResult};
 use umbra_recipe::Recipe;
-use umbra_shadow::provider::{Egress, Limits, Network};
+use umbra_shadow::provider::{Egress, Init, Limits, Network};
 use umbra_shadow::{Shadow, ShadowError, ShadowSpec};
 use umbra_state::{Command, Exit, Output, Verdict};
 use umbra_suite::check::security::Standing;
@@ -26,7 +26,18 @@ pub fn spec(name: String, recipe: &Recipe) -> ShadowSpec {
         pids: wanted.pids,
     };
     let network = if egress.is_empty() { Network::Fenced } else { Network::Egress(egress) };
-    ShadowSpec { name, limits, network }
+    ShadowSpec {
+        init: first_process(recipe.shadows.init),
+        ..ShadowSpec::new(name, limits, network)
+    }
+}
+
+/// A recipe's word for the first process in a provider's.
+pub fn first_process(init: umbra_recipe::Init) -> Init {
+    match init {
+        umbra_recipe::Init::Services => Init::Small,
+        umbra_recipe::Init::Systemd => Init::Systemd,
+    }
 }
 
 /// What a shell returns for a program it does not find.

@@ -1,17 +1,21 @@
-//! Starts a recipe's services in a view and waits until they are ready.
+//! Starts what a recipe wants to run in a view, its services or the image's own systemd first,
+//! and waits until it is ready.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use umbra_recipe::{CommandLine, Ready, Service};
+use serde::Serialize;
+use umbra_recipe::{CommandLine, Init, Ready, Recipe, Service};
 use umbra_shadow::Shadow;
 use umbra_shadow::provider::Running;
 use umbra_state::Command;
 use umbra_state::escape::escape_output;
 
+use crate::boot;
 use crate::error::BuildError;
+use crate::look::first_process;
 
 /// How often a service is asked whether it is ready.
 const ASK_EVERY: Duration = Duration::from_millis(5);
@@ -19,13 +23,40 @@ const ASK_EVERY: Duration = Duration::from_millis(5);
 /// How much of a service's output goes with its failure.
 const LOG_BYTES: u64 = 2000;
 
-/// Starts services one after the other, each once the one before is ready. They run until what
-/// is returned is dropped.
-pub fn start<'a>(
-    shadow: &dyn Shadow,
-    services: impl IntoIterator<Item = &'a Service>,
-) -> Result<Vec<Box<dyn Running>>, BuildError> {
-    services.into_iter().map(|service| start_one(shadow, service)).collect()
+/// What is to run in a view before anybody looks.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Startup {
+    /// The first process.
+    pub init: Init,
+    /// Whether the image is complete, so that what it still lacks is a fault.
+    pub complete: bool,
+    /// Services, in their order.
+    pub services: Vec<Service>,
+}
+
+impl Startup {
+    /// What a recipe wants after the step at `step`.
+    pub fn after(recipe: &Recipe, step: usize) -> Self {
+        Self {
+            init: recipe.shadows.init,
+            complete: step + 1 >= recipe.steps.len(),
+            services: recipe.services_after(step).cloned().collect(),
+        }
+    }
+
+    /// The first process of shadows that it is for.
+    pub fn first_process(&self) -> umbra_shadow::provider::Init {
+        first_process(self.init)
+    }
+}
+
+/// Waits for the image's own systemd, where that is wanted, and starts services one after the
+/// other, each once the one before is ready. They run until what is returned is dropped.
+pub fn start(shadow: &dyn Shadow, startup: &Startup) -> Result<Vec<Box<dyn Running>>, BuildError> {
+    if startup.init == Init::Systemd {
+        boot::wait(shadow, startup.complete)?;
+    }
+    startup.services.iter().map(|service| start_one(shadow, service)).collect()
 }
 
 fn start_one(shadow: &dyn Shadow, service: &Service) -> Result<Box<dyn Running>, BuildError> {

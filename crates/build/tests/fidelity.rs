@@ -57,11 +57,7 @@ fn assert_survives_a_shadow(bench: &Bench, tree: &Tree) {
     let state = bench.store.put(tree).expect("put");
     let base =
         Base::Image { image: bench.store.image_path(state), objects: bench.store.objects_dir() };
-    let spec = ShadowSpec {
-        name: "fidelity".to_owned(),
-        limits: Limits::default(),
-        network: Network::None,
-    };
+    let spec = ShadowSpec::new("fidelity", Limits::default(), Network::None);
     let shadow = bench.provider().spawn(&Layers::of(base), &spec).expect("a shadow");
     let root = shadow.root().expect("its root");
     let shown = captured_from(bench, &root, shadow.ids_base(), tree);

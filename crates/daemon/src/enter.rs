@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_api::shadow::Place;
-use umbra_recipe::{Overrides, Service};
-use umbra_shadow::provider::Running;
-use umbra_shadow::{Shadow, ShadowError};
+use umbra_build::services::{self, Startup};
+use umbra_recipe::Overrides;
+use umbra_shadow::provider::{Init, Running};
+use umbra_shadow::{Shadow, ShadowError, ShadowSpec};
 use umbra_state::StateId;
 use umbra_store::Pin;
 use umbra_store::overlay::Layers;
@@ -60,16 +61,16 @@ pub async fn find(daemon: &Daemon, place: &Place) -> Result<Target, WireError> {
     }
 }
 
-/// The services that a fresh shadow of this state is to have: those of the recipe that made
-/// it, as that is now. None were asked for, none are there.
-pub async fn services(
+/// What a fresh shadow of this state is to run: what the recipe that made it says, as that is
+/// now. Where nothing was asked for, nothing.
+pub async fn startup(
     daemon: &Daemon,
     target: &Target,
     wanted: bool,
-) -> Result<Vec<Service>, WireError> {
-    let Target::State(state) = target else { return Ok(Vec::new()) };
+) -> Result<Option<Startup>, WireError> {
+    let Target::State(state) = target else { return Ok(None) };
     if !wanted {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let unknown = || {
         let message = format!("start services in state {}: no build made it", state.short());
@@ -82,7 +83,7 @@ pub async fn services(
         WireError::new(ErrorCode::BadRecipe, message).caused_by(problems)
     })?;
     let index = recipe.step_index(&step).unwrap_or(recipe.steps.len().saturating_sub(1));
-    Ok(recipe.services_after(index).cloned().collect())
+    Ok(Some(Startup::after(&recipe, index)))
 }
 
 fn no_shadow(name: &str) -> WireError {
@@ -102,22 +103,30 @@ pub struct Entered {
 }
 
 impl Entered {
-    /// Goes in. Blocking. `services` are started in a fresh shadow; a live one has what its
-    /// owner started.
-    pub fn new(daemon: &Daemon, target: &Target, services: &[Service]) -> Result<Self, EnterError> {
+    /// Goes in. Blocking. `startup` is for a fresh shadow; a live one has what its owner
+    /// started.
+    pub fn new(
+        daemon: &Daemon,
+        target: &Target,
+        startup: Option<&Startup>,
+    ) -> Result<Self, EnterError> {
         let (name, fresh) = match target {
             Target::Shadow(name) => (name.clone(), None),
             Target::State(state) => {
                 let (layers, _pin) = layers(daemon, *state)?;
-                let fresh = Ephemeral::new(daemon.registry(), *state, &layers, ephemeral_spec)?;
+                let fresh = Ephemeral::new(daemon.registry(), *state, &layers, |name| {
+                    let init = startup.map_or(Init::Small, Startup::first_process);
+                    ShadowSpec { init, ..ephemeral_spec(name) }
+                })?;
                 (fresh.name().to_owned(), Some(fresh))
             }
         };
         let visit = daemon.registry().visit(&name)?;
-        let services = if fresh.is_some() { services } else { &[] };
-        let running = umbra_build::services::start(visit.shadow(), services);
-        let running =
-            running.map_err(|error| EnterError::Wire(crate::states::environment(&error)))?;
+        let running = match startup.filter(|_| fresh.is_some()) {
+            Some(startup) => services::start(visit.shadow(), startup)
+                .map_err(|error| EnterError::Wire(crate::states::environment(&error)))?,
+            None => Vec::new(),
+        };
         Ok(Self { _services: running, visit, name, _fresh: fresh })
     }
 

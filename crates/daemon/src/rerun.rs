@@ -11,8 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use umbra_api::build::TestResult;
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_api::state::TestRequest;
+use umbra_build::BuildError;
 use umbra_build::look::{self, ShadowTarget};
-use umbra_build::{BuildError, services};
+use umbra_build::services::{self, Startup};
 use umbra_recipe::{Overrides, Recipe};
 use umbra_shadow::Shadow;
 use umbra_state::{StateId, Tree};
@@ -73,8 +74,9 @@ impl Run<'_> {
     fn look(&self, test: &Test) -> Result<TestReport, BuildError> {
         self.shadow.apply(self.layers)?;
         let last = self.recipe.steps.len().saturating_sub(1);
-        let wanted = self.recipe.services_after(last).filter(|_| test.services);
-        let _services = services::start(self.shadow, wanted)?;
+        let startup = Startup::after(self.recipe, last);
+        let _services =
+            test.services.then(|| services::start(self.shadow, &startup)).transpose()?;
         let target = ShadowTarget::new(self.shadow)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let context = Context {

@@ -271,6 +271,9 @@ pub struct Shadows {
 pub enum Init {
     /// A small one that starts the recipe's services and reaps.
     Services,
+    /// The image's own systemd, which starts its units; then the recipe's services. States that
+    /// have no systemd yet get the small one.
+    Systemd,
 }
 
 /// What a failed test does to the build.

@@ -36,7 +36,7 @@ fn measure(dir: &Path, user_namespaces: bool, layers: &Layers) -> Result<(), Sha
     let provider = SandboxProvider::open(config)?;
     let spawn = |name: &str, network: Network| {
         let limits = Limits::default();
-        provider.spawn(layers, &ShadowSpec { name: name.to_owned(), limits, network })
+        provider.spawn(layers, &ShadowSpec::new(name, limits, network))
     };
     let first = spawn("first", Network::Fenced)?;
     time("run", || run(&*first))?;

@@ -307,7 +307,7 @@ fn limits(provider: &dyn Provider, layers: &Layers) -> Done {
 }
 
 fn spec(name: &str, network: Network) -> ShadowSpec {
-    ShadowSpec { name: name.to_owned(), limits: Limits::default(), network }
+    ShadowSpec::new(name, Limits::default(), network)
 }
 
 #[track_caller]

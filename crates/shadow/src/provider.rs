@@ -57,6 +57,17 @@ pub trait Shadow: Send + Sync {
         size: TerminalSize,
     ) -> Result<Box<dyn Attached>, ShadowError>;
 
+    /// Whether the current view's first process is the image's own systemd.
+    fn runs_systemd(&self) -> bool {
+        false
+    }
+
+    /// The last bytes of what the current view's system wrote to its console, at most
+    /// `bytes_max`; nothing where it has none.
+    fn console_tail(&self, _bytes_max: u64) -> Vec<u8> {
+        Vec::new()
+    }
+
     /// The shadow's root directory, for reading files below it with `openat2` and
     /// `RESOLVE_IN_ROOT`. It stays valid until the next [`Shadow::apply`].
     fn root(&self) -> Result<OwnedFd, ShadowError>;
@@ -126,9 +137,27 @@ pub struct ShadowSpec {
     pub limits: Limits,
     /// What it may reach.
     pub network: Network,
+    /// The first process of its views.
+    pub init: Init,
+}
+
+/// The first process in a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Init {
+    /// A small one of ours, which reaps and starts what it is asked to.
+    #[default]
+    Small,
+    /// The image's own systemd; a small one where the image has none.
+    Systemd,
 }
 
 impl ShadowSpec {
+    /// With a small init.
+    pub fn new(name: impl Into<String>, limits: Limits, network: Network) -> Self {
+        Self { name: name.into(), limits, network, init: Init::Small }
+    }
+
     /// Whether the name follows its rules.
     pub fn check_name(&self) -> Result<(), ShadowError> {
         check_name(&self.name)
@@ -190,6 +219,8 @@ pub struct Capabilities {
     pub network_mirror: bool,
     /// Shadows have a kernel of their own.
     pub vm: bool,
+    /// An image's own systemd can be the first process ([`Init::Systemd`]).
+    pub systemd: bool,
     /// Shadows can run on several machines.
     pub clustered: bool,
     /// Root inside is nobody outside.

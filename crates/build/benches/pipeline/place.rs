@@ -61,7 +61,7 @@ impl Place {
     /// A shadow as builds use it.
     pub(crate) fn shadow(&self, name: &str, layers: &Layers) -> Result<Box<dyn Shadow>, Failure> {
         let network = Network::Fenced;
-        let spec = ShadowSpec { name: name.to_owned(), limits: Limits::default(), network };
+        let spec = ShadowSpec::new(name, Limits::default(), network);
         Ok(self.provider.spawn(layers, &spec)?)
     }
 }

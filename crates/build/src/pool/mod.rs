@@ -25,7 +25,7 @@ use umbra_suite::{Context, Test, TestReport, run_test};
 use crate::error::BuildError;
 use crate::look::{self, ShadowTarget, unready};
 use crate::ports::EventSink;
-use crate::services;
+use crate::services::{self, Startup};
 pub(crate) use kept::KeptShadow;
 
 pub(crate) use size::wanted;
@@ -382,8 +382,8 @@ impl Worker<'_> {
     }
 
     fn start_services(&mut self, step: usize) -> Result<(), BuildError> {
-        let wanted = self.shared.plan.recipe.services_after(step);
-        self.services = services::start(&*self.shadow, wanted)?;
+        let wanted = Startup::after(&self.shared.plan.recipe, step);
+        self.services = services::start(&*self.shadow, &wanted)?;
         Ok(())
     }
 

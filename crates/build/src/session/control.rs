@@ -20,6 +20,7 @@ use crate::ledger::{Cause, Ledger, Standing};
 use crate::look::result_of;
 use crate::pool::{Facts, Job, KeptShadow, Pool, Root, Told};
 use crate::ports::TestKey;
+use crate::services::Startup;
 use crate::steps::StepEnd;
 
 /// One attempt's moving parts.
@@ -241,12 +242,11 @@ impl<'a> Control<'a> {
         let order = &self.session.order;
         let state = self.progress.before(step + 1)?.state;
         let before = Some(self.progress.before(step)?.state);
-        let services: Vec<_> = order.recipe.services_after(step).collect();
-        let services = serde_json::to_vec(&services).ok()?;
+        let startup = serde_json::to_vec(&Startup::after(&order.recipe, step)).ok()?;
         let mut hash = Sha256::new();
         // The checked test holds everything that can alter its verdict, goss files included.
-        hash.update(format!("umbra test 1\n{:?}\n", order.tests[test]));
-        hash.update(&services);
+        hash.update(format!("umbra test 2\n{:?}\n", order.tests[test]));
+        hash.update(&startup);
         Some(TestKey { state, before, definition: Digest::new(hash.finalize().into()) })
     }
 

@@ -84,10 +84,10 @@ pub(super) async fn exec(
 ) -> Reply<ExecReply> {
     request.command.output_bytes_max = request.command.output_bytes_max.min(OUTPUT_BYTES_MAX);
     let target = enter::find(&daemon, &request.place).await?;
-    let services = enter::services(&daemon, &target, request.services).await?;
+    let startup = enter::startup(&daemon, &target, request.services).await?;
     let reply = blocking(move || {
         let wire = |error: enter::EnterError| error.into_wire(shadow_error);
-        let entered = Entered::new(&daemon, &target, &services).map_err(wire)?;
+        let entered = Entered::new(&daemon, &target, startup.as_ref()).map_err(wire)?;
         let output =
             entered.shadow().run(&request.command).map_err(|error| shadow_error(&error))?;
         Ok(ExecReply {

@@ -16,7 +16,7 @@ const PIDS_MAX: u32 = 4096;
 /// A spec for a shadow nobody described further: reached from this machine, reaching nobody.
 pub fn ephemeral_spec(name: String) -> ShadowSpec {
     let limits = Limits { pids: Some(PIDS_MAX), ..Limits::default() };
-    ShadowSpec { name, limits, network: Network::Fenced }
+    ShadowSpec::new(name, limits, Network::Fenced)
 }
 
 /// Makes names that no other shadow of this daemon has.

@@ -85,6 +85,14 @@ impl Shadow for Tracked {
         Ok(())
     }
 
+    fn runs_systemd(&self) -> bool {
+        self.shadow.runs_systemd()
+    }
+
+    fn console_tail(&self, bytes_max: u64) -> Vec<u8> {
+        self.shadow.console_tail(bytes_max)
+    }
+
     fn run(&self, command: &Command) -> Result<Output, ShadowError> {
         let _use = Use::begin(self);
         self.shadow.run(command)

@@ -75,6 +75,7 @@ fn capabilities() -> &'static Capabilities {
         live_edit: true,
         host_capture: false,
         memory_fork: false,
+        systemd: false,
         network_mirror: false,
         vm: false,
         clustered: false,
@@ -449,7 +450,7 @@ pub fn state(number: u8) -> StateId {
 }
 
 pub fn spec(name: &str) -> ShadowSpec {
-    ShadowSpec { name: name.into(), limits: Limits::default(), network: Network::Fenced }
+    ShadowSpec::new(name, Limits::default(), Network::Fenced)
 }
 
 pub fn started(id: u64, name: &str, steps: &[&str]) -> Event {

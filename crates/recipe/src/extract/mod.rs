@@ -124,6 +124,7 @@ fn egress(node: Option<&Node>) -> Option<Vec<std::net::SocketAddr>> {
 fn init(node: &Node) -> Option<Init> {
     Some(match node.text()? {
         "services" => Init::Services,
+        "systemd" => Init::Systemd,
         _ => return None,
     })
 }

@@ -93,8 +93,9 @@ pub(super) static SHADOWS: Shape = Shape {
         ),
         Field::new(
             "init",
-            Ty::Word(&[word("services"), planned("systemd")]),
-            "What runs as the first process; services if not given.",
+            Ty::Word(&[word("services"), word("systemd")]),
+            "What runs as the first process: a small init that starts the recipe's services, or \
+             the image's own systemd; services if not given.",
         ),
     ],
     exactly_one: &[],

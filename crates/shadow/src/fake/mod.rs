@@ -39,6 +39,7 @@ impl Default for FakeProvider {
                 live_edit: true,
                 host_capture: false,
                 memory_fork: false,
+                systemd: false,
                 network_mirror: false,
                 vm: false,
                 clustered: false,

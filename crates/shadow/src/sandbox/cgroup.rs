@@ -95,6 +95,11 @@ impl Hierarchies {
         }
     }
 
+    /// Whether an image's own systemd can have groups of its own.
+    pub(crate) fn serve_systems(&self) -> bool {
+        self.v2.is_some()
+    }
+
     /// Whether a group can be stopped where it stands.
     pub(crate) fn can_freeze(&self) -> bool {
         self.v2.is_some() || self.v1.iter().any(|(controller, _)| controller == "freezer")
@@ -190,6 +195,11 @@ impl Group {
     /// The files a process writes itself into to join.
     pub(crate) fn procs(&self) -> Vec<PathBuf> {
         self.dirs().map(|dir| dir.join("cgroup.procs")).collect()
+    }
+
+    /// Its directory in the version 2 hierarchy.
+    pub(crate) fn v2(&self) -> Option<PathBuf> {
+        self.v2.clone()
     }
 
     /// Stops every process in the group where it stands, and waits until they have.
@@ -295,7 +305,7 @@ impl Drop for Group {
 const LEAVING_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Kills all processes below a group and removes it with the groups inside it.
-fn end_group(dir: &Path) -> io::Result<()> {
+pub(crate) fn end_group(dir: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -128,10 +128,14 @@ impl Keeper {
                 let mut fds = fds.into_iter();
                 let socket = wire::take_fd(&mut fds).map_err(talk)?;
                 let root = wire::take_fd(&mut fds).map_err(talk)?;
-                match expect::<InitHello>(&socket)?.0 {
-                    InitHello::Up => Ok(Init { shadow: self.name.clone(), socket, root }),
-                    InitHello::Failed(failure) => Err(failure.into_error()),
-                }
+                let console = match expect::<InitHello>(&socket)? {
+                    (InitHello::Up, _) => None,
+                    (InitHello::Booting, fds) => {
+                        Some(wire::take_fd(&mut fds.into_iter()).map_err(talk)?)
+                    }
+                    (InitHello::Failed(failure), _) => return Err(failure.into_error()),
+                };
+                Ok(Init { shadow: self.name.clone(), socket, root, console })
             }
             (reply, _) => Err(unexpected(reply)),
         }
@@ -164,9 +168,16 @@ pub(crate) struct Init {
     shadow: String,
     socket: OwnedFd,
     root: OwnedFd,
+    /// Of the image's own systemd, if that is the first process.
+    console: Option<OwnedFd>,
 }
 
 impl Init {
+    /// Takes the console, which somebody must read from then on.
+    pub(crate) fn take_console(&mut self) -> Option<OwnedFd> {
+        self.console.take()
+    }
+
     /// The view's root directory.
     pub(crate) fn root(&self) -> io::Result<OwnedFd> {
         self.root.try_clone()
@@ -344,7 +355,7 @@ mod tests {
     fn run_against(answer: fn(&OwnedFd)) -> Result<Output, ShadowError> {
         let (ours, theirs) = wire::pair().expect("sockets");
         let root = File::open("/").expect("a directory").into();
-        let init = Init { shadow: "hostile".to_owned(), socket: ours, root };
+        let init = Init { shadow: "hostile".to_owned(), socket: ours, root, console: None };
         let hostile = std::thread::spawn(move || {
             let received = wire::receive::<RunRequest>(&theirs).expect("received");
             let (_, fds) = received.expect("a request");

@@ -68,6 +68,7 @@ impl Maker {
             ids_base,
             network,
             profile,
+            systems: grounds.group.v2().filter(|_| profile == Profile::System),
         })?;
         Ok(Site { grounds, keeper })
     }

@@ -6,7 +6,7 @@
 //! | [`launcher`] | the forked side: launcher, keepers, inits |
 //! | `wire` | what the processes say to one another |
 //! | `client`, `exchange` | the daemon's side of it; a command's input and output |
-//! | `shadow`, `service`, `views` | a shadow made of these |
+//! | `shadow`, `service`, `printed`, `views` | a shadow made of these |
 //! | `maker`, `warm` | sites for shadows to begin in, made when needed or ahead |
 //! | `grounds`, `sweeper` | what a shadow holds on this machine, and its removal |
 //! | [`workshop`] | the same isolation for build steps |
@@ -21,6 +21,7 @@ mod grounds;
 pub mod launcher;
 mod maker;
 mod net;
+mod printed;
 mod service;
 mod shadow;
 mod sweeper;
@@ -40,7 +41,9 @@ use rustix::fs::FlockOperation;
 use umbra_store::overlay::Layers;
 
 use crate::error::ShadowError;
-use crate::provider::{Capabilities, Network, Provider, Reaped, Shadow, ShadowSpec, check_name};
+use crate::provider::{
+    Capabilities, Init, Network, Provider, Reaped, Shadow, ShadowSpec, check_name,
+};
 pub(crate) use cgroup::Hierarchies;
 use client::Launcher;
 use grounds::Shared;
@@ -71,6 +74,10 @@ pub struct SandboxConfig {
     /// 2 MB, and makes a shadow begin in a fraction of the time.
     pub warm: usize,
 }
+
+/// Why images' own systems cannot run, and what that takes.
+const NO_SYSTEMD: &str = "no image's own systemd as first process: it takes user namespaces and \
+     a cgroup2 mount (mount -t cgroup2 none /sys/fs/cgroup/unified)";
 
 /// Makes shadows on this machine. One provider owns a directory at a time; dropping it ends
 /// all its shadows.
@@ -123,14 +130,24 @@ impl SandboxProvider {
         Ok(Workshop::new(spec.name.clone(), site))
     }
 
+    fn profile(&self, spec: &ShadowSpec) -> Result<Profile, ShadowError> {
+        match spec.init {
+            Init::Small => Ok(Profile::Shadow),
+            Init::Systemd if self.capabilities.systemd => Ok(Profile::System),
+            Init::Systemd => Err(ShadowError::Unsupported(NO_SYSTEMD.to_owned())),
+        }
+    }
+
     fn site(&self, spec: &ShadowSpec) -> Result<Site, ShadowError> {
+        let profile = self.profile(spec)?;
         if spec.network == Network::Fenced
+            && profile == Profile::Shadow
             && let Some(mut site) = self.warm.take()
         {
             site.grounds.assign(spec.name.clone(), &spec.limits)?;
             return Ok(site);
         }
-        let purpose = Use::Shadow(&spec.network, Profile::Shadow);
+        let purpose = Use::Shadow(&spec.network, profile);
         self.maker.site(spec.name.clone(), Some(&spec.limits), purpose)
     }
 }
@@ -237,6 +254,10 @@ fn capabilities(hierarchies: &Hierarchies, user_namespace: bool) -> Capabilities
             "no user namespaces: root in a shadow is root outside, less its rights".to_owned(),
         );
     }
+    let systemd = user_namespace && hierarchies.serve_systems();
+    if !systemd {
+        missing.push(NO_SYSTEMD.to_owned());
+    }
     missing.extend(net::missing());
     Capabilities {
         provider: "sandbox".to_owned(),
@@ -245,6 +266,7 @@ fn capabilities(hierarchies: &Hierarchies, user_namespace: bool) -> Capabilities
         memory_fork: false,
         network_mirror: true,
         vm: false,
+        systemd,
         clustered: false,
         user_namespace,
         limits,

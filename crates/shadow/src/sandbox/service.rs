@@ -1,54 +1,32 @@
 //! A command that goes on by itself, and the end of what it printed.
 
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Mutex, PoisonError};
 
-use rustix::event::{PollFd, PollFlags};
 use umbra_state::Exit;
 
 use super::client::Run;
-use super::exchange;
+use super::printed::Printed;
 use crate::provider::Running;
-
-/// How much of what a service printed is remembered.
-const LOG_BYTES_MAX: usize = 1 << 20;
 
 /// A started service. Dropping it kills it.
 pub(super) struct Service {
     run: Run,
-    log: Arc<Mutex<Log>>,
+    printed: Printed,
     /// The end is told once; later questions are answered from here.
     ended: Mutex<Option<Exit>>,
-    stop: Option<io::PipeWriter>,
-    reader: Option<JoinHandle<()>>,
 }
 
 impl Service {
-    /// Remembers what comes out of `printed`, so that the service never waits for a reader.
     pub(super) fn new(run: Run, printed: OwnedFd) -> io::Result<Self> {
-        exchange::without_waiting(&printed)?;
-        let (stopped, stop) = io::pipe()?;
-        let watched = printed.try_clone()?;
-        let log = Arc::new(Mutex::new(Log { pipe: Some(printed.into()), tail: VecDeque::new() }));
-        let shared = Arc::clone(&log);
-        let reader = thread::Builder::new()
-            .name("umbra-service".to_owned())
-            .spawn(move || read_until_stopped(&shared, &watched, &stopped))?;
-        Ok(Self { run, log, ended: Mutex::default(), stop: Some(stop), reader: Some(reader) })
+        Ok(Self { run, printed: Printed::read(printed)?, ended: Mutex::default() })
     }
 }
 
 impl Running for Service {
     fn log_tail(&self, bytes_max: u64) -> Vec<u8> {
-        let mut log = lock(&self.log);
-        log.take_in();
-        let wanted = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-        let start = log.tail.len().saturating_sub(wanted);
-        log.tail.range(start..).copied().collect()
+        self.printed.tail(bytes_max)
     }
 
     fn ended(&self) -> Option<Exit> {
@@ -58,77 +36,5 @@ impl Running for Service {
             *ended = self.run.poll().unwrap_or(Some(Exit::Signal(libc::SIGKILL)));
         }
         *ended
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.stop = None;
-        if let Some(reader) = self.reader.take() {
-            // A panic in it has been reported by its thread.
-            let _ = reader.join();
-        }
-    }
-}
-
-struct Log {
-    /// Until the last writer is gone.
-    pipe: Option<File>,
-    tail: VecDeque<u8>,
-}
-
-impl Log {
-    /// Takes in all that has been printed so far.
-    fn take_in(&mut self) {
-        let mut buffer = [0u8; 16 << 10];
-        while let Some(pipe) = &mut self.pipe {
-            match pipe.read(&mut buffer) {
-                Ok(0) => self.pipe = None,
-                Ok(length) => self.append(&buffer[..length]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => self.pipe = None,
-            }
-        }
-    }
-
-    fn append(&mut self, bytes: &[u8]) {
-        let excess = (self.tail.len() + bytes.len()).saturating_sub(LOG_BYTES_MAX);
-        self.tail.drain(..excess.min(self.tail.len()));
-        self.tail.extend(bytes);
-    }
-}
-
-fn read_until_stopped(log: &Mutex<Log>, watched: &OwnedFd, stopped: &io::PipeReader) {
-    loop {
-        let mut fds = [PollFd::new(watched, PollFlags::IN), PollFd::new(stopped, PollFlags::IN)];
-        let polled = exchange::poll_until(&mut fds, None);
-        if polled.is_err() || !fds[1].revents().is_empty() {
-            return;
-        }
-        let mut log = lock(log);
-        log.take_in();
-        if log.pipe.is_none() {
-            return;
-        }
-    }
-}
-
-fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
-    // A log that lost its last few bytes to a panic is still a log.
-    log.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_keeps_its_end_only() {
-        let mut log = Log { pipe: None, tail: VecDeque::new() };
-        log.append(&vec![b'a'; LOG_BYTES_MAX - 1]);
-        log.append(b"bcd");
-        assert_eq!(log.tail.len(), LOG_BYTES_MAX);
-        assert!(log.tail.iter().rev().take(4).eq(b"dcba"));
     }
 }

@@ -13,6 +13,7 @@ use super::client::{Init, Keeper, Run};
 use super::grounds::Grounds;
 use super::maker::Site;
 use super::net;
+use super::printed::Printed;
 use super::service::Service;
 use super::views::Views;
 use super::wire::ViewSpec;
@@ -31,6 +32,8 @@ pub(super) struct SandboxShadow {
 struct Life {
     /// Absent where the last view could not be shown.
     init: Option<Arc<Init>>,
+    /// What the view's own systemd prints, where that is its first process.
+    console: Option<Printed>,
     keeper: Keeper,
     views: Views,
     frozen: bool,
@@ -43,8 +46,9 @@ impl SandboxShadow {
         let name = grounds.name().to_owned();
         let address = grounds.place.as_ref().map(|place| place.port().address.into());
         let mut views = Views::new(grounds.memory_bytes_max);
-        let init = Some(Arc::new(show(&name, &keeper, &mut views, &grounds, layers)?));
-        let life = Life { init, keeper, views, frozen: false, grounds };
+        let (init, console) = show(&name, &keeper, &mut views, &grounds, layers)?;
+        let init = Some(Arc::new(init));
+        let life = Life { init, console, keeper, views, frozen: false, grounds };
         Ok(Self { name, address, ids_base, life: Mutex::new(Some(life)) })
     }
 
@@ -88,14 +92,20 @@ fn show(
     views: &mut Views,
     grounds: &Grounds,
     layers: &Layers,
-) -> Result<Init, ShadowError> {
-    keeper.show(ViewSpec {
+) -> Result<(Init, Option<Printed>), ShadowError> {
+    let mut init = keeper.show(ViewSpec {
         layers: layers.clone(),
         writes: views.next(&grounds.dir)?,
         shm_bytes_max: views.shm_bytes_max(),
         hostname: name.to_owned(),
         binds: Vec::new(),
-    })
+    })?;
+    let console = init.take_console().map(Printed::read).transpose();
+    let console = console.map_err(|source| ShadowError::System {
+        doing: format!("read the console of {name}"),
+        source,
+    })?;
+    Ok((init, console))
 }
 
 impl Shadow for SandboxShadow {
@@ -126,8 +136,9 @@ impl Shadow for SandboxShadow {
             // The keeper stands still with the rest.
             life.set_frozen(false)?;
         }
-        let Life { init, keeper, views, grounds, .. } = life;
+        let Life { init, console, keeper, views, grounds, .. } = life;
         *init = None;
+        *console = None;
         if let Some(limit) = grounds.memory_bytes_max {
             // What the former view kept in memory is freed a moment after its last process; the
             // next view must not be killed for it.
@@ -136,8 +147,20 @@ impl Shadow for SandboxShadow {
         }
         let shown = show(&self.name, keeper, views, grounds, layers);
         views.remove_former(&grounds.dir);
-        *init = Some(Arc::new(shown?));
+        let (shown, printed) = shown?;
+        *init = Some(Arc::new(shown));
+        *console = printed;
         Ok(())
+    }
+
+    fn runs_systemd(&self) -> bool {
+        self.life().as_ref().is_some_and(|life| life.console.is_some())
+    }
+
+    fn console_tail(&self, bytes_max: u64) -> Vec<u8> {
+        let life = self.life();
+        let console = life.as_ref().and_then(|life| life.console.as_ref());
+        console.map(|printed| printed.tail(bytes_max)).unwrap_or_default()
     }
 
     fn run(&self, command: &Command) -> Result<Output, ShadowError> {

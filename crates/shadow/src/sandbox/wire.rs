@@ -49,6 +49,9 @@ pub(crate) struct KeeperSpec {
     pub(crate) network: KeeperNetwork,
     /// Which rights its views' commands have.
     pub(crate) profile: Profile,
+    /// A control group of version 2 in which images' own systems get theirs: for
+    /// [`Profile::System`].
+    pub(crate) systems: Option<PathBuf>,
 }
 
 /// A keeper's network.
@@ -136,12 +139,17 @@ pub(crate) enum Profile {
     Builder,
     /// A shadow: as a container's root, and no new privileges.
     Shadow,
+    /// A shadow whose image brings its own systemd, which mounts and administers within the
+    /// shadow's own namespaces.
+    System,
 }
 
 /// From an init, once: it is ready for commands, or why not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum InitHello {
     Up,
+    /// With its console's descriptor: the image's own systemd has begun to start it.
+    Booting,
     Failed(Failure),
 }
 

@@ -34,11 +34,8 @@ pub(crate) fn owner(words: &[String]) -> i32 {
     let provider = open_warm(&dir.join("shadows"), true, WARM);
     let mut kept = Vec::new();
     for number in 0..3 {
-        let spec = ShadowSpec {
-            name: format!("orphan-{number}"),
-            limits: Limits { memory_bytes: Some(100 << 20), ..Limits::default() },
-            network: Network::Fenced,
-        };
+        let limits = Limits { memory_bytes: Some(100 << 20), ..Limits::default() };
+        let spec = ShadowSpec::new(format!("orphan-{number}"), limits, Network::Fenced);
         let shadow = provider.spawn(&layers(dir), &spec).expect("a shadow");
         let service = shadow.start(&Command::new(["sleep", "600"])).expect("a service");
         kept.push((shadow, service));
@@ -77,11 +74,7 @@ fn killed_owner() {
     assert!(!family.iter().any(lives), "{family:?}");
     traces.check_gone();
     assert!(provider.list().expect("listed").is_empty());
-    let spec = ShadowSpec {
-        name: "orphan-0".to_owned(),
-        limits: Limits::default(),
-        network: Network::Fenced,
-    };
+    let spec = ShadowSpec::new("orphan-0", Limits::default(), Network::Fenced);
     let shadow = provider.spawn(&ground.layers(), &spec).expect("the name is free");
     assert!(sh(&*shadow, "true").exit.success());
 }
@@ -163,11 +156,8 @@ fn failed_start() {
     let missing = umbra_store::overlay::Layers::of(umbra_store::overlay::Base::Checkout(
         ground.path().join("no-such-dir"),
     ));
-    let spec = ShadowSpec {
-        name: "never".to_owned(),
-        limits: Limits { pids: Some(20), ..Limits::default() },
-        network: Network::Fenced,
-    };
+    let limits = Limits { pids: Some(20), ..Limits::default() };
+    let spec = ShadowSpec::new("never", limits, Network::Fenced);
     let open = || std::fs::read_dir("/proc/self/fd").expect("listed").count();
     let before = open();
     for _ in 0..5 {

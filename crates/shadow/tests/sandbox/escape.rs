@@ -68,11 +68,7 @@ fn planted_links(user_namespaces: bool) {
         std::fs::create_dir(&upper).expect("made");
         std::os::unix::fs::symlink(target, upper.join(name)).expect("link");
         let layers = ground.layers().with_upper(upper);
-        let spec = ShadowSpec {
-            name: "planted".to_owned(),
-            limits: Limits::default(),
-            network: Network::None,
-        };
+        let spec = ShadowSpec::new("planted", Limits::default(), Network::None);
         let refused = ground.provider().spawn(&layers, &spec).err();
         assert!(matches!(refused, Some(ShadowError::System { .. })), "{name}: {refused:?}");
         assert_eq!(std::fs::read_dir(&host).expect("listed").count(), 0, "{name}");
@@ -83,8 +79,7 @@ fn planted_links(user_namespaces: bool) {
     std::fs::write(host.join("passwd"), "host:x:4242:4242::/:/bin/sh\n").expect("written");
     std::os::unix::fs::symlink(&climbing, upper.join("etc")).expect("link");
     let layers = ground.layers().with_upper(upper);
-    let spec =
-        ShadowSpec { name: "etc".to_owned(), limits: Limits::default(), network: Network::None };
+    let spec = ShadowSpec::new("etc", Limits::default(), Network::None);
     let shadow = ground.provider().spawn(&layers, &spec).expect("a shadow");
     let command = Command { user: Some("host".to_owned()), ..Command::new(["id"]) };
     assert!(matches!(shadow.run(&command), Err(ShadowError::Start { .. })), "no user of the host");

@@ -8,6 +8,7 @@ mod escape;
 mod machine;
 mod network;
 mod support;
+mod system;
 mod traces;
 mod workshop;
 
@@ -27,6 +28,7 @@ fn main() -> std::process::ExitCode {
     trials.extend(escape::trials());
     trials.extend(network::trials());
     trials.extend(workshop::trials());
+    trials.extend(system::trials());
     trials.extend(crash::trials());
     let mut arguments = Arguments::from_args();
     // Shadows of one test must not slow down what another one bounds in time.

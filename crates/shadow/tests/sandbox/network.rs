@@ -34,7 +34,7 @@ fn address(shadow: &dyn Shadow) -> Ipv4Addr {
 }
 
 /// The bridge is the first address of the subnet of 1024.
-fn gateway(shadow: &dyn Shadow) -> Ipv4Addr {
+pub(crate) fn gateway(shadow: &dyn Shadow) -> Ipv4Addr {
     Ipv4Addr::from((u32::from(address(shadow)) & !1023) + 1)
 }
 
@@ -90,7 +90,7 @@ fn reaches_nobody() {
 }
 
 /// IPv4 addresses of this machine that are not loopback or a bridge of shadows.
-fn own_addresses() -> Vec<Ipv4Addr> {
+pub(crate) fn own_addresses() -> Vec<Ipv4Addr> {
     let output = Program::new("ip").args(["-4", "-o", "addr"]).output().expect("ip runs");
     String::from_utf8_lossy(&output.stdout)
         .lines()

@@ -94,7 +94,7 @@ impl Ground {
         network: Network,
         limits: Limits,
     ) -> Box<dyn Shadow> {
-        let spec = ShadowSpec { name: name.to_owned(), limits, network };
+        let spec = ShadowSpec::new(name, limits, network);
         self.provider().spawn(&self.layers(), &spec).expect("a shadow")
     }
 }

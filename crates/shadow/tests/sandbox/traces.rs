@@ -48,6 +48,19 @@ impl Traces {
         assert!(left.is_empty(), "{left:?}");
     }
 
+    /// Its shadows' inner groups whose names begin with `prefix`.
+    pub(crate) fn groups_below(&self, prefix: &str) -> Vec<PathBuf> {
+        let list = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
+        group_dirs(&self.owner)
+            .iter()
+            .flat_map(|owned| list(owned))
+            .flat_map(|shadow| list(&shadow.path()))
+            .filter(|group| group.file_name().to_string_lossy().starts_with(prefix))
+            .filter(|group| group.path().is_dir())
+            .map(|group| group.path())
+            .collect()
+    }
+
     /// Its bridge and the ports of it.
     pub(crate) fn interfaces(&self) -> Vec<String> {
         let prefix = format!("umb{}", self.owner);

@@ -132,8 +132,7 @@ fn fidelity() {
     assert!(big.blocks() < 100, "a chmod copied {} blocks", big.blocks());
     assert_eq!(big.permissions().mode() & 0o777, 0o640);
 
-    let spec =
-        ShadowSpec { name: "seen".to_owned(), limits: Limits::default(), network: Network::None };
+    let spec = ShadowSpec::new("seen", Limits::default(), Network::None);
     let layers = ground.layers().with_upper(upper);
     let shadow = ground.provider().spawn(&layers, &spec).expect("a shadow");
     for (script, expected) in [

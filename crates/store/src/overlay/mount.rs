@@ -1,7 +1,7 @@
 //! Mounts a stack of layers with the kernel's file-descriptor mount API.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -118,8 +118,7 @@ impl Mounter {
             // The root of an overlay takes its metadata from the upper directory, which is
             // new: without this every state would get another root.
             let upper = writable.open_upper()?;
-            let path = format!("/proc/self/fd/{}", upper.as_raw_fd());
-            root_metadata::copy(top, Path::new(&path))
+            root_metadata::copy(top, &upper)
                 .map_err(step(|| "copy the root's metadata".to_owned()))?;
         } else if lower.len() == 1 && data.is_none() {
             // overlayfs wants two layers at least.

@@ -183,6 +183,21 @@ const SHADOW_RIGHTS: CapabilitySet = CapabilitySet::CHOWN
 const BUILDER_RIGHTS: CapabilitySet =
     SHADOW_RIGHTS.union(CapabilitySet::MKNOD).difference(CapabilitySet::NET_RAW);
 
+/// An image's own systemd mounts, limits and looks after what it starts, within the shadow's
+/// namespaces; its kernel is still the machine's.
+const SYSTEM_RIGHTS: CapabilitySet = SHADOW_RIGHTS
+    .union(CapabilitySet::SYS_ADMIN)
+    .union(CapabilitySet::NET_ADMIN)
+    .union(CapabilitySet::NET_BROADCAST)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::IPC_OWNER)
+    .union(CapabilitySet::LEASE)
+    .union(CapabilitySet::LINUX_IMMUTABLE)
+    .union(CapabilitySet::SYS_NICE)
+    .union(CapabilitySet::SYS_PTRACE)
+    .union(CapabilitySet::SYS_RESOURCE)
+    .union(CapabilitySet::SYS_TTY_CONFIG);
+
 /// Confines an init and all it will start: what no command may regain, and which system calls
 /// none may make. Done once, since each costs more than starting a command.
 pub(super) fn confine(profile: Profile) -> io::Result<()> {
@@ -193,16 +208,17 @@ pub(super) fn confine(profile: Profile) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    if profile == Profile::Shadow {
+    if profile != Profile::Builder {
         rustix::thread::set_no_new_privs(true)?;
     }
-    Filter::compiled().install()
+    Filter::compiled().install(profile)
 }
 
 fn rights_of(profile: Profile) -> CapabilitySet {
     match profile {
         Profile::Shadow => SHADOW_RIGHTS,
         Profile::Builder => BUILDER_RIGHTS,
+        Profile::System => SYSTEM_RIGHTS,
     }
 }
 
@@ -218,7 +234,7 @@ fn limit_rights(profile: Profile) -> io::Result<()> {
 /// Takes back what the launcher granted itself: when memory is short, commands are ended before
 /// their init. The file is this process's own only while it counts as dumpable; its rights,
 /// greater than any command's, still keep others from tracing it.
-fn judge_by_size() -> io::Result<()> {
+pub(super) fn judge_by_size() -> io::Result<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)?;
     sys::set_oom_score("0")
 }

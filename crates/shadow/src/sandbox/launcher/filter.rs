@@ -13,6 +13,8 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
+use crate::sandbox::wire::Profile;
+
 /// `open_tree_attr`, which libc does not name yet; the number is the same everywhere.
 const SYS_OPEN_TREE_ATTR: i64 = 467;
 
@@ -48,7 +50,6 @@ const REFUSED: &[i64] = &[
     libc::SYS_quotactl,
     libc::SYS_reboot,
     libc::SYS_request_key,
-    libc::SYS_setns,
     libc::SYS_settimeofday,
     libc::SYS_swapoff,
     libc::SYS_swapon,
@@ -56,8 +57,12 @@ const REFUSED: &[i64] = &[
     libc::SYS_syslog,
     libc::SYS_userfaultfd,
     libc::SYS_vhangup,
-    // Mounting needs a right no command has; refusing it here keeps the code behind it out of
-    // reach as well.
+];
+
+/// Refused as well, except where an image's own systemd has to arrange its namespaces: it needs
+/// a right no other command has, and refusing it keeps the code behind it out of reach.
+const ARRANGING: &[i64] = &[
+    libc::SYS_setns,
     libc::SYS_fsopen,
     libc::SYS_fsmount,
     libc::SYS_fspick,
@@ -76,7 +81,10 @@ const NEW_USER_NAMESPACE: u64 = libc::CLONE_NEWUSER as u64;
 /// A compiled filter, made once per launcher and inherited by all it forks.
 #[derive(Debug)]
 pub(super) struct Filter {
+    /// For everybody.
     programs: Result<Vec<BpfProgram>, String>,
+    /// For all but images' own systems.
+    arranging: Result<BpfProgram, String>,
 }
 
 impl Filter {
@@ -86,15 +94,23 @@ impl Filter {
         COMPILED.get_or_init(|| {
             let programs = [unavailable(), foreign_sockets(), refusing()];
             let programs = programs.into_iter().collect::<Result<_, _>>();
-            Self { programs: programs.map_err(|error| error.to_string()) }
+            Self {
+                programs: programs.map_err(|error| error.to_string()),
+                arranging: refusing_calls(ARRANGING).map_err(|error| error.to_string()),
+            }
         })
     }
 
     /// Applies the filter to this process and all it starts. Needs CAP_SYS_ADMIN or
     /// `no_new_privs`.
-    pub(super) fn install(&self) -> io::Result<()> {
-        let programs = self.programs.as_ref().map_err(|reason| io::Error::other(reason.clone()))?;
-        for program in programs {
+    pub(super) fn install(&self, profile: Profile) -> io::Result<()> {
+        let unusable = |reason: &String| io::Error::other(reason.clone());
+        let arranging = match profile {
+            Profile::Builder | Profile::Shadow => Some(self.arranging.as_ref()),
+            Profile::System => None,
+        };
+        let arranging = arranging.transpose().map_err(unusable)?;
+        for program in self.programs.as_ref().map_err(unusable)?.iter().chain(arranging) {
             seccompiler::apply_filter(program).map_err(|error| match error {
                 seccompiler::Error::Prctl(source) | seccompiler::Error::Seccomp(source) => source,
                 other => io::Error::other(other.to_string()),
@@ -102,6 +118,10 @@ impl Filter {
         }
         Ok(())
     }
+}
+
+fn refusing_calls(calls: &[i64]) -> Result<BpfProgram, seccompiler::BackendError> {
+    compile(calls.iter().map(|call| (*call, Vec::new())).collect(), libc::EPERM)
 }
 
 fn refusing() -> Result<BpfProgram, seccompiler::BackendError> {

@@ -16,6 +16,11 @@ use crate::sandbox::wire::{self, Profile, RunControl, RunEvent, RunRequest};
 /// Serves until the socket closes; returning ends the view.
 pub(super) fn serve(socket: &OwnedFd, profile: Profile) -> io::Result<()> {
     exec::confine(profile)?;
+    serve_confined(socket, profile)
+}
+
+/// Serves in a process that is confined already.
+pub(super) fn serve_confined(socket: &OwnedFd, profile: Profile) -> io::Result<()> {
     let mut init = Init { signals: sys::child_signals()?, runs: HashMap::new(), profile };
     loop {
         let ready = init.wait(socket)?;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,6 +16,7 @@ use umbra_store::overlay::{MountError, Mounter, Writable};
 
 use super::mounts::copy_of;
 use super::namespaces::{Namespaces, Standby};
+use super::system_group::SystemGroup;
 use super::{end_with_parent, sys};
 use crate::sandbox::net;
 use crate::sandbox::wire::{
@@ -38,7 +39,7 @@ pub(super) fn run(socket: &OwnedFd, spec: &KeeperSpec) -> io::Result<()> {
     loop {
         if keeper.standby.is_none() && is_quiet(socket)? {
             // Whoever needs one that could not be made is told why.
-            keeper.standby = keeper.namespaces.start_init(spec.profile).ok();
+            keeper.standby = keeper.start_init().ok();
         }
         let Some((request, _)) = wire::receive::<KeeperRequest>(socket)? else { break };
         keeper.end_view();
@@ -69,8 +70,9 @@ struct Keeper<'a> {
     namespaces: Namespaces,
     /// The init of the next view.
     standby: Option<Standby>,
-    /// The process id of the current view's init.
-    init: Option<i32>,
+    /// The process id of the current view's init, and the control group of its system.
+    init: Option<(i32, Option<SystemGroup>)>,
+    inits: u64,
     mounter: Mounter,
 }
 
@@ -99,8 +101,17 @@ impl<'a> Keeper<'a> {
             rustix::thread::set_capabilities_secure_bits(keep)
                 .doing(|| "keep rights while using other file ids".to_owned())?;
         }
-        let standby = Some(namespaces.start_init(spec.profile)?);
-        Ok(Self { spec, namespaces, standby, init: None, mounter: Mounter::new() })
+        let mounter = Mounter::new();
+        let mut keeper = Self { spec, namespaces, standby: None, init: None, inits: 0, mounter };
+        keeper.standby = Some(keeper.start_init()?);
+        Ok(keeper)
+    }
+
+    fn start_init(&mut self) -> Result<Standby, Failure> {
+        self.inits += 1;
+        let make = |group: &PathBuf| SystemGroup::make(group, self.inits, self.spec.ids_base);
+        let system = self.spec.systems.as_ref().map(make).transpose()?;
+        self.namespaces.start_init(self.spec.profile, system)
     }
 
     /// Mounts the root and sends an init into it.
@@ -122,12 +133,12 @@ impl<'a> Keeper<'a> {
             // One that waited may have been killed, when memory was short.
             Some(standby) if order(&standby).is_ok() => standby,
             _ => {
-                let fresh = self.namespaces.start_init(self.spec.profile)?;
+                let fresh = self.start_init()?;
                 order(&fresh).doing(doing)?;
                 fresh
             }
         };
-        self.init = Some(init.pid);
+        self.init = Some((init.pid, init.system));
         for bind in &binds {
             wire::send(&init.socket, &(), &[bind.as_fd()]).doing(doing)?;
         }
@@ -161,12 +172,14 @@ impl<'a> Keeper<'a> {
 
     /// Ends the init, and with it every process of the view, and waits until they are gone.
     fn end_view(&mut self) {
-        let Some(pid) = self.init.take().and_then(Pid::from_raw) else { return };
+        let Some((pid, system)) = self.init.take() else { return };
+        let Some(pid) = Pid::from_raw(pid) else { return };
         // Both can only fail because the init has ended already.
         let _ = rustix::process::kill_process(pid, Signal::KILL);
         let _ = rustix::io::retry_on_intr(|| {
             rustix::process::waitpid(Some(pid), WaitOptions::from_bits_retain(libc::__WALL as u32))
         });
+        drop(system);
     }
 }
 

@@ -22,6 +22,8 @@ mod keeper;
 mod mounts;
 mod namespaces;
 mod sys;
+mod system;
+mod system_group;
 mod users;
 mod view;
 

@@ -9,6 +9,7 @@ use rustix::process::{Pid, WaitOptions};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::sys::{self, Fork};
+use super::system_group::SystemGroup;
 use super::view;
 use crate::sandbox::wire::{self, Doing, Failure, KeeperNetwork, KeeperSpec, Profile};
 
@@ -23,6 +24,8 @@ pub(super) struct Namespaces {
 /// An init that waits for its order.
 pub(super) struct Standby {
     pub(super) pid: i32,
+    /// The control group of the system it may become.
+    pub(super) system: Option<SystemGroup>,
     /// Where it is told what to show, and later what to run.
     pub(super) socket: OwnedFd,
 }
@@ -66,14 +69,19 @@ impl Namespaces {
 
     /// Starts an init. Forks twice: the first child enters these namespaces, its child (of
     /// which this process is the parent) gets new ones and becomes the init.
-    pub(super) fn start_init(&self, profile: Profile) -> Result<Standby, Failure> {
+    pub(super) fn start_init(
+        &self,
+        profile: Profile,
+        system: Option<SystemGroup>,
+    ) -> Result<Standby, Failure> {
         let doing = || "start an init".to_owned();
         let (socket, its_socket) = wire::pair().doing(doing)?;
         let (ours, theirs) = wire::pair().doing(doing)?;
         let pid = match sys::fork(0).doing(doing)? {
             Fork::Child => {
                 drop((ours, socket));
-                let forked = self.enter_and_fork(profile, &its_socket);
+                let joined = system.as_ref().map_or(Ok(()), SystemGroup::join);
+                let forked = joined.and_then(|()| self.enter_and_fork(profile, &its_socket));
                 let _ = wire::send(&theirs, &forked, &[]);
                 sys::exit(0)
             }
@@ -83,7 +91,7 @@ impl Namespaces {
         let answer = wire::receive::<Result<i32, Failure>>(&ours).doing(doing);
         let _ = rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::empty());
         match answer? {
-            Some((forked, _)) => Ok(Standby { pid: forked?, socket }),
+            Some((forked, _)) => Ok(Standby { pid: forked?, system, socket }),
             None => Err(Failure::new(doing(), &io::Error::from(rustix::io::Errno::PIPE))),
         }
     }

@@ -8,7 +8,7 @@ use rustix::fs::AtFlags;
 use rustix::mount::MountFlags;
 
 use super::mounts::{attach, make_dir, make_file, make_parents, restrict};
-use super::{antechamber, end_with_parent, init, sys};
+use super::{antechamber, end_with_parent, init, sys, system};
 use crate::sandbox::wire::{self, Bind, Doing, Failure, InitHello, InitOrder, Profile};
 
 /// Never returns: stands by for its order, sets the view up, says so, and serves until it is
@@ -21,6 +21,13 @@ pub(super) fn become_init(profile: Profile, socket: &OwnedFd) -> ! {
         let _ = wire::send(socket, &InitHello::Failed(failure), &[]);
         sys::exit(1)
     }
+    if let (Profile::System, Some(program)) = (profile, system::program()) {
+        let failure = system::become_system(program, socket);
+        let _ = wire::send(socket, &InitHello::Failed(failure), &[]);
+        sys::exit(1)
+    }
+    // A system's rights are for a system.
+    let profile = if profile == Profile::System { Profile::Shadow } else { profile };
     let code =
         match wire::send(socket, &InitHello::Up, &[]).and_then(|()| init::serve(socket, profile)) {
             Ok(()) => 0,
