@@ -65,7 +65,7 @@ fn a_state_written_out_shows_the_same() {
     for naming in [Naming::Descriptors, Naming::Paths] {
         let (at, scratch) = (temp.dir(&format!("{naming:?}")), temp.dir(&format!("s-{naming:?}")));
         let layers = Layers::of(base.clone());
-        let root = Mounter::with(naming).mount(&layers, None, &scratch, None).unwrap();
+        let root = Mounter::with(naming).mount(&layers, None, None, &scratch, None).unwrap();
         attach(&root, &at).unwrap();
         let mounted = support::Mounted(at.clone());
         assert_same(&temp.store, &tree, &temp.capture(&at), "written out and shown");

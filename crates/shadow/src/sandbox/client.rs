@@ -121,9 +121,15 @@ impl Keeper {
         }
     }
 
-    /// Ends what runs and shows another view; returns once commands can run in it.
-    pub(crate) fn show(&self, view: ViewSpec) -> Result<Init, ShadowError> {
-        match self.ask(&KeeperRequest::View(view))? {
+    /// Ends what runs and shows another view, whose base's mounted image is `image`; returns
+    /// once commands can run in it.
+    pub(crate) fn show(
+        &self,
+        view: ViewSpec,
+        image: Option<&OwnedFd>,
+    ) -> Result<Init, ShadowError> {
+        let image: Vec<_> = image.into_iter().map(AsFd::as_fd).collect();
+        match self.ask(&KeeperRequest::View(view), &image)? {
             (KeeperReply::Viewed, fds) => {
                 let mut fds = fds.into_iter();
                 let socket = wire::take_fd(&mut fds).map_err(talk)?;
@@ -143,14 +149,18 @@ impl Keeper {
 
     /// Ends the view with all its processes; returns when they are gone.
     pub(crate) fn close(&self) -> Result<(), ShadowError> {
-        match self.ask(&KeeperRequest::Close)? {
+        match self.ask(&KeeperRequest::Close, &[])? {
             (KeeperReply::Closed, _) => Ok(()),
             (reply, _) => Err(unexpected(reply)),
         }
     }
 
-    fn ask(&self, request: &KeeperRequest) -> Result<(KeeperReply, Vec<OwnedFd>), ShadowError> {
-        wire::send(&self.socket, request, &[]).map_err(|_| self.gone())?;
+    fn ask(
+        &self,
+        request: &KeeperRequest,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(KeeperReply, Vec<OwnedFd>), ShadowError> {
+        wire::send(&self.socket, request, fds).map_err(|_| self.gone())?;
         match wire::receive(&self.socket).map_err(talk)? {
             Some((KeeperReply::Failed(failure), _)) => Err(failure.into_error()),
             Some(reply) => Ok(reply),

@@ -4,8 +4,11 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use umbra_store::overlay::{Images, Layers, MountError};
 
 use super::cgroup::Group;
 use super::net::{Bridge, Port};
@@ -16,6 +19,7 @@ use crate::provider::Limits;
 /// What a provider and all it made share; it ends with the last of them.
 pub(super) struct Shared {
     names: Mutex<BTreeSet<String>>,
+    images: Mutex<Images>,
     pub(super) sweeper: Sweeper,
     /// No other provider uses the directory before all this one made is gone.
     _lock: File,
@@ -23,7 +27,15 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(sweeper: Sweeper, lock: File) -> Self {
-        Self { names: Mutex::default(), sweeper, _lock: lock }
+        Self { names: Mutex::default(), images: Mutex::default(), sweeper, _lock: lock }
+    }
+
+    fn image(&self, layers: &Layers) -> Result<Option<OwnedFd>, ShadowError> {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.of(layers.base.as_ref()).map_err(|error| match error {
+            MountError::Step { doing, source } => ShadowError::System { doing, source },
+            other => ShadowError::Launcher(other.to_string()),
+        })
     }
 
     /// The names in use.
@@ -48,6 +60,11 @@ pub(super) struct Grounds {
 impl Grounds {
     pub(super) fn name(&self) -> &str {
         self.names.last().map_or("", TakenName::as_str)
+    }
+
+    /// The mounted image of what `layers` have at their bottom, shared with other shadows.
+    pub(super) fn image(&self, layers: &Layers) -> Result<Option<OwnedFd>, ShadowError> {
+        self.dir.shared.image(layers)
     }
 
     /// Makes what was made ahead, for any shadow, this shadow's.

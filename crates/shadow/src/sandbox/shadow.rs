@@ -93,13 +93,15 @@ fn show(
     grounds: &Grounds,
     layers: &Layers,
 ) -> Result<(Init, Option<Printed>), ShadowError> {
-    let mut init = keeper.show(ViewSpec {
+    let image = grounds.image(layers)?;
+    let view = ViewSpec {
         layers: layers.clone(),
         writes: views.next(&grounds.dir)?,
         shm_bytes_max: views.shm_bytes_max(),
         hostname: name.to_owned(),
         binds: Vec::new(),
-    })?;
+    };
+    let mut init = keeper.show(view, image.as_ref())?;
     let console = init.take_console().map(Printed::read).transpose();
     let console = console.map_err(|source| ShadowError::System {
         doing: format!("read the console of {name}"),

@@ -76,7 +76,8 @@ pub(crate) enum KeeperHello {
 /// To a keeper.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum KeeperRequest {
-    /// End what runs and show this instead. The answer carries the init's socket and the root.
+    /// End what runs and show this instead, with the mounted image of the layers' base, if it
+    /// has one. The answer carries the init's socket and the root.
     View(ViewSpec),
     /// End what runs.
     Close,

@@ -76,13 +76,15 @@ impl Workshop {
             read_only: bind.read_only,
             required: bind.required,
         });
-        let init = keeper.show(ViewSpec {
+        let image = self.grounds.image(layers)?;
+        let view = ViewSpec {
             layers: layers.clone(),
             writes: Writes::Dirs { upper: writable.upper.clone(), work: writable.work.clone() },
             shm_bytes_max: views::SHM_BYTES_MAX,
             hostname: self.name.clone(),
             binds: binds.collect(),
-        })?;
+        };
+        let init = keeper.show(view, image.as_ref())?;
         Ok(Stage { workshop: self, init, upper: writable.upper, work: writable.work })
     }
 

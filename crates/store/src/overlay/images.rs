@@ -10,26 +10,38 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, open_tree,
 };
 
+use super::Base;
 use super::mount::{MountError, step};
 use super::support::{self, ImageSupport};
 
 /// Images that are mounted already, attached nowhere: showing one again takes a copy of its
 /// mount, where the kernel copies such mounts (6.15).
-#[derive(Default)]
-pub(super) struct Images {
+#[derive(Debug, Default)]
+pub struct Images {
     mounted: HashMap<PathBuf, OwnedFd>,
 }
 
-/// How many images stay mounted: a shadow goes from one to the next and rarely back.
-const IMAGES_MAX: usize = 2;
+/// How many images stay mounted. Shadows go from one to the next and rarely back.
+const IMAGES_MAX: usize = 8;
 
 impl Images {
-    pub(super) fn open(&mut self, image: &Path) -> Result<OwnedFd, MountError> {
+    /// The image of `base`, for [`Mounter::mount`](super::Mounter::mount); a directory needs
+    /// none. Needs CAP_SYS_ADMIN.
+    pub fn of(&mut self, base: Option<&Base>) -> Result<Option<OwnedFd>, MountError> {
+        match base {
+            Some(Base::Image { image, .. }) => self.open(image).map(Some),
+            Some(Base::Checkout(_)) | None => Ok(None),
+        }
+    }
+
+    fn open(&mut self, image: &Path) -> Result<OwnedFd, MountError> {
         if let Some(copy) = self.mounted.get(image).and_then(copy_of) {
             return Ok(copy);
         }
         let mounted = mount_image(image)?;
         let Some(copy) = copy_of(&mounted) else { return Ok(mounted) };
+        // What was collected is kept on the disk by its mount only.
+        self.mounted.retain(|image, _| image.exists());
         if self.mounted.len() >= IMAGES_MAX {
             self.mounted.clear();
         }
@@ -45,7 +57,7 @@ fn copy_of(mount: &OwnedFd) -> Option<OwnedFd> {
     open_tree(mount, "", flags).ok()
 }
 
-fn mount_image(image: &Path) -> Result<OwnedFd, MountError> {
+pub(super) fn mount_image(image: &Path) -> Result<OwnedFd, MountError> {
     let doing = || format!("mount image {}", image.display());
     if support::image_support() == ImageSupport::Direct {
         match mount_erofs(image) {

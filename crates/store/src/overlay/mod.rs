@@ -30,6 +30,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use images::Images;
 pub use links::{SettleError, settle_links};
 pub use mount::{MountError, Mounter, Naming, attach};
 pub use writable::Writable;

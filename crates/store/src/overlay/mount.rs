@@ -12,7 +12,7 @@ use rustix::mount::{
 };
 
 use super::attached;
-use super::images::Images;
+use super::images::mount_image;
 use super::support::kernel_version;
 use super::writable::Writable;
 use super::{Base, Layers, root_metadata};
@@ -46,9 +46,9 @@ pub enum Naming {
     Paths,
 }
 
-/// Mounts roots, keeping what the next one can use again.
+/// Mounts roots.
+#[derive(Debug, Clone, Copy)]
 pub struct Mounter {
-    images: Images,
     naming: Naming,
 }
 
@@ -61,23 +61,26 @@ impl Mounter {
 
     /// In one of the ways there are.
     pub fn with(naming: Naming) -> Self {
-        Self { images: Images::default(), naming }
+        Self { naming }
     }
 
     /// Mounts `layers` and returns the mount, attached nowhere.
     ///
+    /// `image` is what [`Images`](super::Images) has of their base; without it that is mounted
+    /// anew.
     /// `scratch` is an empty directory on which layers may be attached for a moment; the
     /// calling process should be in a mount namespace of its own. With `idmap` (a user
     /// namespace), ids on disk appear shifted by that namespace's map, and the caller's
     /// filesystem uid and gid must be mapped by it. Needs CAP_SYS_ADMIN.
     pub fn mount(
-        &mut self,
+        &self,
         layers: &Layers,
+        image: Option<OwnedFd>,
         writable: Option<Writable>,
         scratch: &Path,
         idmap: Option<BorrowedFd<'_>>,
     ) -> Result<OwnedFd, MountError> {
-        let parts = self.open(layers, writable)?;
+        let parts = Parts::open(layers, image, writable)?;
         if let Some(userns) = idmap {
             parts.map_ids(userns)?;
         }
@@ -98,34 +101,6 @@ impl Mounter {
         }
         Ok(overlay)
     }
-
-    fn open(&mut self, layers: &Layers, writable: Option<Writable>) -> Result<Parts, MountError> {
-        let mut lower = Vec::with_capacity(layers.uppers.len() + 1);
-        for upper in &layers.uppers {
-            lower.push(clone_tree(upper)?);
-        }
-        let mut data = None;
-        match &layers.base {
-            Some(Base::Image { image, objects }) => {
-                lower.push(self.images.open(image)?);
-                data = Some(clone_tree(objects)?);
-            }
-            Some(Base::Checkout(dir)) => lower.push(clone_tree(dir)?),
-            None => {}
-        }
-        let top = lower.first().ok_or(MountError::Empty)?;
-        if let Some(writable) = &writable {
-            // The root of an overlay takes its metadata from the upper directory, which is
-            // new: without this every state would get another root.
-            let upper = writable.open_upper()?;
-            root_metadata::copy(top, &upper)
-                .map_err(step(|| "copy the root's metadata".to_owned()))?;
-        } else if lower.len() == 1 && data.is_none() {
-            // overlayfs wants two layers at least.
-            lower.push(new_memory(&[("mode", "0755"), ("size", "4k")])?);
-        }
-        Ok(Parts { lower, data, writable })
-    }
 }
 
 impl Default for Mounter {
@@ -143,6 +118,38 @@ pub(super) struct Parts {
 }
 
 impl Parts {
+    fn open(
+        layers: &Layers,
+        image: Option<OwnedFd>,
+        writable: Option<Writable>,
+    ) -> Result<Self, MountError> {
+        let mut lower = Vec::with_capacity(layers.uppers.len() + 1);
+        for upper in &layers.uppers {
+            lower.push(clone_tree(upper)?);
+        }
+        let mut data = None;
+        match &layers.base {
+            Some(Base::Image { image: path, objects }) => {
+                lower.push(image.map_or_else(|| mount_image(path), Ok)?);
+                data = Some(clone_tree(objects)?);
+            }
+            Some(Base::Checkout(dir)) => lower.push(clone_tree(dir)?),
+            None => {}
+        }
+        let top = lower.first().ok_or(MountError::Empty)?;
+        if let Some(writable) = &writable {
+            // The root of an overlay takes its metadata from the upper directory, which is
+            // new: without this every state would get another root.
+            let upper = writable.open_upper()?;
+            root_metadata::copy(top, &upper)
+                .map_err(step(|| "copy the root's metadata".to_owned()))?;
+        } else if lower.len() == 1 && data.is_none() {
+            // overlayfs wants two layers at least.
+            lower.push(new_memory(&[("mode", "0755"), ("size", "4k")])?);
+        }
+        Ok(Self { lower, data, writable })
+    }
+
     /// Objects are found by their content; nobody sees whose they are.
     fn map_ids(&self, userns: BorrowedFd<'_>) -> Result<(), MountError> {
         let place = self.writable.iter().map(|writable| &writable.place);

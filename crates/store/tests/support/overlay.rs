@@ -79,7 +79,7 @@ impl Overlay {
         let (upper, work) = (self.upper(), self.layer.join("work"));
         let writable = Writable::dirs(&upper, &work).unwrap();
         let scratch = self.temp.folder.path().join("scratch");
-        let root = self.mounter.mount(&self.lower, Some(writable), &scratch, None).unwrap();
+        let root = self.mounter.mount(&self.lower, None, Some(writable), &scratch, None).unwrap();
         attach(&root, &self.merged()).unwrap();
         self.mounted = Some(Mounted(self.merged()));
     }

@@ -41,11 +41,11 @@ pub(super) fn run(socket: &OwnedFd, spec: &KeeperSpec) -> io::Result<()> {
             // Whoever needs one that could not be made is told why.
             keeper.standby = keeper.start_init().ok();
         }
-        let Some((request, _)) = wire::receive::<KeeperRequest>(socket)? else { break };
+        let Some((request, fds)) = wire::receive::<KeeperRequest>(socket)? else { break };
         keeper.end_view();
         match request {
             KeeperRequest::Close => wire::send(socket, &KeeperReply::Closed, &[])?,
-            KeeperRequest::View(view) => match keeper.show(&view) {
+            KeeperRequest::View(view) => match keeper.show(&view, fds) {
                 Ok(shown) => {
                     let fds = [shown.init.as_fd(), shown.root.as_fd()];
                     wire::send(socket, &KeeperReply::Viewed, &fds)?;
@@ -73,7 +73,6 @@ struct Keeper<'a> {
     /// The process id of the current view's init, and the control group of its system.
     init: Option<(i32, Option<SystemGroup>)>,
     inits: u64,
-    mounter: Mounter,
 }
 
 struct Shown {
@@ -101,8 +100,7 @@ impl<'a> Keeper<'a> {
             rustix::thread::set_capabilities_secure_bits(keep)
                 .doing(|| "keep rights while using other file ids".to_owned())?;
         }
-        let mounter = Mounter::new();
-        let mut keeper = Self { spec, namespaces, standby: None, init: None, inits: 0, mounter };
+        let mut keeper = Self { spec, namespaces, standby: None, init: None, inits: 0 };
         keeper.standby = Some(keeper.start_init()?);
         Ok(keeper)
     }
@@ -115,8 +113,8 @@ impl<'a> Keeper<'a> {
     }
 
     /// Mounts the root and sends an init into it.
-    fn show(&mut self, view: &ViewSpec) -> Result<Shown, Failure> {
-        let mount = self.mount_root(view)?;
+    fn show(&mut self, view: &ViewSpec, image: Vec<OwnedFd>) -> Result<Shown, Failure> {
+        let mount = self.mount_root(view, image.into_iter().next())?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::openat(&mount, ".", flags, Mode::empty())
             .doing(|| "open the root".to_owned())?;
@@ -145,7 +143,7 @@ impl<'a> Keeper<'a> {
         Ok(Shown { init: init.socket, root })
     }
 
-    fn mount_root(&mut self, view: &ViewSpec) -> Result<OwnedFd, Failure> {
+    fn mount_root(&self, view: &ViewSpec, image: Option<OwnedFd>) -> Result<OwnedFd, Failure> {
         let writable = match &view.writes {
             Writes::Dirs { upper, work } => Writable::dirs(upper, work),
             Writes::Memory { bytes_max } => Writable::memory(*bytes_max),
@@ -157,7 +155,7 @@ impl<'a> Keeper<'a> {
             }
             // The scratch directory, wherever it may have been moved.
             let here = Path::new(".");
-            let mounted = self.mounter.mount(&view.layers, Some(writable), here, userns);
+            let mounted = Mounter::new().mount(&view.layers, image, Some(writable), here, userns);
             sys::set_filesystem_ids(0);
             mounted
         });
