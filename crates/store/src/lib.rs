@@ -43,6 +43,8 @@ mod error;
 mod export;
 mod fault;
 mod fsck;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gc;
 mod image;
 mod import;

@@ -190,6 +190,38 @@ fn hostile_archives_are_errors_or_stay_inside() {
     assert!(matches!(temp.store.import_tar(&*bomb, small), Err(ImportError::TooMuch { .. })));
 }
 
+#[test]
+fn what_is_passed_over_is_paid_for() {
+    let temp = Temp::new();
+    let limits =
+        ImportLimits { bytes_max: 1 << 16, metadata_bytes_max: 1 << 16, ..ImportLimits::default() };
+    let skipped = Item { kind: EntryType::Directory, ..file("d", &[0; 1 << 17]) };
+    let empty = || Item { kind: EntryType::XHeader, ..file("x", b"") };
+    let headers: Vec<_> = (0..2_000).map(|_| empty()).collect();
+    for (what, items) in [("skipped content", vec![skipped]), ("empty extensions", headers)] {
+        let result = temp.store.import_tar(&*archive(&items), limits);
+        assert!(matches!(result, Err(ImportError::TooMuch { .. })), "{what}: {result:?}");
+    }
+    let value = "v".repeat(70_000);
+    let record = format!("70008 a={value}\n");
+    let global = Item { kind: EntryType::XGlobalHeader, ..file("g", record.as_bytes()) };
+    let error = import(&temp, &archive(&[global, file("a", b"1")])).unwrap_err().to_string();
+    assert!(error.ends_with("its global headers hold more than 64 KiB"), "{error}");
+}
+
+#[test]
+fn a_layout_of_too_many_layers_or_of_pipes_is_refused() {
+    let temp = Temp::new();
+    let layers = vec![archive(&[]); 501];
+    let error = temp.store.import_oci_layout(&layout(&temp, "tall", &layers), None).unwrap_err();
+    assert!(error.to_string().contains("501 layers"), "{error}");
+    let pipes = temp.dir("pipes");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, pipes.join("index.json"), mode).unwrap();
+    let error = temp.store.import_oci_layout(&pipes, None).unwrap_err();
+    assert!(matches!(error, ImportError::Layout { .. }), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -12,7 +12,11 @@ use composefs::erofs::reader::{ErofsReaderError, Image, InodeHeader as _};
 use composefs::erofs::reader::{InodeOps as _, InodeType, XAttr};
 use umbra_state::{Content, Digest, Dir, Leaf, LinkId, Meta, Mtime, Node, Tree};
 
+use crate::object::INLINE_MAX;
 use crate::stack::DEPTH_MAX;
+
+/// The longest target of a symbolic link that Linux allows.
+const SYMLINK_MAX: usize = 4095;
 
 const OWN_PREFIX: &[u8] = b"trusted.overlay.";
 const ESCAPED_PREFIX: &[u8] = b"trusted.overlay.overlay.";
@@ -88,9 +92,9 @@ impl Decoder<'_> {
                 None if inode.data_layout().map_err(text)? == DataLayout::ChunkBased => {
                     return Err("it has a file without content".into());
                 }
-                None => Content::Inline(self.data(inode)?.into()),
+                None => Content::Inline(self.data(inode, INLINE_MAX)?.into()),
             },
-            format::S_IFLNK => Content::Symlink(self.data(inode)?.into()),
+            format::S_IFLNK => Content::Symlink(self.data(inode, SYMLINK_MAX)?.into()),
             format::S_IFCHR => Content::Char(device()),
             format::S_IFBLK => Content::Block(device()),
             format::S_IFIFO => Content::Fifo,
@@ -116,7 +120,7 @@ impl Decoder<'_> {
                 inode.header.mtime_nsec.get(),
             ),
         };
-        let mtime = Mtime { sec: sec as i64, nsec };
+        let mtime = super::checked(Mtime { sec: sec as i64, nsec })?;
         let mode = inode.mode().0.get() & 0o7777;
         let (xattrs, digest) = self.xattrs(inode)?;
         Ok((Meta { mode, uid, gid, mtime, xattrs }, digest))
@@ -153,8 +157,12 @@ impl Decoder<'_> {
         Ok((kept, digest))
     }
 
-    /// The bytes of a small file or symbolic link.
-    fn data(&self, inode: &InodeType<'_>) -> Result<Vec<u8>, String> {
+    /// The bytes of a small file or symbolic link. Larger ones are refused unread: any number of
+    /// names may lead to them.
+    fn data(&self, inode: &InodeType<'_>, bytes_max: usize) -> Result<Vec<u8>, String> {
+        if inode.size() > bytes_max as u64 {
+            return Err(format!("it has a file or link of more than {bytes_max} bytes inside"));
+        }
         let mut data = Vec::new();
         for block in self.image.inode_blocks(inode).map_err(text)? {
             data.extend_from_slice(self.image.block(block).map_err(text)?);
@@ -222,9 +230,11 @@ fn names_in_block<'b>(block: &'b [u8], names: &mut Vec<(&'b [u8], u64)>) -> Resu
 
 /// Format V1 fills the root with devices named `00` to `ff` that mean nothing here.
 fn is_stub(name: &[u8], inode: &InodeType<'_>) -> bool {
-    inode.is_whiteout()
-        && name.len() == 2
-        && name.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    inode.is_whiteout() && is_stub_name(name)
+}
+
+pub(super) fn is_stub_name(name: &[u8]) -> bool {
+    name.len() == 2 && name.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn full_name(xattr: &XAttr) -> Result<Vec<u8>, String> {

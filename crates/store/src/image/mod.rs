@@ -16,7 +16,7 @@ mod side;
 #[cfg(test)]
 mod tests;
 
-use umbra_state::Tree;
+use umbra_state::{Mtime, Tree};
 
 use crate::error::StoreError;
 
@@ -36,4 +36,12 @@ pub(crate) fn decode(image: &[u8]) -> Result<Tree, String> {
         let (erofs, side) = side::split(image)?;
         side.restore(decode::tree(erofs)?)
     })
+}
+
+/// A time whose fraction is one.
+fn checked(time: Mtime) -> Result<Mtime, String> {
+    match time.nsec {
+        0..1_000_000_000 => Ok(time),
+        nsec => Err(format!("it has a time with {nsec} nanoseconds")),
+    }
 }

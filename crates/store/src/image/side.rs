@@ -5,8 +5,9 @@
 //!   item    = bytes path, u8 kind, then
 //!             kind 0: xattrs                                  replace those of the node there
 //!             kind 1: u32 mode, u32 uid, u32 gid, i64 sec, u32 nsec, u32 link, xattrs
-//!                     a character device 0:0 stands there; link 0: one name, else a number
-//!                     shared by the names of one inode, counted from 1 in byte order of paths
+//!                     a character device 0:0 stands there, in the EROFS part a leaf or, in the
+//!                     root, nothing but a stub; link 0: one name, else a number shared by the
+//!                     names of one inode, counted from 1 in byte order of paths
 //!   xattrs  = u32 number, then (bytes name, bytes value) in byte order of names
 //!   bytes   = u32 length, then that many
 //! ```
@@ -16,6 +17,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use umbra_state::{Content, Dir, Leaf, LinkId, Meta, Mtime, Node, Tree};
+
+use super::decode::is_stub_name;
 
 const MAGIC: &[u8; 8] = b"umbraX01";
 const BLOCK: usize = 4096;
@@ -131,8 +134,13 @@ impl Side {
                         })
                     });
                     let leaf = Arc::new(Leaf { meta, content: Content::Char(0), link });
-                    replace(&mut root, &names, &mut |_| Some(Node::Leaf(Arc::clone(&leaf))))
-                        .ok_or_else(lost)?;
+                    let is_stub = matches!(names.as_slice(), [name] if is_stub_name(name));
+                    replace(&mut root, &names, &mut |node| match node {
+                        Some(Node::Leaf(_)) => Some(Node::Leaf(Arc::clone(&leaf))),
+                        None if is_stub => Some(Node::Leaf(Arc::clone(&leaf))),
+                        Some(Node::Dir(_)) | None => None,
+                    })
+                    .ok_or_else(lost)?;
                 }
             }
         }
@@ -220,16 +228,20 @@ fn parse(record: &[u8]) -> Result<Side, String> {
         let item = match reader.array::<1>()?[0] {
             0 => Item::Xattrs(reader.xattrs()?),
             1 => {
-                let mode = u16::try_from(reader.number()?).map_err(|error| error.to_string())?;
+                let mode = u16::try_from(reader.number()?).ok().filter(|mode| *mode <= 0o7777);
+                let mode = mode.ok_or("its side record has a mode out of range")?;
                 let (uid, gid) = (reader.number()?, reader.number()?);
                 let sec = i64::from_le_bytes(reader.array()?);
                 let (nsec, link) = (reader.number()?, reader.number()?);
-                let mtime = Mtime { sec, nsec };
+                let mtime = super::checked(Mtime { sec, nsec })?;
                 let xattrs = reader.xattrs()?;
                 Item::Whiteout { meta: Meta { mode, uid, gid, mtime, xattrs }, link }
             }
             kind => return Err(format!("its side record has an item of unknown kind {kind}")),
         };
+        if items.last_key_value().is_some_and(|(last, _)| *last >= path) {
+            return Err("the paths of its side record are out of order".into());
+        }
         items.insert(path, item);
     }
     match reader.0 {

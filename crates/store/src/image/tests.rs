@@ -142,6 +142,36 @@ fn groups(tree: &Tree) -> Vec<Vec<Vec<u8>>> {
     groups
 }
 
+/// An image with a side record of one whiteout at `path`, in place of the one a tree has.
+fn with_whiteout_at(path: &[u8]) -> Vec<u8> {
+    let dir = |name: &[u8], node| {
+        Node::Dir(Arc::new(Dir {
+            entries: BTreeMap::from([(name.into(), node)]),
+            ..Dir::default()
+        }))
+    };
+    let gone = Leaf { meta: Meta::default(), content: Content::Char(0), link: None };
+    let stand_in = vec![b'w'; path.len() - 2];
+    let Node::Dir(root) = dir(b"d", dir(&stand_in, Node::Leaf(Arc::new(gone)))) else {
+        unreachable!("a directory was made")
+    };
+    let mut image = encode(&Tree { root }).expect("a valid tree");
+    assert!(decode(&image).is_ok());
+    let named = [b"d/".as_slice(), &stand_in].concat();
+    let at = image.windows(named.len()).rposition(|window| window == named).expect("its path");
+    image[at..at + path.len()].copy_from_slice(path);
+    image
+}
+
+#[test]
+fn a_side_record_adds_no_names() {
+    for path in ["d/..", "d/x", "d/../d/x", "d//w", "d/a\0b", "d/./w", "elsewhere"] {
+        let image = with_whiteout_at(path.as_bytes());
+        let error = decode(&image).expect_err(path);
+        assert!(error.contains("which is not there"), "{path:?}: {error}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 200,

@@ -15,6 +15,10 @@ use crate::store::Inner;
 const BLOCK: usize = 512;
 /// Largest extended header or long name that is read.
 const EXTENSION_MAX: u64 = 4 << 20;
+/// Most bytes of all global headers together: every entry begins with a copy of them.
+const GLOBAL_BYTES_MAX: usize = 64 << 10;
+/// What an entry or an extension counts, whatever it holds.
+const HEADER_COST: usize = 64;
 
 /// One entry of an archive.
 #[derive(Debug)]
@@ -82,6 +86,9 @@ impl Reader<'_> {
                 EntryType::XGlobalHeader => {
                     let data = self.extension(size)?;
                     self.global.add(&data).map_err(|why| self.wrong(why))?;
+                    if self.global.bytes() > GLOBAL_BYTES_MAX {
+                        return Err(self.wrong("its global headers hold more than 64 KiB"));
+                    }
                     records.add(&data).map_err(|why| self.wrong(why))?;
                 }
                 EntryType::GNULongName => long_path = Some(until_nul(self.extension(size)?)),
@@ -105,7 +112,7 @@ impl Reader<'_> {
         self.path = path.unwrap_or_else(|| header.path_bytes().into_owned());
         self.path = normal(&self.path).map_err(|why| self.wrong(why))?;
         spend(&mut self.budget.entries_max, 1, "entries", self.limits.entries_max)?;
-        self.spend_metadata(64 + self.path.len())?;
+        self.spend_metadata(HEADER_COST + self.path.len())?;
         if records.0.keys().any(|key| key.starts_with(b"GNU.sparse.")) {
             return Err(
                 self.wrong("sparse entries are not supported: make the archive without them")
@@ -254,7 +261,7 @@ impl Reader<'_> {
         if size > EXTENSION_MAX {
             return Err(self.wrong("an extended header is larger than 4 MiB"));
         }
-        self.spend_metadata(size as usize)?;
+        self.spend_metadata(HEADER_COST + size as usize)?;
         let mut data = Vec::new();
         let count =
             (&mut *self.from).take(size).read_to_end(&mut data).map_err(ImportError::Read)?;
@@ -265,8 +272,10 @@ impl Reader<'_> {
         Ok(data)
     }
 
+    /// Passes over content that means nothing. Unpacking it costs as much as keeping it.
     fn skip(&mut self, size: u64) -> Result<(), ImportError> {
-        self.skip_exactly(size.saturating_add(padding(size)))
+        spend(&mut self.budget.bytes_max, size, "bytes of content", self.limits.bytes_max)?;
+        self.skip_exactly(size + padding(size))
     }
 
     fn skip_exactly(&mut self, size: u64) -> Result<(), ImportError> {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use umbra_state::Tree;
@@ -15,6 +16,8 @@ use crate::store::Inner;
 const DOCUMENT_MAX: u64 = 4 << 20;
 /// Indexes may lead to indexes, this often.
 const NESTED_MAX: u32 = 4;
+/// More layers than overlay filesystems stack; each costs a walk over the whole tree.
+const LAYERS_MAX: usize = 500;
 const TAG: &str = "org.opencontainers.image.ref.name";
 
 #[derive(Debug, Deserialize)]
@@ -52,7 +55,7 @@ pub(super) fn import(
     for layer in layout.layers(tag)? {
         let path = layout.blob(&layer)?;
         let failed = |source| ImportError::Layout { path: path.clone(), source };
-        let file = File::open(&path).map_err(failed)?;
+        let file = open(&path).map_err(failed)?;
         let mut verified = Verified::new(file.take(layer.size.saturating_add(1)));
         let entries = {
             let mut from = decompressed(&mut verified).map_err(ImportError::Read)?;
@@ -80,7 +83,13 @@ impl Layout<'_> {
         let mut tag = tag;
         for _ in 0..NESTED_MAX {
             if let Some(layers) = document.layers {
-                return Ok(layers);
+                return match layers.len() {
+                    0..=LAYERS_MAX => Ok(layers),
+                    many => {
+                        let why = format!("it has {many} layers, more than {LAYERS_MAX}");
+                        Err(ImportError::Image { path: self.folder.to_owned(), why })
+                    }
+                };
             }
             let manifests = document.manifests.unwrap_or_default();
             let chosen = choose(manifests, tag.take())
@@ -97,7 +106,7 @@ impl Layout<'_> {
     fn read(&self, path: &Path) -> Result<Vec<u8>, ImportError> {
         let failed = |source| ImportError::Layout { path: path.to_owned(), source };
         let mut bytes = Vec::new();
-        let file = File::open(path).map_err(failed)?;
+        let file = open(path).map_err(failed)?;
         file.take(DOCUMENT_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
         if bytes.len() as u64 > DOCUMENT_MAX {
             let why = "it is larger than 4 MiB".to_owned();
@@ -132,6 +141,16 @@ impl Layout<'_> {
             return Err(wrong(format!("its content has the digest sha256:{digest}")));
         }
         Ok(())
+    }
+}
+
+/// Opens a regular file: anything else may keep its reader waiting for ever.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(openat(CWD, path, flags, Mode::empty())?);
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is no regular file")),
     }
 }
 

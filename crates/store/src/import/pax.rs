@@ -26,6 +26,11 @@ impl Records {
         Ok(())
     }
 
+    /// How much they hold.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|(key, value)| key.len() + value.len()).sum()
+    }
+
     pub(super) fn take(&mut self, key: &str) -> Option<Vec<u8>> {
         self.0.remove(key.as_bytes())
     }
