@@ -27,6 +27,8 @@
 //! | [`pattern`] | globs, regular expressions and text matches |
 
 pub mod check;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod pattern;
 pub mod report;
 pub mod runner;

@@ -33,6 +33,8 @@ pub struct OpenScapCheck {
 const TOOL: Tool = Tool { name: "oscap", package: "openscap-scanner" };
 const RESULT_BYTES_MAX: u64 = 64 << 20;
 const RULES_MAX: usize = 20_000;
+/// Ids are compared for every piece of a title, so their length is bounded.
+const RULE_ID_BYTES_MAX: usize = 1_000;
 
 /// Where results go inside a shadow.
 const INSIDE_RESULTS: &str = "/tmp/umbra-oscap-results.xml";
@@ -145,6 +147,11 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<RuleResult>, XmlError> {
                     "rule-result" => results.push(started(&item)),
                     _ => {}
                 }
+                let newest = [rule.as_ref(), results.last().map(|result| &result.rule)];
+                if newest.into_iter().flatten().any(|id| id.len() > RULE_ID_BYTES_MAX) {
+                    let limit = format!("a rule's id has more than {RULE_ID_BYTES_MAX} bytes");
+                    return Err(walk.unexpected(limit));
+                }
                 path.push(name.clone());
                 if results.len() > RULES_MAX {
                     return Err(walk.unexpected(format!("more than {RULES_MAX} rules")));
@@ -256,6 +263,17 @@ mod tests {
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(20)
+    }
+
+    #[test]
+    fn long_ids_are_refused() {
+        let id = "r".repeat(1 << 20);
+        for (open, close) in [("<Rule id", "</Rule>"), ("<rule-result idref", "</rule-result>")] {
+            let title = "&amp;".repeat(10);
+            let xml = format!("<a>{open}='{id}'><title>{title}</title>{close}</a>");
+            let error = parse(xml.as_bytes()).expect_err(open).to_string();
+            assert!(error.ends_with("a rule's id has more than 1000 bytes"), "{error}");
+        }
     }
 
     #[test]

@@ -105,7 +105,7 @@ pub(crate) fn parse_passwd(bytes: &[u8]) -> Vec<User> {
     lines(bytes).filter_map(user).collect()
 }
 
-fn parse_group(bytes: &[u8]) -> Vec<Group> {
+pub(crate) fn parse_group(bytes: &[u8]) -> Vec<Group> {
     let group = |line: String| {
         let fields: Vec<_> = line.split(':').collect();
         let [name, _, gid, members] = fields.as_slice() else { return None };

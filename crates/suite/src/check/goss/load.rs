@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use globset::GlobBuilder;
 use umbra_state::escape::escape;
 
-use super::parse::{Include, parse_with_includes};
+use super::parse::{Include, latest, parse_with_includes};
 use super::{GossFile, GossProblem};
 
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -40,7 +40,7 @@ impl GossFile {
     pub fn load(path: &Path) -> Result<Self, GossLoadError> {
         let mut loader = Loader { files: 0, file: Self { resources: Vec::new() } };
         loader.load(path, 0)?;
-        Ok(loader.file)
+        Ok(Self { resources: latest(loader.file.resources) })
     }
 }
 
@@ -57,11 +57,7 @@ impl Loader {
             read(path).map_err(|source| GossLoadError::Read { path: shown.clone(), source })?;
         let (file, includes) =
             parse_with_includes(&shown, &text).map_err(GossLoadError::Problems)?;
-        for resource in file.resources {
-            let resources = &mut self.file.resources;
-            resources.retain(|known| (known.kind, &known.id) != (resource.kind, &resource.id));
-            resources.push(resource);
-        }
+        self.file.resources.extend(file.resources);
         let folder = path.parent().unwrap_or(Path::new("."));
         for include in includes {
             let refuse = |message: String| {

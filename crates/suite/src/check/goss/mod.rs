@@ -32,11 +32,15 @@ use crate::target::{ProbeError, Target, chain};
 use value::{Node, Value};
 use world::World;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use accounts::parse_group;
 pub(crate) use accounts::parse_passwd;
 pub use load::GossLoadError;
 pub use matcher::Matcher;
 pub(crate) use network::{Listener, SOCKETS_SCRIPT, parse_sockets};
-pub use parse::GossProblem;
+#[cfg(feature = "fuzzing")]
+pub(crate) use packages::count as count_packages;
+pub use parse::{GossProblem, PROBLEMS_MAX};
 
 /// A whole goss file, includes and all.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +64,7 @@ pub struct Resource {
 }
 
 /// The kinds of resources.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A path.
     File,

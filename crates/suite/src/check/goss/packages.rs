@@ -71,6 +71,14 @@ impl Packages {
     }
 }
 
+/// How many packages a status file says are installed.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn count(text: &[u8]) -> usize {
+    let mut packages = Packages::default();
+    packages.add(text, false);
+    packages.installed.len()
+}
+
 pub(super) fn observe(resource: &Resource, world: &World<'_>) -> Result<Facts, ProbeError> {
     let versions = world.packages()?.versions(&resource.id);
     Ok(Facts::from([

@@ -1,6 +1,6 @@
 //! Reads a goss file; every problem in it is found at once, each with its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use umbra_state::escape::escape;
@@ -8,6 +8,12 @@ use umbra_state::escape::escape;
 use super::schema::{COMMON, SCHEMAS, Schema};
 use super::value::{Key, Node, Value};
 use super::{GossFile, Kind, Matcher, Resource, value};
+
+/// The reader's own errors quote what they found.
+const MESSAGE_CHARS_MAX: usize = 1_000;
+
+/// More problems than a person reads at once are left out.
+pub const PROBLEMS_MAX: usize = 100;
 
 /// Something wrong with a goss file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +84,7 @@ pub(super) fn parse_with_includes(
         Ok(root) => reader.file(&root),
         Err(error) => {
             let (line, column) = (error.line, error.column);
-            let mut message = error.message;
+            let mut message: String = error.message.chars().take(MESSAGE_CHARS_MAX).collect();
             if text.contains("{{") {
                 message
                     .push_str("; goss templates ({{ }}) are not supported, render the file first");
@@ -87,12 +93,25 @@ pub(super) fn parse_with_includes(
         }
     }
     if reader.problems.is_empty() {
-        return Ok((GossFile { resources: reader.resources }, reader.includes));
+        return Ok((GossFile { resources: latest(reader.resources) }, reader.includes));
     }
+    reader.problems.truncate(PROBLEMS_MAX);
     for problem in &mut reader.problems {
         problem.file = file.to_owned();
     }
     Err(reader.problems)
+}
+
+/// As in goss, a later definition of the same thing replaces the earlier one.
+pub(super) fn latest(mut resources: Vec<Resource>) -> Vec<Resource> {
+    let mut last = HashMap::new();
+    for (at, resource) in resources.iter().enumerate() {
+        last.insert((resource.kind, resource.id.clone()), at);
+    }
+    let mut at = 0..;
+    resources
+        .retain(|resource| last.get(&(resource.kind, resource.id.clone())).copied() == at.next());
+    resources
 }
 
 #[derive(Default)]
@@ -174,8 +193,6 @@ impl Reader {
             resource.id = other;
         }
         self.check(schema, &resource, id);
-        // As in goss, a later definition of the same thing replaces the earlier one.
-        self.resources.retain(|known| (known.kind, &known.id) != (resource.kind, &resource.id));
         self.resources.push(resource);
     }
 

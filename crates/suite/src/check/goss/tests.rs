@@ -324,3 +324,32 @@ proptest! {
         }
     }
 }
+
+/// Files made to be expensive are refused, or read, in little time and memory.
+#[test]
+fn hostile_sizes_are_affordable() {
+    let started = Instant::now();
+    let many = |line: fn(usize) -> String| (0..60_000).map(line).collect::<String>();
+    let users = format!("user:\n{}", many(|n| format!("  u{n}: {{exists: true}}\n")));
+    let file = GossFile::parse("goss.yaml", &users).expect("many resources");
+    assert_eq!(file.resources.len(), 60_000);
+    let unknown = many(|n| format!("k{n}: {{}}\n"));
+    let problems = GossFile::parse("goss.yaml", &unknown).expect_err("many problems");
+    assert_eq!(problems.len(), PROBLEMS_MAX);
+    let text = "x".repeat(1 << 20);
+    let deep = format!("matching: {}'{text}'{}", "{a: ".repeat(60), "}".repeat(60));
+    let problems = GossFile::parse("goss.yaml", &deep).expect_err("nested too deeply");
+    assert!(problems[0].message.len() < 5_000);
+    let aliases = format!("a: &a '{text}'\nb: [{}]", "*a, ".repeat(90));
+    assert!(GossFile::parse("goss.yaml", &aliases).is_err(), "a text copied by aliases");
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_later_definition_replaces_an_earlier_one() {
+    let yaml = "file:\n  a: {path: /x, exists: true}\n  b: {path: /y, exists: true}\n  c: {path: /x, exists: false}\n";
+    let file = GossFile::parse("goss.yaml", yaml).expect("parse");
+    let ids: Vec<_> = file.resources.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(ids, ["/y", "/x"]);
+    assert_eq!(file.resources[1].attributes["exists"].to_string(), "false");
+}

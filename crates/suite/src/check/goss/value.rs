@@ -51,6 +51,8 @@ pub(crate) struct YamlError {
 }
 
 const TEXT_BYTES_MAX: usize = 4 << 20;
+/// A value holds copies of what is inside it, so a text costs as often as it is deep.
+const DEPTH_MAX: usize = 48;
 
 /// Reads one document.
 pub(crate) fn parse(text: &str) -> Result<Node, YamlError> {
@@ -63,6 +65,10 @@ pub(crate) fn parse(text: &str) -> Result<Node, YamlError> {
         leading_zero_numbers_as_strings: true,
         strict_booleans: true,
         with_snippet: false,
+        budget: serde_saphyr::budget! {
+            max_depth: DEPTH_MAX,
+            max_total_scalar_bytes: TEXT_BYTES_MAX,
+        },
     };
     let raw: Spanned<Raw> =
         serde_saphyr::from_str_with_options(text, options).map_err(|error| {

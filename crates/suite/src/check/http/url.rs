@@ -27,7 +27,7 @@ impl Url {
             Some("https") => Scheme::Https,
             _ => return Err("neither http nor https"),
         };
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or("without a host")?.to_owned();
+        let host = uri.host().filter(|host| is_host(host)).ok_or("without a host")?.to_owned();
         let port = uri.port_u16().unwrap_or(scheme.port_default());
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -36,20 +36,20 @@ impl Url {
 
     /// Where a `Location` header leads from here.
     pub(crate) fn join(&self, location: &str) -> Result<Self, &'static str> {
-        if location.contains("://") {
+        let location = location.split('#').next().unwrap_or_default();
+        if has_scheme(location) {
             return Self::parse(location);
         }
-        let location = location.split('#').next().unwrap_or_default();
-        let path = match (location.strip_prefix("//"), location.starts_with('/')) {
-            (Some(_), _) => return Self::parse(&format!("{}:{location}", self.scheme)),
-            (None, true) => location.to_owned(),
-            (None, false) => {
-                let base = self.path.split('?').next().unwrap_or("/");
-                let directory = base.rfind('/').map_or("/", |slash| &base[..=slash]);
-                format!("{directory}{location}")
-            }
-        };
-        Ok(Self { path, ..self.clone() })
+        let (scheme, authority) = (self.scheme, self.authority());
+        Self::parse(&if location.starts_with("//") {
+            format!("{scheme}:{location}")
+        } else if location.starts_with('/') {
+            format!("{scheme}://{authority}{location}")
+        } else {
+            let base = self.path.split('?').next().unwrap_or("/");
+            let directory = base.rfind('/').map_or("/", |slash| &base[..=slash]);
+            format!("{scheme}://{authority}{directory}{location}")
+        })
     }
 
     /// The value of the `Host` header.
@@ -72,6 +72,21 @@ impl Url {
         let after_bracket = self.host.rsplit(']').next().unwrap_or(&self.host);
         after_bracket.contains(':')
     }
+}
+
+/// A name, or an IPv6 address in brackets: brackets mean nothing anywhere else.
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains(['[', ']']),
+    }
+}
+
+/// Whether a reference names its scheme: what stands before `://` is one only if it could be. A
+/// path may have an address in its query.
+fn has_scheme(reference: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    reference.split_once("://").is_some_and(|(scheme, _)| scheme.chars().all(fits))
 }
 
 /// An address as it stands in a URL.
@@ -105,6 +120,16 @@ mod tests {
         check("http://a/x", "https://b/#top", "https://b/");
         check("https://a/x", "//b/c", "https://b/c");
         check("http://a", "", "http://a/");
+        check("http://a/x", "/login?next=http://b/", "http://a/login?next=http://b/");
+        check("http://a/x", "login?next=http://b/", "http://a/login?next=http://b/");
+    }
+
+    #[test]
+    fn a_location_that_is_none_leads_nowhere() {
+        let base = Url::parse("http://a/").expect("base");
+        for location in ["/with a space", "/bell\u{7}", "ftp://a/", "://a", "http://"] {
+            assert!(base.join(location).is_err(), "{location:?}");
+        }
     }
 
     #[test]
@@ -116,7 +141,9 @@ mod tests {
         ] {
             assert_eq!(Url::parse(url).expect(url).server_name(), name);
         }
-        assert!(Url::parse("ftp://a/").is_err());
+        for wrong in ["ftp://a/", "http://a[::1]b:1/", "http://[a]/", "http:///x"] {
+            assert!(Url::parse(wrong).is_err(), "{wrong}");
+        }
         assert!(Url::parse("/only/a/path").is_err());
     }
 }
