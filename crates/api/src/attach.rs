@@ -145,19 +145,23 @@ fn encode_one(kind: u8, content: &[u8], out: &mut Vec<u8>) {
 #[derive(Debug, Default)]
 pub struct Decoder {
     pending: Vec<u8>,
+    /// How much of `pending` was handed out: removed all at once, since what comes after it
+    /// moves.
+    taken: usize,
 }
 
 impl Decoder {
     /// Takes bytes as they came from the connection.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.pending.drain(..std::mem::take(&mut self.taken));
         self.pending.extend_from_slice(bytes);
     }
 
     /// The next complete frame, if there is one. After an error the stream is lost: where
     /// frames begin is no longer known.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        let Some((&[kind, high, low], rest)) = self.pending.split_first_chunk::<HEADER_BYTES>()
-        else {
+        let unread = &self.pending[self.taken..];
+        let Some((&[kind, high, low], rest)) = unread.split_first_chunk::<HEADER_BYTES>() else {
             return Ok(None);
         };
         let length = usize::from(u16::from_be_bytes([high, low]));
@@ -169,7 +173,7 @@ impl Decoder {
         }
         let Some(content) = rest.get(..length) else { return Ok(None) };
         let frame = Frame::decode(kind, content)?;
-        self.pending.drain(..HEADER_BYTES + length);
+        self.taken += HEADER_BYTES + length;
         Ok(Some(frame))
     }
 }
