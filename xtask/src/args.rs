@@ -14,6 +14,9 @@ cargo xtask COMMAND
     --fresh          forget what earlier runs cached
     --dir DIR        keep the demo's states there instead of target/demo
   bench [NAME...]  measure, in release; without a name, everything
+  bench fuzz [TARGET...] [SECONDS]
+                   try parsers with hostile bytes, each so long (60)
+  bench crash      kill a daemon at every point of a build; `test` tries some
   help             this
 
 Exit codes: 0 good, 1 bad, 2 usage, 3 the machine lacks something, 130 interrupted.

@@ -1,4 +1,4 @@
-//! Measuring: builds the benchmark program in release and runs it once.
+//! Measuring, and the long forms of tests: each builds its program and runs it once.
 
 use std::process::Command;
 
@@ -8,22 +8,61 @@ use crate::setup;
 use crate::stop::Stop;
 use crate::workspace::cargo;
 
-/// Nothing it measures takes longer; a benchmark that hangs must end by itself.
+/// Nothing that is measured takes longer; a benchmark that hangs must end by itself.
 const SECONDS_MAX: &str = "1800";
 
-/// Runs the named benchmarks, or all.
-pub(crate) fn bench(names: &[String]) -> Result<(), Stop> {
-    if !setup::is_root() {
-        return Err(Stop::missing("benchmarks make shadows and need root", "run this as root"));
+/// Tells the test of a killed daemon to try every point, not some.
+const EVERY_POINT: &str = "UMBRA_CRASH_EVERY_POINT";
+
+/// Runs what the words name: `fuzz`, `crash`, benchmarks, or all of these last.
+pub(crate) fn bench(words: &[String]) -> Result<(), Stop> {
+    match words.split_first() {
+        Some((word, rest)) if word == "fuzz" => fuzz(rest),
+        Some((word, rest)) if word == "crash" && rest.is_empty() => crash(),
+        _ => measure(words),
     }
+}
+
+/// Tries parsers with hostile bytes, as long as asked for.
+fn fuzz(words: &[String]) -> Result<(), Stop> {
+    setup::setup(&[Purpose::Build])?;
+    heading("fuzzing, in release with every check");
+    let run = ["run", "--locked", "--profile", "fuzz", "--package", "umbra-fuzz-targets", "--"];
+    must(cargo(&run).args(words), "fuzzing")
+}
+
+/// Kills a daemon at every point of a build.
+fn crash() -> Result<(), Stop> {
+    needs_root()?;
+    setup::setup(&[Purpose::Build, Purpose::Run, Purpose::Test])?;
+    heading("killing a daemon at every point");
+    let build = ["test", "--locked", "--package", "umbra-daemon", "--test", "killed"];
+    must(cargo(&build).arg("--no-run"), "building the test")?;
+    must(limited(&cargo(&build)).args(["--quiet"]).env(EVERY_POINT, "1"), "killing a daemon")
+}
+
+/// Runs the named benchmarks, or all, in release.
+fn measure(names: &[String]) -> Result<(), Stop> {
+    needs_root()?;
     setup::setup(&[Purpose::Build, Purpose::Run, Purpose::Test, Purpose::Bench])?;
     heading("building, in release");
     let build = ["bench", "--locked", "--package", "umbra-build", "--bench", "pipeline"];
     must(cargo(&build).arg("--no-run"), "building the benchmarks")?;
     heading("measuring");
-    let cargo = cargo(&build);
-    let mut bench = Command::new("timeout");
-    bench.args(["--kill-after=10", SECONDS_MAX]).arg(cargo.get_program());
-    bench.args(cargo.get_args()).args(["--quiet", "--"]).args(names);
-    must(bench.current_dir(crate::workspace::root()), "measuring")
+    must(limited(&cargo(&build)).args(["--quiet", "--"]).args(names), "measuring")
+}
+
+fn needs_root() -> Result<(), Stop> {
+    match setup::is_root() {
+        true => Ok(()),
+        false => Err(Stop::missing("this makes shadows and needs root", "run this as root")),
+    }
+}
+
+/// A command that is ended when its time is over.
+fn limited(command: &Command) -> Command {
+    let mut limited = Command::new("timeout");
+    limited.args(["--kill-after=10", SECONDS_MAX]).arg(command.get_program());
+    limited.args(command.get_args()).current_dir(crate::workspace::root());
+    limited
 }
