@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start: lock the directory -> open store and database -> reap the predecessor's shadows
-//!        -> end its unfinished builds -> serve
+//!        -> refs as the database says -> end its unfinished builds -> serve
 //! end:   refuse what is new -> cancel builds, wait -> remove shadows -> commit -> unlock
 //! ```
 
@@ -16,14 +16,16 @@ use umbra_api::daemon::GcReply;
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_shadow::Provider;
 use umbra_state::StateId;
-use umbra_store::Store;
+use umbra_store::{Store, StoreOptions};
 
 use crate::builds::ports::Builder;
 use crate::builds::{Builds, bury_unfinished};
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::db::{Db, Writer};
+use crate::fault::Faults;
 use crate::lock::DirLock;
+use crate::recovery;
 use crate::shadows::Registry;
 use crate::states::{States, environment};
 
@@ -55,11 +57,14 @@ impl Daemon {
     /// asked once the directory is this daemon's.
     pub async fn start(
         config: Config,
+        faults: Faults,
         ports: impl FnOnce(&Config) -> Result<Ports, WireError>,
     ) -> Result<Arc<Self>, WireError> {
         let lock = DirLock::take(&config.state_dir)?;
-        let store = Store::open(&config.store()).map_err(|error| environment(&error))?;
-        let db = Db::open(&config.database()).await?;
+        let options = StoreOptions { faults: faults.store, ..StoreOptions::default() };
+        let store = Store::open_with(&config.store(), options);
+        let store = store.map_err(|error| environment(&error))?;
+        let db = Db::open(&config.database(), faults.database).await?;
         let ports = ports(&config)?;
         let mut start_notes = Vec::new();
         let reaped = ports.provider.reap().map_err(|error| environment(&error))?;
@@ -67,6 +72,8 @@ impl Daemon {
             start_notes.push(format!("removed shadows left behind: {}", reaped.shadows.join(", ")));
         }
         umbra_build::remove_remains(&store).map_err(|error| environment(&error))?;
+        recovery::remove_drafts(&store)?;
+        recovery::settle_refs(&db, &store).await?;
         let writer = Writer::start(db.clone(), Handle::current()).map_err(|error| {
             WireError::new(ErrorCode::Environment, "start the database writer").caused_by(error)
         })?;

@@ -10,6 +10,7 @@ use umbra_api::error::{ErrorCode, WireError};
 
 use crate::config::Config;
 use crate::daemon::{Daemon, Ports};
+use crate::fault::Faults;
 use crate::http;
 use crate::server::{Connections, Listener};
 
@@ -26,6 +27,15 @@ impl Instance {
         config: Config,
         ports: impl FnOnce(&Config) -> Result<Ports, WireError>,
     ) -> Result<Self, WireError> {
+        Self::start_with(config, Faults::default(), ports)
+    }
+
+    /// See [`Instance::start`]; a test may stop it dead at `faults`.
+    pub fn start_with(
+        config: Config,
+        faults: Faults,
+        ports: impl FnOnce(&Config) -> Result<Ports, WireError>,
+    ) -> Result<Self, WireError> {
         let runtime = RuntimeBuilder::new_multi_thread()
             .worker_threads(2)
             .thread_name("umbra-serve")
@@ -35,7 +45,7 @@ impl Instance {
                 WireError::new(ErrorCode::Environment, "start threads").caused_by(error)
             })?;
         let (daemon, serving) = runtime.block_on(async {
-            let daemon = Daemon::start(config.checked()?, ports).await?;
+            let daemon = Daemon::start(config.checked()?, faults, ports).await?;
             let listener = match Listener::bind(&daemon.config().socket) {
                 Ok(listener) => listener,
                 Err(error) => {

@@ -15,6 +15,7 @@
 //! |---|---|
 //! | [`instance`], [`serve`] | a whole daemon: in this process, as a program |
 //! | [`daemon`], [`config`], [`lock`] | how it is put together, starts and ends |
+//! | `recovery`, [`fault`] | what a killed daemon left; where a test kills one |
 //! | [`builds`], [`engine`] | builds, and the seam to what builds |
 //! | [`shadows`], [`enter`], `terminal` | shadows, and going into them |
 //! | [`states`], `textdiff` | names, files and differences of states |
@@ -29,9 +30,11 @@ pub mod daemon;
 pub mod db;
 pub mod engine;
 pub mod enter;
+pub mod fault;
 pub mod http;
 pub mod instance;
 pub mod lock;
+mod recovery;
 pub mod rerun;
 pub mod serve;
 pub mod server;

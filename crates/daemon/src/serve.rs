@@ -44,7 +44,8 @@ pub fn serve(config: Config, launcher: PathBuf) -> Result<(), WireError> {
 /// How many shadows can begin at once without waiting for a site: a build's first few.
 const WARM_SITES: usize = 4;
 
-fn real_ports(config: &Config, launcher: PathBuf) -> Result<Ports, WireError> {
+/// The real things: sandboxes started by way of `launcher`, and the engine that builds on them.
+pub fn real_ports(config: &Config, launcher: PathBuf) -> Result<Ports, WireError> {
     let sandbox =
         SandboxConfig { dir: config.shadows(), launcher, user_namespaces: true, warm: WARM_SITES };
     let sandbox = SandboxProvider::open(sandbox).map_err(|error| {

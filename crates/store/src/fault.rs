@@ -1,8 +1,9 @@
-//! Places at which a test may stop the store dead.
+//! Places at which a test may stop the program dead.
 //!
 //! Crash safety is a claim about every instant. The store calls [`FaultPoints`] between the
 //! steps that change the disk; a test's hook kills the process there and then looks at what
-//! is left. Without a hook a point costs one branch.
+//! is left. Without a hook a point costs one branch. What else promises to survive has points of
+//! its own kind and the same hook.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,24 +29,36 @@ pub enum Fault {
     ObjectRemoved,
 }
 
-/// The hook a test passes to [`crate::StoreOptions`].
-#[derive(Clone, Default)]
-pub struct FaultPoints(Option<Arc<dyn Fn(Fault) + Send + Sync>>);
+/// A test's hook at points of one kind; the store's are passed in [`crate::StoreOptions`].
+pub struct FaultPoints<P = Fault>(Option<Arc<dyn Fn(P) + Send + Sync>>);
 
-impl FaultPoints {
+impl<P> FaultPoints<P> {
     /// Calls `hook` at every point.
-    pub fn new(hook: impl Fn(Fault) + Send + Sync + 'static) -> Self {
+    pub fn new(hook: impl Fn(P) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(hook)))
     }
 
-    pub(crate) fn hit(&self, fault: Fault) {
+    /// Passes a point.
+    pub fn hit(&self, point: P) {
         if let Some(hook) = &self.0 {
-            hook(fault);
+            hook(point);
         }
     }
 }
 
-impl fmt::Debug for FaultPoints {
+impl<P> Default for FaultPoints<P> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<P> Clone for FaultPoints<P> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<P> fmt::Debug for FaultPoints<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "FaultPoints(hooked)" } else { "FaultPoints" })
     }

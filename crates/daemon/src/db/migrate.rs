@@ -5,9 +5,9 @@
 //! instead of used.
 
 use sha2::{Digest as _, Sha256};
-use sqlx::{AssertSqlSafe, Row, SqlitePool};
+use sqlx::{AssertSqlSafe, Row};
 
-use super::{DbError, failed};
+use super::{Db, DbError, failed};
 
 struct Migration {
     number: i64,
@@ -25,10 +25,10 @@ const BOOK: &str = "CREATE TABLE IF NOT EXISTS migrations (
     number BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)";
 
 /// Applies what is missing.
-pub(super) async fn run(pool: &SqlitePool) -> Result<(), DbError> {
-    sqlx::query(BOOK).execute(pool).await.map_err(failed("create the book of migrations"))?;
+pub(super) async fn run(db: &Db) -> Result<(), DbError> {
+    sqlx::query(BOOK).execute(&db.pool).await.map_err(failed("create the book of migrations"))?;
     let applied = sqlx::query("SELECT number, checksum FROM migrations ORDER BY number")
-        .fetch_all(pool)
+        .fetch_all(&db.pool)
         .await
         .map_err(failed("read the book of migrations"))?;
     let mut known = MIGRATIONS.iter();
@@ -38,7 +38,7 @@ pub(super) async fn run(pool: &SqlitePool) -> Result<(), DbError> {
         check_applied(number, &checksum, known.next())?;
     }
     for migration in known {
-        apply(pool, migration).await?;
+        apply(db, migration).await?;
     }
     Ok(())
 }
@@ -56,8 +56,8 @@ fn check_applied(number: i64, sum: &str, known: Option<&Migration>) -> Result<()
     }
 }
 
-async fn apply(pool: &SqlitePool, migration: &Migration) -> Result<(), DbError> {
-    let mut tx = pool.begin().await.map_err(failed("begin a migration"))?;
+async fn apply(db: &Db, migration: &Migration) -> Result<(), DbError> {
+    let mut tx = db.pool.begin().await.map_err(failed("begin a migration"))?;
     for statement in statements(migration.sql) {
         // The text is a part of this program.
         sqlx::query(AssertSqlSafe(statement))
@@ -72,7 +72,7 @@ async fn apply(pool: &SqlitePool, migration: &Migration) -> Result<(), DbError> 
         .execute(&mut *tx)
         .await
         .map_err(failed("remember a migration"))?;
-    tx.commit().await.map_err(failed("commit a migration"))
+    db.commit(tx).await
 }
 
 /// Migrations hold plain statements: no semicolon but the one that ends each.
@@ -86,14 +86,22 @@ fn checksum(sql: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Db;
+    use std::path::Path;
+
+    use umbra_store::FaultPoints;
+
+    use super::super::{Db, DbError};
+
+    async fn open(path: &Path) -> Result<Db, DbError> {
+        Db::open(path, FaultPoints::default()).await
+    }
 
     #[tokio::test]
     async fn opening_twice_changes_nothing() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("umbra.db");
-        Db::open(&path).await.expect("created").close().await;
-        Db::open(&path).await.expect("opened again").close().await;
+        open(&path).await.expect("created").close().await;
+        open(&path).await.expect("opened again").close().await;
     }
 
     #[tokio::test]
@@ -104,10 +112,10 @@ mod tests {
         ] {
             let dir = tempfile::tempdir().expect("a directory");
             let path = dir.path().join("umbra.db");
-            let db = Db::open(&path).await.expect("created");
+            let db = open(&path).await.expect("created");
             sqlx::query(sql).execute(&db.pool).await.expect("tampered");
             db.close().await;
-            let error = Db::open(&path).await.expect_err("refused").to_string();
+            let error = open(&path).await.expect_err("refused").to_string();
             assert!(error.contains(complaint), "{error}");
         }
     }

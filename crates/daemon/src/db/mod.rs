@@ -15,11 +15,13 @@ pub mod writer;
 
 use std::path::{Path, PathBuf};
 
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
+use umbra_store::FaultPoints;
 
 pub use self::read::StoredEvent;
 pub use self::writer::{Write, Writer};
+use crate::fault::Fault;
 
 /// Why the database could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -62,11 +64,12 @@ pub enum DbError {
 #[derive(Debug, Clone)]
 pub struct Db {
     pool: SqlitePool,
+    faults: FaultPoints<Fault>,
 }
 
 impl Db {
     /// Opens or creates the database at `path` and brings its tables up to date.
-    pub async fn open(path: &Path) -> Result<Self, DbError> {
+    pub async fn open(path: &Path, faults: FaultPoints<Fault>) -> Result<Self, DbError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -78,13 +81,22 @@ impl Db {
             .connect_with(options)
             .await
             .map_err(|source| DbError::Open { path: path.to_owned(), source })?;
-        migrate::run(&pool).await?;
-        Ok(Self { pool })
+        let db = Self { pool, faults };
+        migrate::run(&db).await?;
+        Ok(db)
     }
 
     /// Closes every connection.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    /// The only way in which a transaction takes effect.
+    async fn commit(&self, tx: Transaction<'_, Sqlite>) -> Result<(), DbError> {
+        self.faults.hit(Fault::Written);
+        tx.commit().await.map_err(failed("commit"))?;
+        self.faults.hit(Fault::Committed);
+        Ok(())
     }
 
     /// Makes everything committed so far survive a power cut.

@@ -272,7 +272,7 @@ impl Db {
             forgotten += delete(&mut tx, "DELETE FROM step_cache WHERE state IN (", chunk).await?;
             delete(&mut tx, "DELETE FROM tests_passed WHERE state IN (", chunk).await?;
         }
-        tx.commit().await.map_err(failed("commit"))?;
+        self.commit(tx).await?;
         Ok(forgotten)
     }
 }

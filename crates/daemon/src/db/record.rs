@@ -37,7 +37,7 @@ impl Db {
         for info in latest.into_values() {
             update_build(&mut tx, info).await?;
         }
-        tx.commit().await.map_err(failed("commit"))
+        self.commit(tx).await
     }
 }
 

@@ -21,6 +21,7 @@ use umbra_build::{StepKey, TestKey};
 use umbra_state::{Cause, StateId};
 
 use super::{Db, DbError};
+use crate::fault::Fault;
 
 const QUEUE_MAX: usize = 4096;
 const BATCH_MAX: usize = 1024;
@@ -211,6 +212,7 @@ impl Batch {
                 event.committed.send_replace(event.seq + 1);
             }
         }
+        db.faults.hit(Fault::Told);
         for barrier in self.barriers {
             // Who does not wait any more needs no answer.
             let _ = barrier.send(());
