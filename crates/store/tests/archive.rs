@@ -203,7 +203,7 @@ fn what_is_passed_over_is_paid_for() {
         assert!(matches!(result, Err(ImportError::TooMuch { .. })), "{what}: {result:?}");
     }
     let value = "v".repeat(70_000);
-    let record = format!("70008 a={value}\n");
+    let record = format!("70009 a={value}\n");
     let global = Item { kind: EntryType::XGlobalHeader, ..file("g", record.as_bytes()) };
     let error = import(&temp, &archive(&[global, file("a", b"1")])).unwrap_err().to_string();
     assert!(error.ends_with("its global headers hold more than 64 KiB"), "{error}");
