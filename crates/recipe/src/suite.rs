@@ -74,6 +74,7 @@ fn check(check: &Check, base_dir: &Path) -> Result<suite::Check, String> {
             hardening_index_min: lynis.hardening_index,
             fail_on: lynis.fail_on,
             skip: lynis.skip.clone(),
+            groups: lynis.groups.clone(),
         }),
     })
 }

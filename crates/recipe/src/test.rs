@@ -291,12 +291,12 @@ pub struct Allow {
 /// An XCCDF profile evaluated by OpenSCAP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OpenScap {
-    /// The data stream: on the building machine, as written, or in the shadow with `inside`.
+    /// The benchmark or data stream: on the building machine, or in the shadow with `inside`.
     pub datastream: String,
     /// The profile's id; the default profile if `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
-    /// Whether the shadow's own oscap runs.
+    /// Whether the benchmark is a file of the shadow.
     pub inside: bool,
     /// The least severity that fails.
     pub fail_on: Severity,
@@ -313,6 +313,9 @@ pub struct Lynis {
     /// Tests of lynis whose findings do not count, by id.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<String>,
+    /// The groups of lynis's tests to make; all if empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
 }
 
 impl Serialize for After {

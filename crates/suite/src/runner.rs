@@ -26,7 +26,8 @@ pub struct Context<'a> {
     pub before: Option<&'a Tree>,
     /// The files after it.
     pub after: Option<&'a Tree>,
-    /// Security findings known from earlier states.
+    /// Security findings known from earlier states. Without any, what a scanner of the whole
+    /// machine finds is the baseline.
     pub baseline: Option<&'a Baseline>,
     /// Where all randomness comes from.
     pub seed: u64,

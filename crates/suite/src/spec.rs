@@ -96,6 +96,12 @@ pub enum Check {
 }
 
 impl Check {
+    /// Whether what it finds is about the whole machine, so that only another such look, at an
+    /// earlier state, can tell what is new.
+    pub fn needs_baseline(&self) -> bool {
+        matches!(self, Self::OpenScap(_) | Self::Lynis(_))
+    }
+
     /// The word a recipe uses for it.
     pub fn word(&self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@
 //! time, each on a fresh view of the state it is about.
 
 mod kept;
+mod origin;
 mod size;
 
 use std::collections::VecDeque;
@@ -27,7 +28,9 @@ use crate::look::{self, ShadowTarget, unready};
 use crate::ports::EventSink;
 use crate::services::{self, Startup};
 pub(crate) use kept::KeptShadow;
+pub(crate) use origin::Origin;
 
+use origin::Seen;
 pub(crate) use size::wanted;
 
 /// What a test may know about the step it runs after.
@@ -104,6 +107,10 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// Security findings of earlier steps that were accepted.
     pub(crate) baseline: Arc<Mutex<Baseline>>,
+    /// The state the build began from.
+    pub(crate) origin: Layers,
+    /// What scanners found there.
+    pub(crate) seen_in_origin: Arc<Origin>,
 }
 
 #[derive(Default)]
@@ -360,12 +367,15 @@ impl Worker<'_> {
         if job.cancel.load(Ordering::Relaxed) {
             return Ok(After::Next);
         }
+        let shared = self.shared;
+        let plan = &shared.plan;
+        let test = &plan.tests[job.test];
+        let needs_baseline = test.check.needs_baseline();
+        let seen = needs_baseline.then(|| self.look_at_origin(&job, test)).transpose()?;
         if !self.pristine || self.shows != job.root.done {
             self.show(&job.root)?;
         }
         self.pristine = false;
-        let plan = &self.shared.plan;
-        let test = &plan.tests[job.test];
         let started = if test.services { self.start_services(job.step) } else { Ok(()) };
         plan.sink.emit(Event::TestStarted {
             step: job.step,
@@ -375,7 +385,7 @@ impl Worker<'_> {
             since_step_us: job.root.ended_at.elapsed().as_micros() as u64,
         });
         let report = match started {
-            Ok(()) => self.run(&job, test),
+            Ok(()) => self.run(&job, test, seen.as_ref()),
             Err(error) => unready(test, &plan.recipe.steps[job.step].name, &error),
         };
         Ok(self.report(job, report))
@@ -387,10 +397,22 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn run(&self, job: &Job, test: &Test) -> TestReport {
+    fn look_at_origin(&mut self, job: &Job, test: &Test) -> Result<Seen, BuildError> {
+        let plan = &self.shared.plan;
+        plan.seen_in_origin.seen(test, &job.cancel, |context| {
+            self.show(&Root { done: 0, layers: plan.origin.clone(), ended_at: Instant::now() })?;
+            self.pristine = false;
+            Ok(self.look(test, context))
+        })
+    }
+
+    fn run(&self, job: &Job, test: &Test, seen: Option<&Seen>) -> TestReport {
         let plan = &self.shared.plan;
         let facts = job.facts.as_deref();
-        let baseline = plan.baseline.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut baseline = plan.baseline.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(seen) = seen {
+            baseline.join(&seen.baseline);
+        }
         let context = Context {
             step: &plan.recipe.steps[job.step].name,
             delta: facts.map(|facts| &facts.delta),
@@ -404,8 +426,16 @@ impl Worker<'_> {
                 .and_then(|now| i64::try_from(now.as_secs()).ok()),
             cancel: Some(&job.cancel),
         };
+        let mut report = self.look(test, &context);
+        if let Some(seen) = seen {
+            seen.note(&mut report);
+        }
+        report
+    }
+
+    fn look(&self, test: &Test, context: &Context<'_>) -> TestReport {
         match ShadowTarget::new(&*self.shadow) {
-            Ok(target) => run_test(test, &target, &context),
+            Ok(target) => run_test(test, &target, context),
             Err(error) => unready(test, context.step, &BuildError::Shadow(error)),
         }
     }

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use umbra_api::build::{Event, OnError};
 use umbra_state::StateId;
+use umbra_store::overlay::Layers;
 
 use super::control::Control;
 use super::facts::{Known, Progress};
@@ -39,7 +40,9 @@ impl Session {
         let frontier = Frontier::new(base, start.tree.clone());
         let root = Root { done: from, layers: frontier.layers(), ended_at: Instant::now() };
         let frozen = Arc::new(AtomicU64::new(0));
-        let mut pool = self.open_pool(root, &frozen);
+        let origin = progress.before(0).ok_or(BuildError::PartEnded("the origin"))?;
+        let origin = ingest::layers(&self.engine.store, origin.state)?;
+        let mut pool = self.open_pool(root, origin, &frozen);
         if from < self.order.end {
             pool.fill("the build began");
         }
@@ -60,7 +63,7 @@ impl Session {
         })
     }
 
-    fn open_pool(&self, root: Root, frozen: &Arc<AtomicU64>) -> Pool {
+    fn open_pool(&self, root: Root, origin: Layers, frozen: &Arc<AtomicU64>) -> Pool {
         let halts = self.order.on_error != OnError::Continue;
         let inputs = self.inputs.clone();
         let plan = Plan {
@@ -77,6 +80,8 @@ impl Session {
             on_failure: if halts { self.freezer(frozen) } else { Box::new(|| {}) },
             seed: self.order.id,
             baseline: Arc::clone(&self.baseline),
+            origin,
+            seen_in_origin: Arc::clone(&self.seen_in_origin),
         };
         Pool::new(plan, root)
     }

@@ -28,7 +28,7 @@ use umbra_suite::check::security::Baseline;
 use crate::engine::{BuildDir, Engine, Order, Remains};
 use crate::error::BuildError;
 use crate::notify::Notice;
-use crate::pool::{KeptShadow, Told};
+use crate::pool::{KeptShadow, Origin, Told};
 use crate::ports::{EventSink, StepCache, StepKey};
 use crate::steps::{Current, StepEnd};
 use crate::{export, notify, origin};
@@ -58,6 +58,7 @@ pub(crate) struct Session {
     figures: Arc<Mutex<Figures>>,
     /// What security tests found and the build went past.
     baseline: Arc<Mutex<Baseline>>,
+    seen_in_origin: Arc<Origin>,
 }
 
 /// How a build ended.
@@ -97,6 +98,7 @@ impl Session {
             began: Instant::now(),
             figures,
             baseline: Arc::default(),
+            seen_in_origin: Arc::default(),
         }
     }
 

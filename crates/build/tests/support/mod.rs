@@ -20,9 +20,9 @@ use umbra_store::Store;
 
 /// The value in an event of one kind.
 macro_rules! named {
-    ($event:expr, $pattern:pat => $value:expr) => {
+    ($event:expr, $pattern:pat $(if $guard:expr)? => $value:expr) => {
         match $event {
-            $pattern => Some($value),
+            $pattern $(if $guard)? => Some($value),
             _ => None,
         }
     };
@@ -46,7 +46,7 @@ pub(crate) struct Run {
 }
 
 /// No build here takes longer; one that does hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(200);
 
 /// A test that is reported as skipped, with the reason, where the machine cannot run it.
 pub(crate) fn trial(name: &'static str, test: fn(&Bench)) -> Trial {

@@ -220,6 +220,7 @@ fn lynis(node: &Node) -> Option<Lynis> {
         hardening_index: optional(node.get("hardening_index"), int)?,
         fail_on: fail_on(node, Severity::Medium)?,
         skip: each(node.get("skip"), text)?,
+        groups: each(node.get("groups"), text)?,
     })
 }
 

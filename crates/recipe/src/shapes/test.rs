@@ -325,7 +325,7 @@ static OPENSCAP: Shape = Shape {
         Field::new(
             "datastream",
             Ty::Text(&formats::HOST),
-            "The data stream: on the building machine, or in the shadow with `inside`.",
+            "The benchmark or data stream: on the building machine, or in the shadow with `inside`.",
         )
         .required(),
         Field::new(
@@ -333,7 +333,7 @@ static OPENSCAP: Shape = Shape {
             Ty::Text(&formats::LINE),
             "The profile's id; the default profile if not given.",
         ),
-        Field::new("inside", Ty::Bool, "Whether the shadow's own oscap runs; false if not given."),
+        Field::new("inside", Ty::Bool, "Whether the benchmark is a file of the shadow; false if not given."),
         Field::new("fail_on", SEVERITY, "The least severity that fails; high if not given."),
     ],
     exactly_one: &[],
@@ -357,6 +357,11 @@ static LYNIS: Shape = Shape {
             "skip",
             list!(&Ty::Text(&formats::VAR), 500),
             "Tests of lynis whose findings do not count, by id.",
+        ),
+        Field::new(
+            "groups",
+            list!(&Ty::Text(&formats::VAR), 100),
+            "The groups of tests to make, as `lynis show groups` has them; all if not given.",
         ),
     ],
     exactly_one: &[],

@@ -1,20 +1,15 @@
-//! Runs a scanner of this machine against a shadow's root: bounded in time and output.
+//! Runs a program of this machine that helps to look: bounded in time and output.
 
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Instant;
 
-use rustix::fs::MemfdFlags;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::remaining;
 use crate::target::ProbeError;
-
-/// How much of each output stream is kept.
-const OUTPUT_BYTES_MAX: u64 = 1 << 20;
 
 /// A program of Debian that may be missing.
 pub(super) struct Tool {
@@ -22,42 +17,49 @@ pub(super) struct Tool {
     pub(super) package: &'static str,
 }
 
-/// How a program ended and the beginning of what it said.
+/// How a program ended and what it said.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) status: ExitStatus,
-    pub(super) output: Vec<u8>,
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
 }
 
-/// Runs a program to its end, or kills it and its children at the deadline.
+/// Runs a program to its end, or kills it and its children at the deadline. Half of what it
+/// says is worth nothing: more than `bytes_max` on a stream is an error.
 pub(super) fn run(
     tool: &Tool,
     prepare: impl FnOnce(&mut Command),
+    bytes_max: u64,
     deadline: Instant,
 ) -> Result<Ended, ProbeError> {
+    let broke = |detail: String| ProbeError::Tool { tool: tool.name.to_owned(), detail };
     let mut command = Command::new(tool.name);
     prepare(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let child = command.spawn().map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => missing(tool),
-        _ => ProbeError::Host { what: "start a scanner", source },
+        _ => ProbeError::Host { what: "start a program", source },
     })?;
     let mut guard = Guard(child);
-    let readers = [guard.0.stdout.take().map(bounded), guard.0.stderr.take().map(bounded)];
-    let mut output = Vec::new();
-    for reader in readers.into_iter().flatten() {
-        match reader.recv_timeout(remaining(deadline)) {
-            Ok(bytes) => output.extend(bytes),
-            Err(_) => {
-                let detail = "it was not done in the test's time".to_owned();
-                return Err(ProbeError::Tool { tool: tool.name.to_owned(), detail });
-            }
+    let streams = (guard.0.stdout.take(), guard.0.stderr.take());
+    let readers =
+        (streams.0.map(|it| bounded(it, bytes_max)), streams.1.map(|it| bounded(it, bytes_max)));
+    let received = |reader: Option<mpsc::Receiver<Vec<u8>>>| {
+        let Some(reader) = reader else { return Ok(Vec::new()) };
+        let bytes = reader
+            .recv_timeout(remaining(deadline))
+            .map_err(|_| broke("it was not done in the test's time".to_owned()))?;
+        match bytes.len() as u64 > bytes_max {
+            true => Err(broke(format!("it wrote more than {bytes_max} bytes"))),
+            false => Ok(bytes),
         }
-    }
+    };
+    let (stdout, stderr) = (received(readers.0)?, received(readers.1)?);
     // Both streams are closed, so the program is ending.
     let status =
-        guard.0.wait().map_err(|source| ProbeError::Host { what: "wait for a scanner", source })?;
-    Ok(Ended { status, output })
+        guard.0.wait().map_err(|source| ProbeError::Host { what: "wait for a program", source })?;
+    Ok(Ended { status, stdout, stderr })
 }
 
 /// The error for a tool that is not installed.
@@ -81,13 +83,14 @@ impl Drop for Guard {
     }
 }
 
-/// Reads a stream to its end in a thread, keeping its beginning.
-fn bounded(pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+/// Reads a stream to its end in a thread, keeping its beginning and one byte more, which tells
+/// that there was more.
+fn bounded(pipe: impl Read + Send + 'static, bytes_max: u64) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut pipe = pipe;
         let mut kept = Vec::new();
-        let read = pipe.by_ref().take(OUTPUT_BYTES_MAX).read_to_end(&mut kept);
+        let read = pipe.by_ref().take(bytes_max + 1).read_to_end(&mut kept);
         if read.is_ok() {
             // A full pipe would stop the program, so the rest is read and dropped.
             let _ = io::copy(&mut pipe, &mut io::sink());
@@ -95,46 +98,6 @@ fn bounded(pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
         let _ = sender.send(kept);
     });
     receiver
-}
-
-/// A file in memory that a program can write to by its path.
-pub(super) struct Scratch(OwnedFd);
-
-impl Scratch {
-    pub(super) fn new() -> Result<Self, ProbeError> {
-        let made = rustix::fs::memfd_create(c"umbra-scan", MemfdFlags::CLOEXEC);
-        made.map(Self)
-            .map_err(|errno| ProbeError::Host { what: "make a scratch file", source: errno.into() })
-    }
-
-    pub(super) fn path(&self) -> String {
-        fd_path(self.0.as_raw_fd())
-    }
-
-    /// What was written, if it is not more than `bytes_max`.
-    pub(super) fn read(&self, bytes_max: u64) -> Result<Vec<u8>, ProbeError> {
-        let host = |source| ProbeError::Host { what: "read a scratch file", source };
-        let file = std::fs::File::open(self.path()).map_err(host)?;
-        let mut bytes = Vec::new();
-        file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(host)?;
-        match bytes.len() as u64 > bytes_max {
-            true => Err(ProbeError::Malformed {
-                what: "a scanner's report".to_owned(),
-                detail: format!("it is larger than {bytes_max} bytes"),
-            }),
-            false => Ok(bytes),
-        }
-    }
-}
-
-/// A directory by a path that other programs of this machine can use.
-pub(super) fn directory_path(root: BorrowedFd<'_>) -> String {
-    fd_path(root.as_raw_fd())
-}
-
-/// Through this process's own table: the descriptor itself is not inherited.
-fn fd_path(fd: i32) -> String {
-    format!("/proc/{}/fd/{fd}", std::process::id())
 }
 
 #[cfg(test)]
@@ -150,23 +113,24 @@ mod tests {
         }
     }
 
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
     #[test]
-    fn output_and_scratch_files_come_back() {
-        let scratch = Scratch::new().expect("memfd");
-        let script = format!("echo seen; echo told >&2; echo kept > {}; exit 2", scratch.path());
-        let soon = Instant::now() + Duration::from_secs(20);
-        let ended = run(&SH, shell(&script), soon).expect("ran");
+    fn what_it_says_comes_back_whole_or_not_at_all() {
+        let ended = run(&SH, shell("echo seen; echo told >&2; exit 2"), 5, soon()).expect("ran");
         assert_eq!(ended.status.code(), Some(2));
-        assert_eq!(ended.output, b"seen\ntold\n");
-        assert_eq!(scratch.read(100).expect("read"), b"kept\n");
-        assert!(scratch.read(2).is_err());
+        assert_eq!((&ended.stdout[..], &ended.stderr[..]), (&b"seen\n"[..], &b"told\n"[..]));
+        let error = run(&SH, shell("echo seen"), 4, soon()).expect_err("too much");
+        assert_eq!(error.to_string(), "use `sh`: it wrote more than 4 bytes");
     }
 
     #[test]
     fn the_deadline_kills_children_too() {
         let start = Instant::now();
         let soon = start + Duration::from_millis(50);
-        let ended = run(&SH, shell("sleep 60 & sleep 60"), soon);
+        let ended = run(&SH, shell("sleep 60 & sleep 60"), 5, soon);
         assert!(matches!(ended, Err(ProbeError::Tool { .. })));
         assert!(start.elapsed() < Duration::from_secs(30));
     }
@@ -174,7 +138,7 @@ mod tests {
     #[test]
     fn a_missing_program_names_its_package() {
         let tool = Tool { name: "umbra-no-such-scanner", package: "some-package" };
-        let error = run(&tool, |_| (), Instant::now()).expect_err("missing");
+        let error = run(&tool, |_| (), 5, Instant::now()).expect_err("missing");
         assert_eq!(
             error.to_string(),
             "find `umbra-no-such-scanner`; Debian has it in the package some-package"

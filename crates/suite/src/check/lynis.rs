@@ -6,11 +6,13 @@
 //! every test has a view of its own.
 
 use std::path::Path;
+use std::process::Command as Program;
 use std::time::Instant;
 
 use umbra_state::escape::escape;
 use umbra_state::{Command, Evidence, Exit, Output, Verdict};
 
+use super::carry::carry_in;
 use super::host_tool::{self, Tool};
 use super::security::{Raw, Severity, judge, outcome, settle};
 use super::{Outcome, remaining, seen};
@@ -28,11 +30,16 @@ pub struct LynisCheck {
     pub fail_on: Severity,
     /// Tests of lynis whose findings do not count, by id (`KRNL-6000`).
     pub skip: Vec<String>,
+    /// The groups of tests to make, as `lynis show groups` has them; all if empty.
+    pub groups: Vec<String>,
 }
 
 const TOOL: Tool = Tool { name: "lynis", package: "lynis" };
 const REPORT_BYTES_MAX: u64 = 8 << 20;
 const LINES_MAX: usize = 100_000;
+
+/// What lynis says about a group it does not have.
+const NO_SUCH_GROUP: &str = "Can't find file (category:";
 
 /// Where the report goes inside the shadow.
 const REPORT: &str = "/tmp/umbra-lynis-report.dat";
@@ -54,10 +61,10 @@ fn look_with(
     deadline: Instant,
     machine: &Path,
 ) -> Result<Outcome, ProbeError> {
-    let mut output = audit(target, deadline)?;
+    let mut output = audit(check, target, deadline)?;
     if output.exit == Exit::Code(127) {
-        carry_in(machine, target, deadline)?;
-        output = audit(target, deadline)?;
+        carry_lynis(machine, target, deadline)?;
+        output = audit(check, target, deadline)?;
     }
     let said = [output.stdout.as_slice(), &output.stderr].concat();
     accept(output.exit, &said)?;
@@ -68,44 +75,43 @@ fn look_with(
     Ok(outcome)
 }
 
-fn audit(target: &dyn Target, deadline: Instant) -> Result<Output, ProbeError> {
+fn audit(check: &LynisCheck, target: &dyn Target, deadline: Instant) -> Result<Output, ProbeError> {
     let words = ["lynis", "audit", "system", "--quick", "--quiet", "--no-colors", "--no-log"];
-    let command = Command::new(words.into_iter().chain(["--report-file", REPORT]));
+    let mut command = Command::new(words.into_iter().chain(["--report-file", REPORT]));
+    if !check.groups.is_empty() {
+        command.argv.extend(["--tests-from-group".to_owned(), check.groups.join(" ")]);
+    }
     target.run(&command.with_timeout(remaining(deadline)))
 }
 
 /// Copies this machine's lynis, which is a set of shell scripts, into the shadow.
-fn carry_in(machine: &Path, target: &dyn Target, deadline: Instant) -> Result<(), ProbeError> {
+fn carry_lynis(machine: &Path, target: &dyn Target, deadline: Instant) -> Result<(), ProbeError> {
     let parts = ["usr/sbin/lynis", "usr/share/lynis", "etc/lynis"];
     if !parts.iter().all(|part| machine.join(part).exists()) {
         return Err(host_tool::missing(&TOOL));
     }
-    let tar = Tool { name: "tar", package: "tar" };
-    let packed = host_tool::run(
-        &tar,
-        |command| {
-            command.arg("-cz").arg("-C").arg(machine).args(parts);
-        },
-        deadline,
-    )?;
-    let unpack = Command { stdin: packed.output, ..Command::new(["tar", "-xz", "-C", "/"]) };
-    let unpacked = target.run(&unpack.with_timeout(remaining(deadline)))?;
-    match packed.status.success() && unpacked.exit.success() {
-        true => Ok(()),
-        false => Err(ProbeError::Tool {
-            tool: "tar".to_owned(),
-            detail: format!("copying lynis into the shadow: {}", escape(&unpacked.stderr)),
-        }),
-    }
+    let choose = |tar: &mut Program| {
+        tar.arg("-C").arg(machine).args(parts);
+    };
+    carry_in(choose, "/", target, deadline)
 }
 
 /// 0: done; 78: done, with warnings, where its configuration asks for that code.
 fn accept(exit: Exit, said: &[u8]) -> Result<(), ProbeError> {
-    if matches!(exit, Exit::Code(0 | 78)) {
-        return Ok(());
+    let broke = |what: String| {
+        let said: String = escape(said.trim_ascii()).to_string().chars().take(500).collect();
+        Err(ProbeError::Tool { tool: TOOL.name.to_owned(), detail: format!("{what}: {said}") })
+    };
+    match exit {
+        // An unknown group is worth a line to lynis, and nothing of it is looked at.
+        Exit::Code(0 | 78) if contains(said, NO_SUCH_GROUP) => broke("an unknown group".to_owned()),
+        Exit::Code(0 | 78) => Ok(()),
+        exit => broke(exit.to_string()),
     }
-    let said: String = escape(said.trim_ascii()).to_string().chars().take(500).collect();
-    Err(ProbeError::Tool { tool: TOOL.name.to_owned(), detail: format!("{exit}: {said}") })
+}
+
+fn contains(text: &[u8], words: &str) -> bool {
+    text.windows(words.len()).any(|window| window == words.as_bytes())
 }
 
 /// What matters of `lynis-report.dat`.
@@ -181,7 +187,7 @@ fn judge_report(check: &LynisCheck, context: &Context<'_>, report: &LynisReport)
         let test = raw.rule.strip_prefix("lynis:").unwrap_or_default();
         check.skip.iter().any(|skip| skip == test).then(|| "the recipe leaves it out".to_owned())
     };
-    let findings = settle(raws, context.before.is_none(), context.baseline, skipped);
+    let findings = settle(raws, context.baseline.is_none(), context.baseline, skipped);
     let mut evidence = judge(&findings, check.fail_on);
     // A report without an index is one that lynis did not finish.
     evidence.push(match (report.hardening_index, check.hardening_index_min) {
@@ -230,10 +236,10 @@ fn raw(item: &LynisItem, severity: Severity) -> Raw {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::security::Baseline;
     use crate::target::DirTarget;
     use proptest::prelude::*;
     use std::time::Duration;
-    use umbra_state::Tree;
 
     const SAMPLE: &str = "# Lynis Report\nreport_version_major=1\nlynis_version=3.0.8\n\
         warning[]=AUTH-9283|Found accounts without password|guest|-|\n\
@@ -242,12 +248,12 @@ mod tests {
 
     fn check() -> LynisCheck {
         let fail_on = Severity::Medium;
-        LynisCheck { hardening_index_min: Some(60), fail_on, skip: Vec::new() }
+        LynisCheck { hardening_index_min: Some(60), fail_on, skip: Vec::new(), groups: Vec::new() }
     }
 
     fn judged(check: &LynisCheck, report: &str) -> Outcome {
-        let before = Tree::empty();
-        let context = Context { before: Some(&before), ..Context::default() };
+        let baseline = Baseline::default();
+        let context = Context { baseline: Some(&baseline), ..Context::default() };
         judge_report(check, &context, &parse(report.as_bytes()).expect("parse"))
     }
 
@@ -295,7 +301,7 @@ mod tests {
         let target = DirTarget::new(dir.path())
             .expect("target")
             .with_answer("lynis audit", 127, "", "")
-            .with_answer("tar -xz", 0, "", "");
+            .with_answer("tar -x", 0, "", "");
         let soon = Instant::now() + Duration::from_secs(20);
         let look = || look_with(&check(), &target, &Context::default(), soon, machine.path());
         let error = look().expect_err("nowhere");
@@ -304,9 +310,24 @@ mod tests {
             std::fs::create_dir_all(machine.path().join(part)).expect("mkdir");
         }
         assert!(matches!(look(), Err(ProbeError::Tool { .. })), "its own answer is still 127");
-        let unpack =
-            target.asked().into_iter().find(|asked| asked.argv[0] == "tar").expect("asked");
-        assert!(unpack.stdin.starts_with(&[0x1f, 0x8b]), "a gzip stream");
+        let asked = target.asked();
+        let unpack = asked.iter().find(|asked| asked.argv[0] == "/bin/sh").expect("asked");
+        assert_eq!(unpack.argv.last().map(String::as_str), Some("/"));
+        assert_eq!(&unpack.stdin[257..262], b"ustar");
+    }
+
+    #[test]
+    fn only_groups_that_exist_are_a_look() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let said = "Error: Can't find file (category: authentification)";
+        let target = DirTarget::new(dir.path()).expect("target").with_answer("lynis", 0, said, "");
+        let groups = vec!["authentification".to_owned(), "shells".to_owned()];
+        let check = LynisCheck { groups, ..check() };
+        let soon = Instant::now() + Duration::from_secs(20);
+        let error = look(&check, &target, &Context::default(), soon).expect_err("no such group");
+        assert_eq!(error.to_string(), format!("use `lynis`: an unknown group: {said}"));
+        let argv = &target.asked()[0].argv;
+        assert_eq!(argv[argv.len() - 2..], ["--tests-from-group", "authentification shells"]);
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 //! an outcome or a [`ProbeError`] out. An error that concerns only a part of a check is kept
 //! in the outcome beside what was seen elsewhere.
 
+mod carry;
 pub mod goss;
 mod host_tool;
 pub mod http;

@@ -16,6 +16,14 @@ pub(crate) enum Item {
 }
 
 impl Item {
+    /// The name of an opening tag.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Open { name, .. } => Some(name),
+            Self::Close { .. } | Self::Text(_) => None,
+        }
+    }
+
     /// The value of an attribute of an opening tag.
     pub(crate) fn attribute(&self, wanted: &str) -> Option<&str> {
         let Self::Open { attributes, .. } = self else { return None };

@@ -100,6 +100,11 @@ impl Baseline {
         self.fingerprints.extend(findings.iter().map(|finding| finding.fingerprint.clone()));
     }
 
+    /// Takes up what another one knows.
+    pub fn join(&mut self, other: &Self) {
+        self.fingerprints.extend(other.fingerprints.iter().cloned());
+    }
+
     fn knows(&self, fingerprint: &str) -> bool {
         self.fingerprints.contains(fingerprint)
     }
