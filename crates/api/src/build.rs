@@ -363,12 +363,21 @@ pub struct Finding {
     /// The path it is about, escaped, where it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Which line of it, from 1, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
     pub advice: String,
-    /// Whether it was there before this delta.
+    /// The same for the same finding in every state; empty from a daemon that does not tell.
+    #[serde(default)]
+    pub fingerprint: String,
+    /// Whether it does not count: it was there before this delta, or is allowed.
     pub baseline: bool,
+    /// Why the recipe allows it, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<String>,
 }
 
 /// What a build measured about itself; absent where there was nothing to measure.

@@ -128,6 +128,10 @@ pub struct TestRequest {
     /// Only these tests; empty is all.
     #[serde(default)]
     pub tests: Vec<String>,
+    /// The state whose findings are the baseline of security tests, named likewise. Without
+    /// one, all that they find is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
 }
 
 /// What the tests found.

@@ -35,6 +35,7 @@
 //! | `export`, `notify` | images leave; people are told |
 //! | [`ports`] | what a build needs from whoever runs it |
 
+pub mod baseline;
 mod boot;
 pub mod engine;
 mod error;

@@ -145,9 +145,15 @@ pub fn result_of(report: &TestReport, shadow: String) -> TestResult {
                 rule: finding.rule.clone(),
                 severity: finding.severity.to_string(),
                 path: finding.path.clone(),
+                line: finding.line,
                 message: finding.message.clone(),
                 advice: finding.advice.clone(),
+                fingerprint: finding.fingerprint.clone(),
                 baseline: finding.standing != Standing::New,
+                allowed: match &finding.standing {
+                    Standing::Allowed { reason } => Some(reason.clone()),
+                    Standing::New | Standing::Baseline => None,
+                },
             })
             .collect(),
     }

@@ -142,6 +142,10 @@ pub enum Command {
         /// Only this test; may be given several times.
         #[arg(long = "only", value_name = "TEST")]
         tests: Vec<String>,
+        /// The state that security tests compare with; without one, all they find is the
+        /// baseline.
+        #[arg(long, value_name = "STATE")]
+        baseline: Option<String>,
         /// How to write the results.
         #[arg(long, value_enum, default_value_t = TestFormat::Text)]
         format: TestFormat,

@@ -136,6 +136,55 @@ impl Drop for Daemon {
     }
 }
 
+/// Each step brings a secret; nothing is severe enough to stop the build.
+const SECRETS: &str = r#"
+version: 1
+name: leaky
+from: {dir: root}
+vars: {fail_on: critical}
+steps:
+  - name: old
+    write: {path: /etc/old.conf, content: "keys\nkey AKIAIOSFODNN7EXAMPLE\n"}
+  - name: new
+    write: {path: /etc/new.conf, content: "key AKIAIOSFODNN7EXAMPL2\n"}
+tests:
+  - name: scan
+    security: {fail_on: "${{ vars.fail_on }}"}
+"#;
+
+#[test]
+fn a_security_test_compares_with_the_state_it_is_told() {
+    if let Some(why) = missing() {
+        println!("skipped: {why}");
+        return;
+    }
+    let project = project();
+    let dir = project.path();
+    std::fs::write(dir.join("umbra.yaml"), SECRETS).unwrap();
+    let daemon = Daemon::start(dir);
+    run(dir, &["build"], 0);
+    let test = ["test", "leaky", "--var", "fail_on=high", "--format"];
+    let (out, _) = run(dir, &[&test[..], &["text"]].concat(), 0);
+    assert!(out.contains("2 findings in the baseline"), "{out}");
+    let (out, _) = run(dir, &[&test[..], &["sarif", "--baseline", "1/old"]].concat(), 1);
+    let log: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let shown: Vec<_> = results
+        .iter()
+        .map(|result| {
+            let place = &result["locations"][0]["physicalLocation"];
+            let line = place["region"]["startLine"].as_u64();
+            (place["artifactLocation"]["uri"].as_str(), line, result["baselineState"].as_str())
+        })
+        .collect();
+    assert_eq!(shown, [(Some("etc/new.conf"), Some(1), Some("new"))]);
+    let (out, _) = run(dir, &[&test[..], &["text", "--baseline", "leaky"]].concat(), 0);
+    assert!(out.contains("PASS scan"), "{out}");
+    let (_, err) = run(dir, &[&test[..], &["text", "--baseline", "no-such"]].concat(), 2);
+    assert!(err.contains("no-such"), "{err}");
+    daemon.stop();
+}
+
 #[test]
 fn an_image_is_built_looked_at_entered_and_tested() {
     if let Some(why) = missing() {

@@ -358,6 +358,7 @@ fn tests_run_against_a_state() {
         recipe: recipe.display().to_string(),
         vars: Vec::new(),
         tests: tests.iter().map(ToString::to_string).collect(),
+        baseline: None,
     };
     let reply = umbra.test(&request(&recipe, &[])).unwrap();
     assert_eq!((reply.state, reply.verdict), (a, Verdict::Fail));

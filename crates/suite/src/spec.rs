@@ -102,6 +102,11 @@ impl Check {
         matches!(self, Self::OpenScap(_) | Self::Lynis(_))
     }
 
+    /// Whether what it reports are findings, each new or known.
+    pub fn has_findings(&self) -> bool {
+        self.needs_baseline() || matches!(self, Self::Security(_))
+    }
+
     /// The word a recipe uses for it.
     pub fn word(&self) -> &'static str {
         match self {

@@ -5,7 +5,6 @@
 //! time, each on a fresh view of the state it is about.
 
 mod kept;
-mod origin;
 mod size;
 
 use std::collections::VecDeque;
@@ -23,14 +22,13 @@ use umbra_store::overlay::Layers;
 use umbra_suite::check::security::Baseline;
 use umbra_suite::{Context, Test, TestReport, run_test};
 
+use crate::baseline::{Origin, Seen};
 use crate::error::BuildError;
 use crate::look::{self, ShadowTarget, unready};
 use crate::ports::EventSink;
 use crate::services::{self, Startup};
 pub(crate) use kept::KeptShadow;
-pub(crate) use origin::Origin;
 
-use origin::Seen;
 pub(crate) use size::wanted;
 
 /// What a test may know about the step it runs after.
@@ -428,7 +426,7 @@ impl Worker<'_> {
         };
         let mut report = self.look(test, &context);
         if let Some(seen) = seen {
-            seen.note(&mut report);
+            seen.note("the state this build began from", &mut report);
         }
         report
     }

@@ -25,10 +25,11 @@ use umbra_state::{Delta, StateId, Tree, Verdict, diff};
 
 use umbra_suite::check::security::Baseline;
 
+use crate::baseline::Origin;
 use crate::engine::{BuildDir, Engine, Order, Remains};
 use crate::error::BuildError;
 use crate::notify::Notice;
-use crate::pool::{KeptShadow, Origin, Told};
+use crate::pool::{KeptShadow, Told};
 use crate::ports::{EventSink, StepCache, StepKey};
 use crate::steps::{Current, StepEnd};
 use crate::{export, notify, origin};

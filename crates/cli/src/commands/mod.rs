@@ -53,8 +53,8 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
             let exec = enter::Exec { place, command, user, workdir, timeout, stdin, services };
             enter::exec(ui, &client(), exec)
         }
-        Command::Test { state, file, vars, tests, format } => {
-            test::test(ui, &client(), test::Ask { state, file, vars, tests, format })
+        Command::Test { state, file, vars, tests, baseline, format } => {
+            test::test(ui, &client(), test::Ask { state, file, vars, tests, baseline, format })
         }
         Command::Shadow { command } => enter::shadow(ui, &client(), command),
         Command::Gc { dry_run } => upkeep::gc(ui, &client(), dry_run),

@@ -86,14 +86,17 @@ fn finding(finding: &Finding) -> security::Finding {
         rule: finding.rule.clone(),
         severity: severity(&finding.severity),
         path: finding.path.clone(),
-        line: None,
+        line: finding.line,
         message: finding.message.clone(),
         advice: finding.advice.clone(),
-        fingerprint: format!("{}:{path}", finding.rule),
-        standing: if finding.baseline {
-            security::Standing::Baseline
-        } else {
-            security::Standing::New
+        fingerprint: match finding.fingerprint.as_str() {
+            "" => format!("{}:{path}", finding.rule),
+            known => known.to_owned(),
+        },
+        standing: match (&finding.allowed, finding.baseline) {
+            (Some(reason), _) => security::Standing::Allowed { reason: reason.clone() },
+            (None, true) => security::Standing::Baseline,
+            (None, false) => security::Standing::New,
         },
     }
 }

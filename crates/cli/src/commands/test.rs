@@ -20,6 +20,7 @@ pub(super) struct Ask {
     pub(super) file: PathBuf,
     pub(super) vars: Vec<(String, String)>,
     pub(super) tests: Vec<String>,
+    pub(super) baseline: Option<String>,
     pub(super) format: TestFormat,
 }
 
@@ -36,8 +37,13 @@ pub(super) fn test(ui: &Ui, client: &Client, ask: Ask) -> Done {
         .with_hint(format!("its tests are: {}", names.join(", "))));
     }
     let recipe_path = absolute(&ask.file)?;
-    let request =
-        TestRequest { state: ask.state, recipe: recipe_path, vars: ask.vars, tests: ask.tests };
+    let request = TestRequest {
+        state: ask.state,
+        recipe: recipe_path,
+        vars: ask.vars,
+        tests: ask.tests,
+        baseline: ask.baseline,
+    };
     let reply = client.test(&request)?;
     let reports: Vec<TestReport> =
         reply.results.iter().map(|result| report_of("", result)).collect();
@@ -72,6 +78,12 @@ fn text(ui: &Ui, reply: &TestReply) -> String {
             for line in failure::evidence(result) {
                 out.push_str(&format!("  {line}\n"));
             }
+        }
+        let known = result.findings.iter().filter(|finding| finding.baseline).count();
+        if known > 0 {
+            out.push_str(&format!(
+                "  {known} findings in the baseline or allowed (--format sarif)\n"
+            ));
         }
     }
     let (state, count) = (reply.state.short(), reply.results.len());

@@ -85,8 +85,14 @@ pub(super) async fn test(
     Body(request): Body<TestRequest>,
 ) -> Reply<TestReply> {
     let state = daemon.states().resolve(&request.state).await?;
+    let baseline = match &request.baseline {
+        Some(name) => Some(daemon.states().resolve(name).await?),
+        None => None,
+    };
+    let subject = rerun::Subject { state, baseline };
     let results =
-        blocking(move || rerun::test(daemon.states(), daemon.registry(), state, &request)).await?;
+        blocking(move || rerun::test(daemon.states(), daemon.registry(), subject, &request))
+            .await?;
     let verdict = Verdict::combine(results.iter().map(|result| result.verdict));
     Ok(Json(TestReply { state, verdict, results }))
 }

@@ -117,6 +117,12 @@ pub enum ProbeError {
         /// Where and why.
         detail: String,
     },
+    /// There was more to look at than the test has time for.
+    #[error("{what} in the test's time")]
+    Late {
+        /// What was tried, as a verb phrase.
+        what: &'static str,
+    },
     /// The test needs something its caller did not give.
     #[error("find {what}, which this test needs")]
     Missing {

@@ -2,8 +2,8 @@
 //!
 //! Metadata comes from the state's tree, so nothing walks a disk; contents are read for
 //! changed files only. Every finding has a [`Standing`]: only a `New` one at or above
-//! `fail_on` fails the test. In a first state, which nothing stands before, everything found
-//! is the baseline. Trees tell what permissions were before; for the rest (secrets, accounts,
+//! `fail_on` fails the test. In a first state, which nothing stands before, every file counts
+//! as changed and everything found is the baseline. Trees tell what permissions were before; for the rest (secrets, accounts,
 //! ports) the caller keeps a [`Baseline`] and adds the findings of every state it accepts.
 
 mod accounts;
@@ -92,12 +92,8 @@ pub(super) fn look(
     let mut scan = Scan { raws: Vec::new(), errors: Vec::new(), seen: Vec::new() };
     let changed = changed(context.before, after, context.delta);
     files::scan(&changed, &mut scan);
-    if context.before.is_none() {
-        scan.note("file contents", "not read: a first state is the baseline".to_owned());
-    } else {
-        secrets::scan(check, &changed, target, context, &mut scan);
-        certificates::scan(check, &changed, target, context, &mut scan);
-    }
+    secrets::scan(check, &changed, target, context, deadline, &mut scan);
+    certificates::scan(check, &changed, target, context, &mut scan);
     accounts::scan(&changed, target, &mut scan);
     if let Some(allowed) = &check.ports {
         ports::scan(allowed, target, deadline, &mut scan);

@@ -1,6 +1,7 @@
 //! Secrets in changed text files: private keys, tokens of known services, passwords.
 
 use std::sync::LazyLock;
+use std::time::Instant;
 
 use regex::bytes::Regex;
 use umbra_state::{Content, Node};
@@ -94,12 +95,16 @@ pub(super) fn scan(
     changed: &[Changed],
     target: &dyn Target,
     context: &Context<'_>,
+    deadline: Instant,
     scan: &mut Scan,
 ) {
     let (mut read, mut large, mut binary) = (0u64, 0u64, 0u64);
     for change in changed.iter().filter(|change| change.content) {
         if context.is_cancelled() {
             return scan.blind(&ProbeError::Cancelled);
+        }
+        if Instant::now() >= deadline {
+            return scan.blind(&ProbeError::Late { what: "read every changed file" });
         }
         match content(change, target, check.file_bytes_max) {
             Ok(Read::Text(text)) => {

@@ -158,6 +158,34 @@ fn contents_are_read_through_the_root_and_bounded() {
 }
 
 #[test]
+fn a_first_states_secrets_are_seen_and_fail_nothing() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let token = b"# keys\nkey AKIAIOSFODNN7EXAMPLE\n";
+    let first = tree_of(&[("etc/app.conf", 0o644, token)]);
+    let outcome = scan(&SecurityCheck::default(), dir.path(), None, &first, None);
+    assert_eq!(rules(&outcome), [("aws-access-key", &Standing::Baseline)]);
+    assert_eq!(outcome.findings[0].line, Some(2));
+    assert!(!failed(&outcome));
+    // Known from there, it is not new where the file changes.
+    let mut baseline = Baseline::default();
+    baseline.add(&outcome.findings);
+    let later = tree_of(&[("etc/app.conf", 0o644, &[token, &b"more\n"[..]].concat())]);
+    let second = scan(&SecurityCheck::default(), dir.path(), Some(&first), &later, Some(&baseline));
+    assert_eq!(rules(&second), [("aws-access-key", &Standing::Baseline)]);
+}
+
+#[test]
+fn a_scan_that_runs_out_of_time_is_no_pass() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let target = DirTarget::new(dir.path()).expect("target");
+    let after = tree_of(&[("etc/motd", 0o644, b"hi")]);
+    let context = Context { after: Some(&after), now_unix_s: Some(0), ..Context::default() };
+    let outcome = look(&SecurityCheck::default(), &target, &context, Instant::now());
+    let errors = outcome.expect("looked").errors;
+    assert_eq!(errors, ["read every changed file in the test's time"]);
+}
+
+#[test]
 fn accounts_and_ports_are_part_of_it() {
     let dir = tempfile::tempdir().expect("tempdir");
     std::fs::create_dir(dir.path().join("etc")).expect("mkdir");

@@ -1,5 +1,5 @@
-//! What scanners of a whole machine find in the state a build begins from. Whatever a build did
-//! not add is no reason to stop it.
+//! What security tests find in the state that another is compared with. Whatever was there is
+//! no reason to stop a build.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -9,22 +9,23 @@ use umbra_state::{Evidence, Verdict};
 use umbra_suite::check::security::Baseline;
 use umbra_suite::{Context, Test, TestReport};
 
-/// The origin's findings, by test; looked for when a test first needs them.
+/// The findings of a build's origin, by test; looked for when a test first needs them.
 #[derive(Default)]
 pub(crate) struct Origin(Mutex<BTreeMap<String, Seen>>);
 
-/// What a look at the origin gave.
+/// What a look at an earlier state gave.
 #[derive(Clone)]
-pub(super) struct Seen {
-    pub(super) baseline: Baseline,
-    /// Why it could not be had: then everything found counts as new.
+pub struct Seen {
+    /// What it found.
+    pub baseline: Baseline,
+    /// Why it could not be had: then everything found later counts as new.
     reason: Option<String>,
 }
 
 impl Origin {
     /// What `test` found there; `look` runs it there. Whoever asks meanwhile waits, since one
     /// look is enough.
-    pub(super) fn seen<E>(
+    pub(crate) fn seen<E>(
         &self,
         test: &Test,
         cancel: &AtomicBool,
@@ -35,10 +36,7 @@ impl Origin {
             return Ok(seen.clone());
         }
         let context = Context { cancel: Some(cancel), ..Context::default() };
-        let report = look(&context)?;
-        let mut baseline = Baseline::default();
-        baseline.add(&report.findings);
-        let seen = Seen { baseline, reason: report.error };
+        let seen = Seen::new(look(&context)?);
         // What somebody stopped says nothing about the origin.
         if !context.is_cancelled() {
             known.insert(test.name.clone(), seen.clone());
@@ -48,10 +46,17 @@ impl Origin {
 }
 
 impl Seen {
-    /// Says in a report what its findings were compared with.
-    pub(super) fn note(&self, report: &mut TestReport) {
+    /// What a test said about an earlier state.
+    pub fn new(report: TestReport) -> Self {
+        let mut baseline = Baseline::default();
+        baseline.add(&report.findings);
+        Self { baseline, reason: report.error }
+    }
+
+    /// Says in a report that its findings were compared with those of `state`, in words.
+    pub fn note(&self, state: &str, report: &mut TestReport) {
         let seen = match &self.reason {
-            None => "what the state this build began from has".to_owned(),
+            None => format!("what {state} has"),
             Some(reason) => format!("none, so everything found is new: failed to {reason}"),
         };
         let (subject, expected) = ("baseline".to_owned(), None);
