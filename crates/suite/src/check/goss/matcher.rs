@@ -4,7 +4,9 @@ use std::fmt;
 
 use umbra_state::escape::escape;
 
+use super::gjson::Place;
 use super::value::{Node, Value};
+use super::versions::Range;
 use super::{Actual, GossProblem};
 use crate::check::load::Comparison;
 use crate::pattern::Pattern;
@@ -33,6 +35,10 @@ pub(super) enum Form {
     Length(u64),
     Key(Box<Form>),
     KeyValue(Vec<(String, Form)>),
+    /// In a JSON text, what stands at each place meets its form.
+    Json(Vec<(Place, Form)>),
+    /// Every element is a version in the range, and there is one.
+    Versions(Range),
     Not(Box<Form>),
     And(Vec<Form>),
     Or(Vec<Form>),
@@ -136,8 +142,12 @@ fn named(
         "not" => boxed(lines).map(Form::Not),
         "and" => all(node, lines, false, depth).map(Form::And),
         "or" => all(node, lines, false, depth).map(Form::Or),
-        "semver-constraint" | "gjson" => {
-            Err(GossProblem::at(whole, format!("the matcher {name} is not supported")))
+        "gjson" => places(node, depth),
+        "semver-constraint" => {
+            let range = text()?;
+            Range::parse(&range)
+                .map(Form::Versions)
+                .ok_or_else(|| expected(node, "a range of versions such as `>=1.2.0 <2.0.0`"))
         }
         other => {
             let shown: String = escape(other.as_bytes()).to_string().chars().take(60).collect();
@@ -148,7 +158,7 @@ fn named(
 
 const KNOWN: &str = "known are have-prefix, have-suffix, contain-substring, match-regexp, gt, ge, \
     lt, le, equal, have-len, have-key, have-key-with-value, contain-element, contain-elements, \
-    consist-of, not, and, or";
+    consist-of, gjson, semver-constraint, not, and, or";
 
 fn element(node: &Node, lines: bool, depth: usize) -> Result<Form, GossProblem> {
     match (&node.value, lines) {
@@ -184,6 +194,18 @@ fn key_values(node: &Node, depth: usize) -> Result<Form, GossProblem> {
         parse(&part.node, false, depth).map(|form| (key, form))
     };
     node.parts.iter().map(one).collect::<Result<_, _>>().map(Form::KeyValue)
+}
+
+fn places(node: &Node, depth: usize) -> Result<Form, GossProblem> {
+    if !matches!(node.value, Value::Map(_)) || node.parts.is_empty() {
+        return Err(expected(node, "a map of paths after gjson"));
+    }
+    let one = |part: &super::value::Part| {
+        let path = part.key.as_ref().map(|key| key.text.as_str()).unwrap_or_default();
+        let place = Place::parse(path).map_err(|why| GossProblem::at(&part.node, why))?;
+        parse(&part.node, false, depth).map(|form| (place, form))
+    };
+    node.parts.iter().map(one).collect::<Result<_, _>>().map(Form::Json)
 }
 
 fn line_pattern(node: &Node, text: &str) -> Result<LineForm, GossProblem> {
@@ -277,6 +299,12 @@ impl fmt::Display for Form {
                 f.write_str("with ")?;
                 wanted.iter().try_for_each(|(key, form)| write!(f, "{}: {form} ", quoted(key)))
             }
+            Self::Json(wanted) => {
+                f.write_str("JSON with ")?;
+                let mut each = wanted.iter();
+                each.try_for_each(|(place, form)| write!(f, "{}: {form} ", quoted(place.as_str())))
+            }
+            Self::Versions(range) => write!(f, "a version {}", quoted(range.as_str())),
             Self::Not(form) => write!(f, "not {form}"),
             Self::And(forms) => list(f, "all of ", forms, "(", ")"),
             Self::Or(forms) => list(f, "one of ", forms, "(", ")"),
@@ -302,7 +330,9 @@ mod tests {
             ("{match-regexp: '('}", "failed to read regular expression"),
             ("~", "expected a value or a matcher, found nothing"),
             ("{and: 1}", "expected a list, found a number"),
-            ("{gjson: {a: b}}", "the matcher gjson is not supported"),
+            ("{gjson: [a]}", "expected a map of paths after gjson, found a list"),
+            ("{gjson: {'a.#(b>1)': 2}}", "`(` in a gjson path is not supported"),
+            ("{semver-constraint: ^1.2}", "expected a range of versions such as"),
         ] {
             let problem = matcher(yaml, false).expect_err(yaml);
             assert!(problem.message.starts_with(message), "{yaml}: {}", problem.message);

@@ -1,6 +1,7 @@
 //! Whether a fact meets a matcher, with goss's conversions: numbers and their texts are
 //! alike, a text is the list of its lines, a list of one is that one.
 
+use super::gjson::Place;
 use super::matcher::{Form, LineForm, LineTest};
 use super::value::Value;
 use crate::pattern::contains;
@@ -30,6 +31,17 @@ impl Form {
             Self::KeyValue(wanted) => wanted.iter().all(|(key, form)| {
                 entries(actual).iter().any(|(known, value)| known == key && form.meets(value))
             }),
+            Self::Json(wanted) => text_of(actual).is_some_and(|text| {
+                let met = |(place, form): &(Place, Form)| {
+                    place.find(&text).is_some_and(|value| form.meets(&value))
+                };
+                wanted.iter().all(met)
+            }),
+            Self::Versions(range) => {
+                let versions = elements(actual);
+                let in_range = |one: &Value| one.scalar_text().is_some_and(|it| range.holds(&it));
+                !versions.is_empty() && versions.iter().all(in_range)
+            }
             Self::Not(form) => !form.meets(actual),
             Self::And(forms) => forms.iter().all(|form| form.meets(actual)),
             Self::Or(forms) => forms.iter().any(|form| form.meets(actual)),
@@ -230,6 +242,20 @@ mod tests {
         check("have-key: baz", "{foo: bar, baz: bing}", true);
         check("have-key-with-value: {foo: {have-prefix: b}}", "{foo: bar}", true);
         check("{not: {have-key: moo}}", "{foo: bar}", true);
+    }
+
+    #[test]
+    fn json_and_versions() {
+        let text = "{\"status\": \"up\", \"nodes\": [{\"id\": 7}, {\"id\": 9}]}\n";
+        check_lines("gjson: {status: up, 'nodes.#': {ge: 2}, nodes.0.id: 7}", text, true);
+        check_lines("gjson: {'nodes.#.id': {consist-of: [9, 7]}}", text, true);
+        check_lines("gjson: {status: down}", text, false);
+        check_lines("gjson: {version: {not: 3}}", text, false);
+        check_lines("gjson: {status: up}", "status: up\n", false);
+        check_lines("semver-constraint: '>=1.22.0 <2.0.0'", "v1.24.1\n", true);
+        check("semver-constraint: 1.x", "[1.2.3, '1.9.0']", true);
+        check("semver-constraint: 1.x", "['1.2.3', '2.0.0']", false);
+        check("semver-constraint: 1.x", "[]", false);
     }
 
     #[test]

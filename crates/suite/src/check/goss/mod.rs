@@ -8,6 +8,7 @@
 mod accounts;
 mod commands;
 mod files;
+mod gjson;
 mod kernel;
 mod load;
 mod matcher;
@@ -18,6 +19,7 @@ mod parse;
 mod schema;
 mod services;
 mod value;
+mod versions;
 mod world;
 
 use std::collections::BTreeMap;

@@ -87,7 +87,7 @@ pub(super) fn parse_with_includes(
             let mut message: String = error.message.chars().take(MESSAGE_CHARS_MAX).collect();
             if text.contains("{{") {
                 message
-                    .push_str("; goss templates ({{ }}) are not supported, render the file first");
+                    .push_str("; goss templates ({{ }}) are not supported: write out what `goss render` makes of it");
             }
             reader.problems.push(GossProblem { file: String::new(), line, column, message });
         }
