@@ -11,6 +11,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::stop::Stop;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// A terminal sends its signals to everything that runs on it, a process to one.
+const FROM_TERMINAL: u8 = 1;
+const FROM_PROCESS: u8 = 0;
+
 /// The pipe's end that wakes the watching thread.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 /// The child that is waited for. It is entered before it can end and removed before it is
@@ -26,8 +30,13 @@ pub(crate) fn watch() -> Result<(), Stop> {
     // Handlers, unlike blocked signals, are not handed down to child processes.
     handle().map_err(refused)?;
     let waiting = std::thread::Builder::new().name("signals".into()).spawn(move || {
-        while arrivals.read_exact(&mut [0]).is_ok() {
+        let mut from = [0];
+        while arrivals.read_exact(&mut from).is_ok() {
             INTERRUPTED.store(true, Ordering::SeqCst);
+            // The child has had it too, and would take a second one for impatience.
+            if from == [FROM_TERMINAL] {
+                continue;
+            }
             let child = CHILD.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(pid) = *child {
                 // It may have ended just now; then nobody needs telling.
@@ -69,8 +78,9 @@ fn handle() -> io::Result<()> {
         // call and touches nothing but an atomic.
         let done = unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
-            action.sa_flags = libc::SA_RESTART;
+            let handler: extern "C" fn(_, _, _) = on_signal;
+            action.sa_sigaction = handler as libc::sighandler_t;
+            action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO;
             libc::sigaction(signal, &action, std::ptr::null_mut())
         };
         if done != 0 {
@@ -80,8 +90,13 @@ fn handle() -> io::Result<()> {
     Ok(())
 }
 
-extern "C" fn on_signal(_signal: libc::c_int) {
-    // SAFETY: write(2) is async-signal-safe, the descriptor stays open, the byte lives through
-    // the call. A full pipe means that a thousand signals are waiting already.
-    unsafe { libc::write(WAKE.load(Ordering::SeqCst), [0_u8].as_ptr().cast(), 1) };
+extern "C" fn on_signal(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the kernel gives a handler of this kind a valid siginfo. write(2) is
+    // async-signal-safe, the descriptor stays open, the byte lives through the call. A full
+    // pipe means that a thousand signals are waiting already.
+    unsafe {
+        let by_kernel = (*info).si_code == libc::SI_KERNEL;
+        let from = if by_kernel { FROM_TERMINAL } else { FROM_PROCESS };
+        libc::write(WAKE.load(Ordering::SeqCst), [from].as_ptr().cast(), 1);
+    }
 }

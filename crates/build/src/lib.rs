@@ -37,6 +37,7 @@
 
 pub mod baseline;
 mod boot;
+mod child;
 pub mod engine;
 mod error;
 mod export;

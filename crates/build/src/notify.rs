@@ -3,6 +3,7 @@
 //! changes nothing about its verdict.
 
 use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use umbra_api::build::{BuildPhase, Failure};
 use umbra_recipe::{CommandLine, Notify};
 use umbra_state::Verdict;
+
+use crate::child;
 
 /// How long one notice may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,6 +76,7 @@ fn run(document: &str, line: &CommandLine) -> Result<(), String> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .map_err(|error| error.to_string())?;
     if let Some(mut stdin) = child.stdin.take() {
@@ -80,18 +84,13 @@ fn run(document: &str, line: &CommandLine) -> Result<(), String> {
         let _ = stdin.write_all(document.as_bytes());
     }
     let started = Instant::now();
-    loop {
-        match child.try_wait().map_err(|error| error.to_string())? {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => return Err(status.to_string()),
-            None if started.elapsed() > PATIENCE => {
-                // It may have ended between the two calls.
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("it was not done after {PATIENCE:?}"));
-            }
-            // The standard library waits for a process without limit or not at all.
-            None => std::thread::sleep(Duration::from_millis(10)),
+    let ended = child::wait(&mut child, || started.elapsed() > PATIENCE);
+    match ended.map_err(|error| error.to_string())? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(status.to_string()),
+        None => {
+            child::end(&mut child).map_err(|error| error.to_string())?;
+            Err(format!("it was not done after {PATIENCE:?}"))
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The state a recipe starts from.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use umbra_recipe::{Debian, Origin};
@@ -9,11 +11,15 @@ use umbra_state::escape::escape_output;
 use umbra_state::{Digest, StateId, chain};
 use umbra_store::{CaptureOptions, ImportLimits, Store};
 
+use crate::child;
 use crate::error::{BuildError, system};
 use crate::ports::{StepCache, StepKey};
 
 /// The name under which an origin is remembered; no step can have it.
 const ORIGIN_STEP: &str = "(from)";
+
+/// How much of what mmdebstrap says is kept.
+const SAID_BYTES_MAX: usize = 64 << 10;
 
 /// A state to start from.
 pub(crate) struct Begun {
@@ -22,16 +28,25 @@ pub(crate) struct Begun {
     pub(crate) cached: bool,
 }
 
-/// Finds or makes the origin's state. `dir` is an empty place of this build's own, `base_dir`
-/// the recipe's directory.
+/// How making an origin is wanted.
+pub(crate) struct Wish<'a> {
+    /// The recipe's directory.
+    pub(crate) base_dir: &'a Path,
+    /// An empty place of this build's own.
+    pub(crate) dir: &'a Path,
+    /// Whether to make one although one is remembered.
+    pub(crate) fresh: bool,
+    /// Whether nobody wants it any more.
+    pub(crate) is_cancelled: &'a dyn Fn() -> bool,
+}
+
+/// Finds or makes the origin's state.
 pub(crate) fn begin(
     store: &Store,
     cache: &dyn StepCache,
     image: &str,
     origin: &Origin,
-    base_dir: &Path,
-    dir: &Path,
-    fresh: bool,
+    wish: &Wish<'_>,
 ) -> Result<Begun, BuildError> {
     let key = StepKey {
         image: image.to_owned(),
@@ -43,13 +58,13 @@ pub(crate) fn begin(
     let source = describe(origin);
     // What a directory or an archive holds may change any time: reading it is the only proof.
     let remembered = match origin {
-        Origin::Debian(_) if !fresh => cache.get(&key).filter(|state| store.contains(*state)),
+        Origin::Debian(_) if !wish.fresh => cache.get(&key).filter(|state| store.contains(*state)),
         _ => None,
     };
     if let Some(state) = remembered {
         return Ok(Begun { state, source, cached: true });
     }
-    let state = make(store, origin, base_dir, dir, &source)?;
+    let state = make(store, origin, wish, &source)?;
     cache.put(&key, state);
     Ok(Begun { state, source, cached: false })
 }
@@ -67,19 +82,19 @@ fn describe(origin: &Origin) -> String {
 fn make(
     store: &Store,
     origin: &Origin,
-    base_dir: &Path,
-    dir: &Path,
+    wish: &Wish<'_>,
     named: &str,
 ) -> Result<StateId, BuildError> {
     let refused = |error: &dyn std::error::Error| BuildError::Origin {
         origin: named.to_owned(),
         reason: chain(error),
     };
+    let Wish { base_dir, dir, .. } = wish;
     let tree = match origin {
         Origin::State(name) => return store.resolve(name).map_err(BuildError::Resolve),
         Origin::Debian(debian) => {
             let root = dir.join("origin");
-            debootstrap(debian, &root, named)?;
+            debootstrap(debian, &root, named, wish.is_cancelled)?;
             let tree = store.capture_dir(&root, &CaptureOptions::default())?;
             fs::remove_dir_all(&root).map_err(system(|| format!("remove {}", root.display())))?;
             tree
@@ -108,7 +123,12 @@ fn split_tag(path: &str) -> (&str, Option<&str>) {
 }
 
 /// Makes a Debian root with mmdebstrap, as the machine's own root so that ids are real.
-fn debootstrap(debian: &Debian, root: &PathBuf, named: &str) -> Result<(), BuildError> {
+fn debootstrap(
+    debian: &Debian,
+    root: &Path,
+    named: &str,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<(), BuildError> {
     let refused = |reason: String| BuildError::Origin { origin: named.to_owned(), reason };
     let mut command = Command::new("mmdebstrap");
     command
@@ -122,7 +142,8 @@ fn debootstrap(debian: &Debian, root: &PathBuf, named: &str) -> Result<(), Build
     if let Some(mirror) = &debian.mirror {
         command.arg(mirror);
     }
-    let output = command.stdin(Stdio::null()).output().map_err(|error| {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().map_err(|error| {
         refused(match error.kind() {
             std::io::ErrorKind::NotFound => {
                 "mmdebstrap is not installed: apt-get install mmdebstrap".to_owned()
@@ -130,14 +151,29 @@ fn debootstrap(debian: &Debian, root: &PathBuf, named: &str) -> Result<(), Build
             _ => format!("mmdebstrap does not start: {error}"),
         })
     })?;
-    if output.status.success() {
+    let reader = child.stderr.take().map(|stderr| std::thread::spawn(move || tail(stderr)));
+    let lost = |error: std::io::Error| refused(format!("mmdebstrap is lost: {error}"));
+    let Some(status) = child::wait(&mut child, is_cancelled).map_err(lost)? else {
+        child::end(&mut child).map_err(lost)?;
+        return Err(refused("cancelled".to_owned()));
+    };
+    let said = reader.and_then(|reader| reader.join().ok()).unwrap_or_default();
+    if status.success() {
         return Ok(());
     }
-    let said = escape_output(last_lines(&output.stderr, 12)).to_string();
-    Err(refused(format!(
-        "mmdebstrap {}; is the archive reachable? It said:\n{said}",
-        output.status
-    )))
+    let said = escape_output(last_lines(&said, 12)).to_string();
+    Err(refused(format!("mmdebstrap {status}; is the archive reachable? It said:\n{said}")))
+}
+
+/// Reads to the end and keeps the last of it.
+fn tail(mut from: impl Read) -> Vec<u8> {
+    let (mut kept, mut buffer) = (Vec::new(), [0; 8 << 10]);
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        kept.extend_from_slice(&buffer[..count]);
+        let beyond = kept.len().saturating_sub(SAID_BYTES_MAX);
+        kept.drain(..beyond);
+    }
+    kept
 }
 
 fn last_lines(text: &[u8], count: usize) -> &[u8] {
@@ -159,6 +195,9 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_kept() {
+        let long = vec![b'x'; 3 * SAID_BYTES_MAX];
+        assert_eq!(tail([&long[..], b"end"].concat().as_slice()).len(), SAID_BYTES_MAX);
+        assert!(tail([&long[..], b"end"].concat().as_slice()).ends_with(b"xend"));
         assert_eq!(last_lines(b"a\nb\nc\n", 1), b"c\n");
         assert_eq!(last_lines(b"a", 3), b"a");
     }

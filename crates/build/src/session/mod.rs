@@ -175,9 +175,12 @@ impl Session {
             &*self.cache,
             &recipe.name,
             &recipe.from,
-            base_dir,
-            dir,
-            *no_cache,
+            &origin::Wish {
+                base_dir,
+                dir,
+                fresh: *no_cache,
+                is_cancelled: &|| self.current.is_cancelled(),
+            },
         )?;
         let tree = self.engine.store.load(begun.state)?;
         self.sink.emit(Event::BaseReady {
