@@ -3,7 +3,7 @@
 use umbra_state::Verdict;
 
 use super::model::{Model, Step, StepPhase};
-use super::{painted_verdict, safe, units};
+use super::{painted_verdict, safe, safe_lines, units};
 use crate::ui::Paint;
 
 /// The screen now. `now_us` is the time since the build began, `width` the terminal's; no
@@ -109,6 +109,6 @@ fn cut(text: &str, width: usize) -> String {
 pub fn verdict_line(model: &Model, paint: Paint) -> Option<String> {
     let ended = model.ended.as_ref()?;
     let phase = format!("{:?}", ended.phase).to_lowercase();
-    let why = ended.reason.as_ref().map_or(String::new(), |why| format!(": {}", safe(why)));
+    let why = ended.reason.as_ref().map_or(String::new(), |why| format!(": {}", safe_lines(why)));
     Some(format!("{} {phase}{why}", painted_verdict(ended.verdict, paint)))
 }

@@ -25,13 +25,18 @@ pub mod units;
 mod goldens;
 
 use umbra_state::Verdict;
-use umbra_state::escape::escape;
+use umbra_state::escape::{escape, escape_output};
 
 use crate::ui::Paint;
 
 /// A name or sentence from outside, as one safe line.
 pub fn safe(text: &str) -> String {
     escape(text.as_bytes()).to_string()
+}
+
+/// A text from outside that may have lines; those after the first are indented.
+pub fn safe_lines(text: &str) -> String {
+    escape_output(text.trim_end().as_bytes()).to_string().replace('\n', "\n  ")
 }
 
 /// A verdict as a word in capitals, which is what one greps for.
@@ -50,5 +55,15 @@ pub fn painted_verdict(verdict: Verdict, paint: Paint) -> String {
         Verdict::Pass => paint.good(word),
         Verdict::Fail => paint.bad(word),
         Verdict::Inconclusive => paint.warn(word),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_stay_lines_and_nothing_else_gets_through() {
+        assert_eq!(safe_lines("it said:\nE: no\x1b[2J\n"), "it said:\n  E: no\\u{1b}[2J");
     }
 }

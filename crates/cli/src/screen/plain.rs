@@ -12,7 +12,7 @@ use umbra_api::build::{BuildEvent, Event, Failure, TestResult};
 use umbra_state::{TestKind, Verdict};
 
 use super::model::Model;
-use super::{safe, units, verdict_word};
+use super::{safe, safe_lines, units, verdict_word};
 
 /// Lines of one event; `model` already knows it. `verbose` adds what the steps print.
 pub fn lines(model: &Model, event: &BuildEvent, verbose: bool) -> Vec<String> {
@@ -96,7 +96,8 @@ fn one_line(model: &Model, event: &Event) -> Option<String> {
         ),
         Event::Warning { message } => format!("warning {}", safe(message)),
         Event::Ended { phase, verdict, reason, .. } => {
-            let why = reason.as_ref().map_or(String::new(), |why| format!(" ({})", safe(why)));
+            let why =
+                reason.as_ref().map_or(String::new(), |why| format!(" ({})", safe_lines(why)));
             format!("end {}: {}{why}", format!("{phase:?}").to_lowercase(), verdict_word(*verdict))
         }
         Event::StepOutput { .. }
