@@ -18,6 +18,22 @@ use crate::ports::{StepCache, StepKey};
 /// The name under which an origin is remembered; no step can have it.
 const ORIGIN_STEP: &str = "(from)";
 
+/// mmdebstrap mounts things in the root it makes and leaves them, and its children, when it is
+/// ended. In namespaces of its own all of that goes with it, and it goes with the daemon.
+const CONFINED: [&str; 8] = [
+    "setpriv",
+    "--pdeathsig=KILL",
+    "unshare",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--mount-proc",
+    "--kill-child=KILL",
+];
+
+/// What `unshare` ends with when there is no such program.
+const NOT_FOUND: i32 = 127;
+
 /// How much of what mmdebstrap says is kept.
 const SAID_BYTES_MAX: usize = 64 << 10;
 
@@ -130,8 +146,10 @@ fn debootstrap(
     is_cancelled: &dyn Fn() -> bool,
 ) -> Result<(), BuildError> {
     let refused = |reason: String| BuildError::Origin { origin: named.to_owned(), reason };
-    let mut command = Command::new("mmdebstrap");
+    let mut command = Command::new(CONFINED[0]);
     command
+        .args(&CONFINED[1..])
+        .arg("mmdebstrap")
         .args(["--mode=root", "--quiet", "--format=directory"])
         .arg(format!("--variant={}", debian.variant))
         .arg(format!("--components={}", debian.components.join(",")));
@@ -143,23 +161,21 @@ fn debootstrap(
         command.arg(mirror);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command.spawn().map_err(|error| {
-        refused(match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                "mmdebstrap is not installed: apt-get install mmdebstrap".to_owned()
-            }
-            _ => format!("mmdebstrap does not start: {error}"),
-        })
-    })?;
+    let lost = |error: std::io::Error| refused(format!("mmdebstrap does not run: {error}"));
+    let mut child = command.spawn().map_err(lost)?;
     let reader = child.stderr.take().map(|stderr| std::thread::spawn(move || tail(stderr)));
-    let lost = |error: std::io::Error| refused(format!("mmdebstrap is lost: {error}"));
     let Some(status) = child::wait(&mut child, is_cancelled).map_err(lost)? else {
         child::end(&mut child).map_err(lost)?;
         return Err(refused("cancelled".to_owned()));
     };
     let said = reader.and_then(|reader| reader.join().ok()).unwrap_or_default();
-    if status.success() {
-        return Ok(());
+    match status.code() {
+        Some(0) => return Ok(()),
+        Some(NOT_FOUND) => {
+            let missing = "mmdebstrap is not installed: apt-get install mmdebstrap";
+            return Err(refused(missing.to_owned()));
+        }
+        _ => {}
     }
     let said = escape_output(last_lines(&said, 12)).to_string();
     Err(refused(format!("mmdebstrap {status}; is the archive reachable? It said:\n{said}")))
