@@ -72,7 +72,6 @@ impl Daemon {
             start_notes.push(format!("removed shadows left behind: {}", reaped.shadows.join(", ")));
         }
         umbra_build::remove_remains(&store).map_err(|error| environment(&error))?;
-        recovery::remove_drafts(&store)?;
         recovery::settle_refs(&db, &store).await?;
         let writer = Writer::start(db.clone(), Handle::current()).map_err(|error| {
             WireError::new(ErrorCode::Environment, "start the database writer").caused_by(error)

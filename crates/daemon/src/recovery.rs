@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use umbra_api::error::{ErrorCode, WireError};
+use umbra_api::error::WireError;
 use umbra_state::StateId;
 use umbra_store::{Store, StoreError};
 
@@ -46,28 +46,6 @@ fn build_of(name: &str) -> Option<u64> {
     name.strip_prefix("build/")?.split('/').next()?.parse().ok()
 }
 
-/// Removes what was being written out for a kernel that mounts no images. Only while no build
-/// runs.
-pub(crate) fn remove_drafts(store: &Store) -> Result<(), WireError> {
-    let checkouts = store.layers_dir().join("checkouts");
-    let failed = |error: std::io::Error| {
-        let message = format!("clean {}", checkouts.display());
-        WireError::new(ErrorCode::Environment, message).caused_by(error)
-    };
-    let entries = match std::fs::read_dir(&checkouts) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(failed)?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        if name.to_str().and_then(|name| name.parse::<StateId>().ok()).is_none() {
-            std::fs::remove_dir_all(entry.path()).map_err(failed)?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use umbra_state::{Dir, Meta, Tree};
@@ -92,21 +70,5 @@ mod tests {
         let kept = [("build/4/step-0", new), ("image/web", old), ("mine", new)];
         let kept = kept.map(|(name, state)| (name.to_owned(), state));
         assert_eq!(store.list_refs().expect("listed"), BTreeMap::from(kept));
-    }
-
-    #[test]
-    fn drafts_go_and_what_is_written_out_stays() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = Store::open(dir.path()).expect("a store");
-        remove_drafts(&store).expect("nothing to do");
-        let state = state(&store, 0o755);
-        let checkouts = store.layers_dir().join("checkouts");
-        for name in [state.to_string(), format!("{state}.partial"), format!("{state}.1.new")] {
-            std::fs::create_dir_all(checkouts.join(name).join("etc")).expect("made");
-        }
-        remove_drafts(&store).expect("removed");
-        let left: Vec<_> = std::fs::read_dir(&checkouts).expect("listed").flatten().collect();
-        assert_eq!(left.len(), 1);
-        assert_eq!(left[0].file_name().to_str(), Some(&*state.to_string()));
     }
 }

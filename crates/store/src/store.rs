@@ -102,6 +102,7 @@ impl Store {
         let store = Self { inner: Arc::new(inner) };
         if let Some(_alone) = Lock::try_exclusive(&store.inner.root)? {
             crate::journal::recover(&store.inner)?;
+            store.remove_stale_checkouts()?;
         }
         Ok(store)
     }

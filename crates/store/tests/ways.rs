@@ -74,6 +74,10 @@ fn a_state_written_out_shows_the_same() {
     store.gc(&[id]).unwrap();
     assert_eq!(store.base(id).unwrap(), base);
     let Base::Checkout(dir) = base else { unreachable!() };
+    let draft = dir.with_file_name("draft-of-a-killed-process");
+    fs::create_dir_all(draft.join("root/etc")).unwrap();
+    Store::open(&temp.folder.path().join("store")).unwrap();
+    assert!(dir.exists() && !draft.exists(), "a new start clears up");
     assert!(dir.exists());
     store.gc(&[]).unwrap();
     assert!(!dir.exists(), "it goes with its state");

@@ -28,7 +28,9 @@ const SOME: usize = 10;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["launcher"] => return ExitCode::from(umbra_shadow::sandbox::launcher::main() as u8),
+        ["launcher", _owner] => {
+            return ExitCode::from(umbra_shadow::sandbox::launcher::main() as u8);
+        }
         ["daemon", dir, point] => return process::daemon(dir.as_ref(), point),
         _ => {}
     }

@@ -58,6 +58,10 @@ impl Place {
         let died = self.end(daemon);
         // The first successor may die while it cleans up: its points are few, so each has its
         // turn, and in every fifth round none has.
+        if point.is_multiple_of(2) {
+            // Needs no successor: a killed daemon's launcher ends what it made.
+            self.check_nothing_lives();
+        }
         let successor = self.daemon(point % 5);
         self.end(successor);
         let daemon = self.daemon(0).expect("nothing kills it");
@@ -119,8 +123,8 @@ impl Place {
         daemon.is_none_or(|daemon| daemon.stop().is_none())
     }
 
-    /// Once a successor serves, nothing of those that died lives: neither they and their
-    /// launchers, nor a shadow, a port or a mount of theirs.
+    /// Nothing of those that died lives, or soon will: neither they and their launchers, nor a
+    /// shadow, a port or a mount of theirs.
     fn check_nothing_lives(&mut self) {
         let (families, shadows) = (std::mem::take(&mut self.families), self.shadows());
         until("their processes are gone", PATIENCE, || {
@@ -188,7 +192,7 @@ impl Place {
         check_names(self.dir.path(), &["points", "root", "state", "umbra.yaml"]);
         check_names(&state, &["daemon.lock", "shadows", "store", "umbra.db"]);
         check_names(&state.join("shadows"), &["lock"]);
-        check_names(&state.join("store"), &["journal", "layers", "lock", "repo"]);
+        check_names(&state.join("store"), &["checkouts", "journal", "layers", "lock", "repo"]);
         check_names(&state.join("store/layers"), &[]);
     }
 }
