@@ -9,8 +9,10 @@ use std::time::Duration;
 use libtest_mimic::Arguments;
 use umbra_api::build::{Answer, BuildPhase, Event, OnError};
 use umbra_state::Verdict;
+use umbra_store::StoreOptions;
+use umbra_store::overlay::support::ImageSupport;
 
-use support::{Bench, named, trial};
+use support::{Bench, named, trial, trial_with};
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("launcher") {
@@ -34,6 +36,12 @@ fn main() -> ExitCode {
         trial(
             "a_service_that_does_not_start_is_no_verdict",
             a_service_that_does_not_start_is_no_verdict,
+        ),
+        trial("an_image_without_its_systemd_is_told_so", without_systemd),
+        trial_with(
+            "states_that_are_written_out_serve_as_well",
+            StoreOptions { shown_by: Some(ImageSupport::Checkout), ..StoreOptions::default() },
+            written_out,
         ),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
@@ -74,6 +82,35 @@ fn a_second_build_comes_from_the_cache(bench: &Bench) {
     let sealed =
         |run: &support::Run| run.find(|e| named!(e, Event::Sealed { state, .. } => *state));
     assert_eq!(sealed(&first), sealed(&second));
+}
+
+/// As on kernels that cannot mount images.
+fn written_out(bench: &Bench) {
+    a_good_build_is_sealed(bench);
+    a_second_build_comes_from_the_cache(bench);
+    hard_links_survive_stacking(bench);
+    assert!(bench.dir().join("store/checkouts").read_dir().expect("listed").count() > 0);
+}
+
+/// Only the complete image must have it, and only for tests that look at what it runs.
+fn without_systemd(bench: &Bench) {
+    let recipe = GOOD.replace("steps:", "shadows: {init: systemd}\nsteps:").replace(
+        "after: [two], services: false}",
+        "after: [two]}\n  - {name: early, run: 'true', after: [one]}",
+    );
+    let run = bench.build(&recipe);
+    let early = run.find(|event| {
+        named!(event, Event::TestEnded { result, .. }
+        if result.name == "early" => result.clone())
+    });
+    assert_eq!(early.verdict, Verdict::Pass, "{early:#?}");
+    let late = run.find(|event| {
+        named!(event, Event::TestEnded { result, .. }
+        if result.name == "has two" => result.clone())
+    });
+    assert_eq!(late.verdict, Verdict::Inconclusive, "{late:#?}");
+    let error = late.error.expect("why nobody could look");
+    assert!(error.contains("the image has none: add the package systemd-sysv"), "{error}");
 }
 
 fn a_changed_step_runs_again_and_says_why(bench: &Bench) {

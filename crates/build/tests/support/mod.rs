@@ -16,7 +16,7 @@ use umbra_build::{Build, Engine, EventSink, StepCache, StepKey, TestKey};
 use umbra_shadow::Provider;
 use umbra_shadow::sandbox::{SandboxConfig, SandboxProvider};
 use umbra_state::{StateId, Verdict};
-use umbra_store::Store;
+use umbra_store::{Store, StoreOptions};
 
 /// The value in an event of one kind.
 macro_rules! named {
@@ -50,7 +50,12 @@ const PATIENCE: Duration = Duration::from_secs(200);
 
 /// A test that is reported as skipped, with the reason, where the machine cannot run it.
 pub(crate) fn trial(name: &'static str, test: fn(&Bench)) -> Trial {
-    Trial::test(name, move || match Bench::open() {
+    trial_with(name, StoreOptions::default(), test)
+}
+
+/// The same on a store opened in another way.
+pub(crate) fn trial_with(name: &'static str, options: StoreOptions, test: fn(&Bench)) -> Trial {
+    Trial::test(name, move || match Bench::open(options) {
         Ok(bench) => {
             test(&bench);
             bench.assert_nothing_is_left();
@@ -65,7 +70,7 @@ pub(crate) fn trial(name: &'static str, test: fn(&Bench)) -> Trial {
 }
 
 impl Bench {
-    pub(crate) fn open() -> Result<Self, String> {
+    fn open(options: StoreOptions) -> Result<Self, String> {
         if !rustix::process::geteuid().is_root() {
             return Err("skipped: sandboxes need root".to_owned());
         }
@@ -74,7 +79,8 @@ impl Bench {
         }
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         busybox_root(&dir.path().join("root"));
-        let store = Store::open(&dir.path().join("store")).map_err(|error| error.to_string())?;
+        let store = Store::open_with(&dir.path().join("store"), options);
+        let store = store.map_err(|error| error.to_string())?;
         let provider = SandboxProvider::open(SandboxConfig {
             dir: dir.path().join("shadows"),
             launcher: std::env::current_exe().expect("own path"),
