@@ -15,6 +15,9 @@ use crate::provider::{EnforcedLimits, Limits};
 /// Our part of every hierarchy.
 const ROOT: &str = "umbra";
 
+/// The controllers by which shadows are limited.
+const LIMITING: [&str; 3] = ["memory", "cpu", "pids"];
+
 /// Period over which processor time is measured out.
 const CPU_PERIOD_US: u64 = 100_000;
 
@@ -149,11 +152,7 @@ impl Hierarchies {
             return Ok(());
         }
         fs::create_dir_all(&own)?;
-        let wanted: Vec<String> = ["memory", "cpu", "pids"]
-            .iter()
-            .filter(|c| self.v2_controllers.iter().any(|known| known == *c))
-            .map(|c| format!("+{c}"))
-            .collect();
+        let wanted: Vec<String> = self.v2_limiting().map(|c| format!("+{c}")).collect();
         if wanted.is_empty() {
             return Ok(());
         }
@@ -161,6 +160,26 @@ impl Hierarchies {
             fs::write(dir.join("cgroup.subtree_control"), wanted.join(" "))?;
         }
         Ok(())
+    }
+
+    fn v2_limiting(&self) -> impl Iterator<Item = &'static str> {
+        let known = |c: &&str| self.v2_controllers.iter().any(|known| known == *c);
+        LIMITING.into_iter().filter(known)
+    }
+
+    /// Asks for the version 2 controllers, and forgets those that are not given: a container's
+    /// top group, with processes of its own, may hand down none.
+    pub(crate) fn claim(mut self) -> Self {
+        let Some(root) = &self.v2 else { return self };
+        let control = root.join("cgroup.subtree_control");
+        let is_given = |c: &str| {
+            let given = fs::read_to_string(&control).unwrap_or_default();
+            given.split_whitespace().any(|given| given == c)
+                || fs::write(&control, format!("+{c}")).is_ok()
+        };
+        let given: Vec<_> = self.v2_limiting().filter(|c| is_given(c)).map(str::to_owned).collect();
+        self.v2_controllers = given;
+        self
     }
 
     /// Kills and removes the groups of `owner` except those of `living`; with none living also
@@ -389,6 +408,44 @@ mod tests {
         let enforced = found.enforced();
         assert!(enforced.memory && enforced.cpu && !enforced.pids);
         assert!(found.can_freeze());
+    }
+
+    /// A folder in the hierarchy's place: what is written is what a kernel would be told.
+    #[test]
+    fn version_2_controllers_are_handed_down_and_told_the_limits() {
+        let root = tempfile::tempdir().expect("a directory");
+        let control = |dir: &str| root.path().join(dir).join("cgroup.subtree_control");
+        fs::write(control(""), "cpu io\n").expect("written");
+        let controllers = ["cpuset", "cpu", "io", "memory", "pids"].map(str::to_owned).to_vec();
+        let v2 = Some(root.path().to_owned());
+        let found = Hierarchies { v2, v2_controllers: controllers, v1: Vec::new() }.claim();
+        assert!(found.enforced().memory && found.enforced().cpu && found.enforced().pids);
+        let group = found.make("owner", "web", LimitsAhead::Any).expect("made");
+        for dir in ["umbra", "umbra/owner"] {
+            let told = fs::read_to_string(control(dir)).expect("told");
+            assert_eq!(told, "+memory +cpu +pids", "{dir}");
+        }
+        let own = root.path().join("umbra/owner/web");
+        let files = [("memory.max", "1024"), ("cpu.max", "50000 100000"), ("pids.max", "7")];
+        for (file, _) in files {
+            fs::write(own.join(file), "max").expect("written");
+        }
+        let limits = Limits { memory_bytes: Some(1024), cpu_millis: Some(500), pids: Some(7) };
+        group.limit(&limits).expect("limited");
+        for (file, limit) in files {
+            assert_eq!(fs::read_to_string(own.join(file)).expect("read"), limit, "{file}");
+        }
+        // Only a kernel's groups vanish with the files in them.
+        std::mem::forget(group);
+    }
+
+    #[test]
+    fn controllers_that_are_not_given_are_reported_as_such() {
+        let root = tempfile::tempdir().expect("a directory");
+        let v2_controllers = LIMITING.map(str::to_owned).to_vec();
+        let refusing = root.path().join("no-such-group");
+        let found = Hierarchies { v2: Some(refusing), v2_controllers, v1: Vec::new() }.claim();
+        assert_eq!(found.enforced(), EnforcedLimits::default());
     }
 
     #[test]

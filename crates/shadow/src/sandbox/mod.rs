@@ -99,7 +99,7 @@ impl SandboxProvider {
         let (dir, lock) = lock_dir(&config.dir)?;
         let sweeper = Sweeper::start(&dir).map_err(system("start a thread"))?;
         let owner = owner_of(&dir);
-        let hierarchies = Hierarchies::probe();
+        let hierarchies = Hierarchies::probe().claim();
         let launcher = Launcher::start(&config.launcher, &owner)?;
         let ids_base = config.user_namespaces.then_some(IDS_BASE);
         let capabilities = capabilities(&hierarchies, ids_base.is_some());

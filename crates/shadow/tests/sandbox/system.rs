@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("system::it-is-the-first-process", first_process),
         trial("system::a-state-without-one-gets-the-small-init", none_there),
+        trial("system::one-that-cannot-start-is-told", cannot_start),
         trial("system::its-groups-end-with-the-view", groups_end),
         trial("system::it-dies-with-its-view", dies),
         trial("system::limits-hold-for-it", limits_hold),
@@ -96,6 +97,20 @@ fn none_there() {
 
 fn system_layers_again(ground: &Ground) -> Layers {
     ground.layers().with_upper(ground.path().join("system"))
+}
+
+fn cannot_start() {
+    let ground = Ground::new();
+    let Some(shadow) = boot(&ground, Network::None, Limits::default()) else { return };
+    let broken = ground.path().join("broken");
+    let program = broken.join("usr/lib/systemd/systemd");
+    fs::create_dir_all(program.parent().expect("a parent")).expect("made");
+    fs::write(&program, "#!/no/such/interpreter\n").expect("written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
+    let refused = shadow.apply(&ground.layers().with_upper(broken)).err();
+    let said = refused.map(|error| umbra_state::chain(&error)).unwrap_or_default();
+    assert!(said.contains("start /usr/lib/systemd/systemd"), "{said}");
+    shadow.apply(&ground.layers()).expect("another view can be shown");
 }
 
 fn groups_end() {

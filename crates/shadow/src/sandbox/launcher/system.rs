@@ -3,7 +3,7 @@
 //! asked of the view is started by an attendant beside it.
 
 use std::ffi::CString;
-use std::io;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -32,19 +32,14 @@ pub(super) fn program() -> Option<&'static str> {
 /// Starts the attendant and becomes systemd. Returns only where that fails.
 pub(super) fn become_system(program: &str, socket: &OwnedFd) -> Failure {
     match prepare(program, socket) {
-        Ok(Prepared { exec, console }) => {
+        Ok((exec, mut attendant)) => {
             let failed = exec.run();
-            drop(console);
+            // Where it is gone already, nobody has said that the system boots.
+            let _ = attendant.write_all(b"!");
             Failure::new(format!("start {program}"), &failed)
         }
         Err(failure) => failure,
     }
-}
-
-struct Prepared {
-    exec: Exec,
-    /// Its own side of the console.
-    console: OwnedFd,
 }
 
 struct Exec {
@@ -69,22 +64,22 @@ impl Exec {
     }
 }
 
-fn prepare(program: &str, socket: &OwnedFd) -> Result<Prepared, Failure> {
+/// The program to become, and the pipe on which the attendant waits for that.
+fn prepare(program: &str, socket: &OwnedFd) -> Result<(Exec, PipeWriter), Failure> {
     let inert = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     attach(&new_mount("cgroup2", &[], inert)?, "/sys/fs/cgroup")?;
     let (master, console) = open_console()?;
     exec::confine(Profile::System).doing(|| "drop rights".to_owned())?;
-    let exec = Exec::of(program);
-    start_attendant(socket, &master)?;
+    let attendant = start_attendant(socket, &master)?;
     drop(master);
     exec::judge_by_size().doing(|| "set the out-of-memory score".to_owned())?;
     sys::reset_signals();
     for number in 0..3 {
         sys::become_standard(console.as_fd(), number).doing(|| "take the console".to_owned())?;
     }
-    Ok(Prepared { exec, console })
+    Ok((Exec::of(program), attendant))
 }
 
 /// A terminal that the view finds at /dev/console: our side and its own.
@@ -97,18 +92,27 @@ fn open_console() -> Result<(OwnedFd, OwnedFd), Failure> {
     Ok((ours, theirs))
 }
 
-/// Forks the process that runs commands. It says that it is up once this one is systemd: its
-/// end of the pipe closes with the exec, and gets a byte before where there is none.
-fn start_attendant(socket: &OwnedFd, master: &OwnedFd) -> Result<(), Failure> {
+/// Forks the process that runs commands. It says that the system boots once this process is
+/// systemd, when exec has closed the pipe.
+fn start_attendant(socket: &OwnedFd, master: &OwnedFd) -> Result<PipeWriter, Failure> {
     let doing = || "start the attendant".to_owned();
+    let (began, becomes) = io::pipe().doing(doing)?;
     match sys::fork(0).doing(doing)? {
-        Fork::Parent(_) => Ok(()),
+        Fork::Parent(_) => Ok(becomes),
         Fork::Child => {
-            let served = rustix::process::setsid()
-                .map_err(io::Error::from)
-                .and_then(|_| wire::send(socket, &InitHello::Booting, &[master.as_fd()]))
-                .and_then(|()| init::serve_confined(socket, Profile::System));
-            sys::exit(i32::from(served.is_err()))
+            drop(becomes);
+            let attended = attend(socket, master, began);
+            sys::exit(i32::from(attended.is_err()))
         }
     }
+}
+
+fn attend(socket: &OwnedFd, master: &OwnedFd, mut began: PipeReader) -> io::Result<()> {
+    rustix::process::setsid()?;
+    if began.read(&mut [0])? > 0 {
+        // It did not, and has said so itself.
+        return Ok(());
+    }
+    wire::send(socket, &InitHello::Booting, &[master.as_fd()])?;
+    init::serve_confined(socket, Profile::System)
 }
