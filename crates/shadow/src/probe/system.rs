@@ -83,6 +83,17 @@ fn control_groups(hierarchies: &Hierarchies) -> Vec<Probe> {
         Err("neither cgroup version 2 nor the version 1 freezer is mounted".to_owned())
     };
     probes.push(probe("freezing", freezing, "a failed shadow goes on running", delegate));
+    let systems = if hierarchies.serve_systems() {
+        Ok("an image's own systemd gets control groups of its own".to_owned())
+    } else {
+        Err("no cgroup version 2 mount".to_owned())
+    };
+    probes.push(probe(
+        "systemd in shadows",
+        systems,
+        "recipes cannot say `init: systemd`",
+        "mount -t cgroup2 none /sys/fs/cgroup/unified",
+    ));
     probes
 }
 
