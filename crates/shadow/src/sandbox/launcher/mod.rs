@@ -49,14 +49,11 @@ const PREDECESSOR_TIME_MAX: Duration = Duration::from_secs(20);
 pub fn main() -> i32 {
     // SAFETY: the daemon passed this descriptor for us to own; nothing else uses the number.
     let daemon = unsafe { OwnedFd::from_raw_fd(LAUNCHER_FD) };
-    match rustix::io::fcntl_getfd(&daemon) {
-        Ok(_) => {}
-        Err(_) => {
-            eprintln!("error: the launcher is started by `umbra serve`, not by hand");
-            return 2;
-        }
-    }
-    let owner = std::env::args().nth(2).unwrap_or_default();
+    let owner = std::env::args().nth(2).filter(|owner| is_owner(owner));
+    let (Some(owner), true) = (owner, rustix::io::fcntl_getfd(&daemon).is_ok()) else {
+        eprintln!("error: the launcher is started by `umbra serve`, not by hand");
+        return 2;
+    };
     match prepare().and_then(|()| introduce(&daemon, &owner)) {
         Ok(tenancy) => {
             let served = serve(&daemon, &tenancy);
@@ -66,6 +63,11 @@ pub fn main() -> i32 {
         }
         Err(error) => report(Err(error)),
     }
+}
+
+/// Whether this can be an owner's name: anything shorter would name the things of others.
+fn is_owner(name: &str) -> bool {
+    name.len() == 6 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn report(result: io::Result<()>) -> i32 {
