@@ -69,7 +69,8 @@ fn a_good_build_is_sealed(bench: &Bench) {
     assert!(tree.get(b"one").is_some() && tree.get(b"etc/two").is_some());
     let tested = run.count(|event| matches!(event, Event::TestEnded { .. }));
     assert_eq!(tested, 3);
-    assert!(run.count(|event| matches!(event, Event::DeltaApplied { .. })) >= 2);
+    // An idle shadow goes straight to the newest of several.
+    assert!(run.count(|event| matches!(event, Event::DeltaApplied { .. })) >= 1);
 }
 
 fn a_second_build_comes_from_the_cache(bench: &Bench) {
