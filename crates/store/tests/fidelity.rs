@@ -7,11 +7,9 @@ mod support;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use composefs::fsverity::Sha256HashValue;
-use composefs::repository::Repository;
-use rustix::mount::{MoveMountFlags, move_mount};
 use support::{Mounted, Temp, assert_same, mount_at};
 use umbra_state::{Content, Node};
+use umbra_store::overlay::{Layers, Mounter, attach};
 use umbra_store::{CaptureOptions, SkipReason, corpus};
 
 #[test]
@@ -56,12 +54,9 @@ fn corpus_looks_the_same_when_mounted() {
     corpus::make(&source).unwrap();
     let captured = temp.capture(&source);
     let id = temp.store.put(&captured).unwrap();
-    let repository = temp.folder.path().join("store/repo");
-    let repository =
-        Repository::<Sha256HashValue>::open_path(rustix::fs::CWD, &repository).unwrap();
-    let mount = repository.mount(&id.to_string()).unwrap();
-    move_mount(&mount, "", rustix::fs::CWD, &root, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .unwrap();
+    let layers = Layers::of(temp.store.base(id).unwrap());
+    let mount = Mounter::new().mount(&layers, None, None, &temp.dir("scratch"), None).unwrap();
+    attach(&mount, &root).unwrap();
     let _mounted = Mounted(root.clone());
     assert_same(&temp.store, &captured, &temp.capture(&root), "mounted");
     let blocks = fs::metadata(root.join("contents/sparse")).unwrap().blocks();
