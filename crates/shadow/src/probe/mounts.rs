@@ -40,7 +40,7 @@ pub(super) fn probes(store: &Path) -> Vec<Probe> {
         ),
         probe(
             "erofs images",
-            erofs(),
+            erofs(store),
             "states are written out as directories, which takes time and room",
             "use a kernel with CONFIG_EROFS_FS (Debian's has it as a module: modprobe erofs)",
         ),
@@ -143,10 +143,13 @@ fn idmap(attempt: &Attempt) -> io::Result<()> {
     umbra_store::overlay::support::map_ids(&mount, &namespace)
 }
 
-fn erofs() -> Found {
+fn erofs(store: &Path) -> Found {
     let listed = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let known = listed.lines().any(|line| line.split_whitespace().last() == Some("erofs"));
     let how = match image_support() {
+        ImageSupport::Direct if is_in_memory(store) => {
+            "files are mounted through loop devices, since the store is in memory"
+        }
         ImageSupport::Direct => "files are mounted directly",
         ImageSupport::Loop => "files are mounted through loop devices",
         ImageSupport::Checkout => return Err("this kernel is too old for them".to_owned()),
@@ -158,6 +161,12 @@ fn erofs() -> Found {
         return Ok(how.to_owned());
     }
     Err("the kernel has no erofs".to_owned())
+}
+
+/// Whether a directory is on tmpfs, whose files EROFS cannot read.
+fn is_in_memory(dir: &Path) -> bool {
+    const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+    rustix::fs::statfs(dir).is_ok_and(|stat| stat.f_type == TMPFS_MAGIC)
 }
 
 /// Enables it on a small file that is removed again.

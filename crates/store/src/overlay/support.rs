@@ -25,7 +25,8 @@ pub fn kernel_version() -> (u32, u32) {
 
 /// The way images are mounted here, by kernel version (asked once).
 ///
-/// The version is only where to begin: `umbra doctor` mounts a real image.
+/// The version is only where to begin: an image on a filesystem that EROFS cannot read files of
+/// goes through a loop device on any kernel.
 pub fn image_support() -> ImageSupport {
     static FOUND: OnceLock<ImageSupport> = OnceLock::new();
     *FOUND.get_or_init(|| support_of(kernel_version()))
