@@ -1,9 +1,9 @@
 //! `extends`: another recipe's tree with steps put in between.
 
-use crate::check::shorten;
-use crate::diagnostic::{Found, Problem};
-use crate::suggest::advice;
-use crate::yaml::{Key, Node, Value};
+use umbra_document::check::shorten;
+use umbra_document::diagnostic::{Found, Problem};
+use umbra_document::suggest::advice;
+use umbra_document::yaml::{Key, Node, Value};
 
 /// The tree of `base` as `derived` changes it.
 ///

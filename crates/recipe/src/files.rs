@@ -1,64 +1,37 @@
 //! The files a recipe names: read within bounds, and never from outside its directory.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
+use umbra_document::check::shorten;
+use umbra_document::diagnostic::{Found, Problem};
+use umbra_document::file;
+use umbra_document::scalar::ScalarType;
+use umbra_document::yaml::Node;
 
-use crate::check::shorten;
-use crate::diagnostic::{Found, Problem};
 use crate::formats;
-use crate::scalar::ScalarType;
 use crate::suite;
-use crate::yaml::Node;
 
 /// Why a file that a recipe names cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Nothing stands there.
-    #[error("there is no such file")]
-    Missing,
     /// It leads out of the recipe's directory, by a symbolic link or otherwise.
     #[error("it leads out of the recipe's directory")]
     Escapes,
-    /// It is a directory or something stranger.
-    #[error("it is no regular file")]
-    NotAFile,
-    /// It is too long.
-    #[error("it is longer than {bytes_max} bytes")]
-    TooLong {
-        /// How long it may be.
-        bytes_max: u64,
-    },
-    /// It is not text.
-    #[error("it is not UTF-8 from byte {offset} on")]
-    NotText {
-        /// The first byte that does not belong to a character.
-        offset: usize,
-    },
-    /// The system refused.
-    #[error("{0}")]
-    Io(std::io::Error),
+    /// It cannot be read as a text.
+    #[error(transparent)]
+    File(#[from] file::ReadError),
 }
 
 impl From<Errno> for ReadError {
     fn from(errno: Errno) -> Self {
         match errno {
-            Errno::NOENT | Errno::NOTDIR => Self::Missing,
             Errno::XDEV | Errno::LOOP => Self::Escapes,
-            errno => Self::Io(errno.into()),
+            errno => Self::File(errno.into()),
         }
     }
-}
-
-/// A whole text file, at most `bytes_max` long.
-pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, ReadError> {
-    // Not blocking, or a pipe in the file's place would hold the reader for ever.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    read_fd(rustix::fs::openat(CWD, path, flags, Mode::empty())?, bytes_max)
 }
 
 /// A whole text file below a directory.
@@ -67,8 +40,7 @@ pub(crate) fn read_beside(
     name: &str,
     bytes_max: u64,
 ) -> Result<String, ReadError> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-    read_fd(open_beside(base_dir, Path::new(name), flags)?, bytes_max)
+    Ok(file::read_fd(open_beside(base_dir, Path::new(name), file::OPEN)?, bytes_max)?)
 }
 
 /// Opens what stands at `relative` below `base_dir`; a path or link that leads out of it is
@@ -82,20 +54,6 @@ pub(crate) fn open_beside(
     let base = rustix::fs::openat(CWD, base_dir, directory, Mode::empty())?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     Ok(openat2(&base, relative, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
-}
-
-fn read_fd(fd: OwnedFd, bytes_max: u64) -> Result<String, ReadError> {
-    let file = File::from(fd);
-    if !file.metadata().map_err(ReadError::Io)?.is_file() {
-        return Err(ReadError::NotAFile);
-    }
-    let mut bytes = Vec::new();
-    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(ReadError::Io)?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(ReadError::TooLong { bytes_max });
-    }
-    String::from_utf8(bytes)
-        .map_err(|error| ReadError::NotText { offset: error.utf8_error().valid_up_to() })
 }
 
 /// Records every file a recipe names that is not there or leads elsewhere.
@@ -198,23 +156,23 @@ impl Checker<'_> {
             return;
         }
         let error = match std::fs::metadata(self.base_dir.join(text)) {
-            Ok(metadata) if kind == Kind::File && metadata.is_dir() => ReadError::NotAFile,
+            Ok(metadata) if kind == Kind::File && metadata.is_dir() => file::ReadError::NotAFile,
             Ok(metadata) if kind == Kind::Directory && !metadata.is_dir() => {
                 let message = format!("`{}` is no directory", shorten(text));
                 found.push(Problem::new("bad-file", message, node.span, "").at(path));
                 return;
             }
             Ok(_) => return,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => ReadError::Missing,
-            Err(error) => ReadError::Io(error),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => file::ReadError::Missing,
+            Err(error) => file::ReadError::Io(error),
         };
-        found.push(missing(node, text, &error, path));
+        found.push(missing(node, text, &error.into(), path));
     }
 }
 
 fn missing(node: &Node, text: &str, error: &ReadError, path: &str) -> Problem {
     let code = match error {
-        ReadError::Missing => "missing-file",
+        ReadError::File(file::ReadError::Missing) => "missing-file",
         ReadError::Escapes => "path-escape",
         _ => "bad-file",
     };

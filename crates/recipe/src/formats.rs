@@ -1,28 +1,9 @@
-//! The forms of text a recipe knows: one check and one pattern for each.
-//!
-//! The check decides and explains; the pattern says the same to a JSON Schema validator. A
-//! test holds both against each other.
+//! The forms of text only a recipe knows, beside those that all documents share.
 
-use crate::units;
+use umbra_document::formats::{is_lower_or_digit, line, refuse_dots, refuse_if, title, word};
 
-/// A form of text.
-pub(crate) struct Format {
-    /// What it is, with an article: "expected NOUN".
-    pub(crate) noun: &'static str,
-    /// How one looks.
-    pub(crate) example: &'static str,
-    /// An ECMA 262 pattern for the whole text.
-    pub(crate) pattern: &'static str,
-    /// Why a text is none.
-    pub(crate) check: fn(&str) -> Result<(), String>,
-}
-
-/// Any text at all, of several lines too.
-pub(crate) static ANY: Format = Format {
-    noun: "a text",
-    example: "text",
-    pattern: r"^[^\u0000]*$",
-    check: |text| refuse_if(text.contains('\0'), "it holds a NUL byte"),
+pub(crate) use umbra_document::formats::{
+    ANY, ARGUMENT, DURATION, Format, GLOB, HOST, LINE, MODE, OWNER, SIZE, TITLE, USER,
 };
 
 /// A script or another text that must say something.
@@ -35,22 +16,6 @@ pub(crate) static SCRIPT: Format = Format {
         refuse_if(blank, "it is empty")?;
         refuse_if(text.contains('\0'), "it holds a NUL byte")
     },
-};
-
-/// A line that may be empty.
-pub(crate) static ARGUMENT: Format = Format {
-    noun: "an argument",
-    example: "-g",
-    pattern: r"^[^\u0000]*$",
-    check: |text| refuse_if(text.contains('\0'), "it holds a NUL byte"),
-};
-
-/// One line with something on it.
-pub(crate) static LINE: Format = Format {
-    noun: "one line of text",
-    example: "text",
-    pattern: r"^[^\u0000-\u001f\u007f-\u009f]+$",
-    check: line,
 };
 
 /// The name of an image; it becomes part of references.
@@ -76,14 +41,6 @@ pub(crate) static NAME: Format = Format {
         refuse_if(text.contains('/'), "a slash is not allowed in it")?;
         title(text)
     },
-};
-
-/// The name of a test; a slash is fine in it.
-pub(crate) static TITLE: Format = Format {
-    noun: "a name",
-    example: "GET /health answers",
-    pattern: r"^(?=.{1,100}$)[^\u0000-\u0020\u007f-\u009f](?:[^\u0000-\u001f\u007f-\u009f]*[^\u0000-\u0020\u007f-\u009f])?$",
-    check: title,
 };
 
 /// The name of a variable.
@@ -138,54 +95,6 @@ pub(crate) static BESIDE: Format = Format {
     },
 };
 
-/// A path on the machine that builds.
-pub(crate) static HOST: Format = Format {
-    noun: "a path",
-    example: "base.tar",
-    pattern: r"^[^\u0000-\u001f\u007f-\u009f]+$",
-    check: line,
-};
-
-/// A span of time.
-pub(crate) static DURATION: Format = Format {
-    noun: "a duration",
-    example: "10s",
-    pattern: r"^[1-9][0-9]{0,8}(?:ms|s|m|h|d)$",
-    check: |text| units::duration(text).map(drop),
-};
-
-/// An amount of bytes.
-pub(crate) static SIZE: Format = Format {
-    noun: "a size",
-    example: "512M",
-    pattern: r"^[1-9][0-9]{0,6}[KMGT]i?$",
-    check: |text| units::size(text).map(drop),
-};
-
-/// Permission bits.
-pub(crate) static MODE: Format = Format {
-    noun: "a mode in quotes",
-    example: "0644",
-    pattern: r"^[0-7]{3,4}$",
-    check: |text| units::mode(text).map(drop),
-};
-
-/// User and group of a file.
-pub(crate) static OWNER: Format = Format {
-    noun: "an owner",
-    example: "root:root",
-    pattern: r"^(?:[a-z_][a-z0-9_-]{0,31}|[0-9]{1,9}):(?:[a-z_][a-z0-9_-]{0,31}|[0-9]{1,9})$",
-    check: |text| units::owner(text).map(drop),
-};
-
-/// A user to run as.
-pub(crate) static USER: Format = Format {
-    noun: "a user",
-    example: "www-data",
-    pattern: r"^(?:[a-z_][a-z0-9_-]{0,31}|[0-9]{1,9})$",
-    check: units::account,
-};
-
 /// A Debian suite or a component of one.
 pub(crate) static SUITE: Format = Format {
     noun: "a Debian suite",
@@ -233,14 +142,6 @@ pub(crate) static REQUEST_PATH: Format = Format {
     },
 };
 
-/// A pattern of paths.
-pub(crate) static GLOB: Format = Format {
-    noun: "a pattern of paths",
-    example: "etc/nginx/**",
-    pattern: r"^[^\u0000-\u001f\u007f-\u009f]+$",
-    check: line,
-};
-
 /// Where a shadow may connect to.
 pub(crate) static EGRESS: Format = Format {
     noun: "an address and a port",
@@ -282,67 +183,25 @@ pub(crate) static FROM: Format = Format {
     },
 };
 
-/// All of them.
+/// All of its own.
 #[cfg(test)]
 pub(crate) static ALL: &[&Format] = &[
-    &ANY,
     &SCRIPT,
-    &ARGUMENT,
-    &LINE,
     &IMAGE_NAME,
     &NAME,
-    &TITLE,
     &VAR,
     &ENV,
     &HEADER,
     &INSIDE,
     &BESIDE,
-    &HOST,
-    &DURATION,
-    &SIZE,
-    &MODE,
-    &OWNER,
-    &USER,
     &SUITE,
     &PACKAGE,
     &URL,
     &REQUEST_PATH,
-    &GLOB,
     &EGRESS,
     &STATE,
     &FROM,
 ];
-
-fn refuse_if(wrong: bool, reason: &str) -> Result<(), String> {
-    if wrong { Err(reason.to_owned()) } else { Ok(()) }
-}
-
-fn is_lower_or_digit(byte: u8) -> bool {
-    byte.is_ascii_lowercase() || byte.is_ascii_digit()
-}
-
-fn line(text: &str) -> Result<(), String> {
-    refuse_if(text.is_empty(), "it is empty")?;
-    refuse_if(text.contains(char::is_control), "it holds a control character or a line break")
-}
-
-fn title(text: &str) -> Result<(), String> {
-    line(text)?;
-    refuse_if(text.chars().count() > 100, "it has at most 100 characters")?;
-    refuse_if(text.starts_with(' ') || text.ends_with(' '), "it begins or ends with a space")
-}
-
-fn word(text: &str, others: &[u8], length_max: usize) -> Result<(), String> {
-    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    refuse_if(!begins, "it begins with a letter or `_`")?;
-    refuse_if(text.len() > length_max, "it is too long")?;
-    let all = text.bytes().all(|b| b.is_ascii_alphanumeric() || others.contains(&b));
-    refuse_if(!all, "other characters are not allowed")
-}
-
-fn refuse_dots(path: &str) -> Result<(), String> {
-    refuse_if(path.split('/').any(|name| name == ".."), "`..` is not allowed in it")
-}
 
 fn package(text: &str) -> Result<(), String> {
     let (text, suite) =

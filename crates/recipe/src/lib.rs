@@ -24,9 +24,7 @@
 
 #[cfg(test)]
 mod agreement;
-mod check;
 mod definition;
-pub mod diagnostic;
 mod extend;
 mod extract;
 mod files;
@@ -34,23 +32,15 @@ mod formats;
 mod inputs;
 mod load;
 pub mod recipe;
-mod render;
-mod scalar;
 mod schema;
 mod semantic;
-mod shape;
 mod shapes;
-mod source;
-mod suggest;
 mod suite;
 mod template;
 pub mod test;
-mod units;
 mod url;
 mod vars;
-mod yaml;
 
-pub use diagnostic::{Diagnostic, Label, Problems, Severity};
 pub use files::ReadError;
 pub use inputs::{Input, InputKind, Inputs, InputsError};
 pub use load::{FILE_BYTES_MAX, Overrides, base_dir, check_file, load, parse};
@@ -62,4 +52,5 @@ pub use schema::{SCHEMA_FILE, schema};
 pub use suite::{SuiteError, command};
 pub use template::init_template;
 pub use test::Test;
-pub use units::Owner;
+pub use umbra_document::diagnostic::{self, Diagnostic, Label, Problems, Severity};
+pub use umbra_document::units::Owner;

@@ -3,17 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use umbra_document::diagnostic::{Found, Problem, Problems};
+use umbra_document::source::{Source, Span};
+use umbra_document::yaml::Node;
+use umbra_document::{check, file, yaml};
 use umbra_state::escape::escape;
 
-use crate::diagnostic::{Found, Problem, Problems};
 use crate::recipe::Recipe;
 use crate::shapes;
-use crate::source::{Source, Span};
-use crate::yaml::Node;
-use crate::{check, extend, extract, files, formats, semantic, vars, yaml};
+use crate::{extend, extract, files, formats, semantic, vars};
 
 /// A recipe file may be this long.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What problems call the document.
+pub(crate) const NOUN: &str = "recipe";
 
 /// Values of variables that take the place of the recipe's own, by name.
 pub type Overrides = BTreeMap<String, String>;
@@ -29,7 +33,7 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Recipe, Problems> {
 /// exactly if no problem is an error.
 pub fn check_file(path: &Path, overrides: &Overrides) -> (Option<Recipe>, Problems) {
     let base_dir = base_dir(path);
-    let text = match files::read_text(path, FILE_BYTES_MAX) {
+    let text = match file::read_text(path, FILE_BYTES_MAX) {
         Ok(text) => text,
         Err(error) => return (None, unreadable(path, &error)),
     };
@@ -45,7 +49,7 @@ pub fn check_file(path: &Path, overrides: &Overrides) -> (Option<Recipe>, Proble
 pub fn parse(name: &str, text: &str, overrides: &Overrides) -> Result<Recipe, Problems> {
     let too_long = text.len() as u64 > FILE_BYTES_MAX;
     if too_long {
-        let error = files::ReadError::TooLong { bytes_max: FILE_BYTES_MAX };
+        let error = file::ReadError::TooLong { bytes_max: FILE_BYTES_MAX };
         return Err(unreadable(Path::new(name), &error));
     }
     let (recipe, problems) = read(name, text.to_owned(), overrides, None, |_, _| {});
@@ -79,7 +83,7 @@ fn read(
 
 /// The tree of a recipe, with what it extends merged in.
 fn tree(sources: &mut Vec<Source>, reader: Option<Reader<'_>>, found: &mut Found) -> Option<Node> {
-    let root = yaml::parse(0, &sources[0].text, found)?;
+    let root = yaml::parse(0, &sources[0].text, NOUN, found)?;
     let Some(extends) = root.get("extends") else { return Some(root) };
     check::check(&root, &shapes::DERIVED, found);
     let Some(reader) = reader else {
@@ -96,7 +100,7 @@ fn tree(sources: &mut Vec<Source>, reader: Option<Reader<'_>>, found: &mut Found
             return None;
         }
     }
-    let base = yaml::parse(1, &sources[1].text, found)?;
+    let base = yaml::parse(1, &sources[1].text, NOUN, found)?;
     extend::merge(base, root, found)
 }
 
@@ -131,10 +135,10 @@ fn recipe(
     recipe
 }
 
-fn unreadable(path: &Path, error: &files::ReadError) -> Problems {
+fn unreadable(path: &Path, error: &file::ReadError) -> Problems {
     let name = path.display().to_string();
     let message = format!("cannot read `{}`: {error}", escape(name.as_bytes()));
-    let help = matches!(error, files::ReadError::Missing)
+    let help = matches!(error, file::ReadError::Missing)
         .then(|| "`umbra init` writes a recipe to start from".to_owned());
     Problems::without_place("unreadable", message, help)
 }

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
+use umbra_document::units::{Owner, serialize};
 
 use crate::test::Test;
-use crate::units::{Owner, serialize};
 
 /// An image's definition.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -326,7 +326,8 @@ impl Recipe {
     /// replaced, extensions merged and defaults written out. Equal recipes have equal texts,
     /// and reading the text gives an equal recipe.
     pub fn canonical(&self) -> String {
-        let mut value = sorted(serde_json::to_value(self).unwrap_or_default());
+        let mut value =
+            umbra_document::schema::sorted(serde_json::to_value(self).unwrap_or_default());
         escape_references(&mut value);
         format!("{value:#}\n")
     }
@@ -361,18 +362,6 @@ impl Serialize for CommandLine {
             Self::Shell(script) => serializer.serialize_str(script),
             Self::Argv(argv) => argv.serialize(serializer),
         }
-    }
-}
-
-/// The same value with the keys of all mappings in order, whichever way serde_json was built.
-pub(crate) fn sorted(value: serde_json::Value) -> serde_json::Value {
-    match value {
-        serde_json::Value::Array(items) => items.into_iter().map(sorted).collect(),
-        serde_json::Value::Object(map) => {
-            let entries: BTreeMap<_, _> = map.into_iter().map(|(k, v)| (k, sorted(v))).collect();
-            entries.into_iter().collect()
-        }
-        scalar => scalar,
     }
 }
 

@@ -4,24 +4,23 @@
 //! Works on any tree, also one the structural check has found fault with: what cannot be
 //! understood is passed over here, since it has been reported there.
 
-use std::collections::BTreeMap;
-
+use umbra_document::check::shorten;
+use umbra_document::diagnostic::{Found, Problem};
+use umbra_document::names::{self, Names};
+use umbra_document::scalar::ScalarType;
+use umbra_document::source::Span;
+use umbra_document::suggest::advice;
+use umbra_document::yaml::{Node, Value};
 use umbra_suite::pattern::Globs;
 
-use crate::check::shorten;
-use crate::diagnostic::{Found, Problem};
-use crate::scalar::ScalarType;
-use crate::source::Span;
-use crate::suggest::advice;
 use crate::suite;
 use crate::url;
-use crate::yaml::{Node, Value};
 
 /// Records every such problem of a recipe.
 pub(crate) fn check(root: &Node, found: &mut Found) {
-    let steps = unique_names(root, "steps", "step", found);
-    unique_names(root, "services", "service", found);
-    unique_names(root, "tests", "test", found);
+    let steps = names::unique(list(root, "steps"), "steps", "step", found);
+    names::unique(list(root, "services"), "services", "service", found);
+    names::unique(list(root, "tests"), "tests", "test", found);
     for (index, step) in list(root, "steps").iter().enumerate() {
         check_step(step, &format!("steps[{index}]"), found);
     }
@@ -47,27 +46,6 @@ pub(crate) fn check(root: &Node, found: &mut Found) {
 
 fn list<'n>(root: &'n Node, key: &str) -> &'n [Node] {
     root.get(key).map(Node::list).unwrap_or_default()
-}
-
-/// Where each name stands first.
-type Names<'n> = BTreeMap<&'n str, Span>;
-
-fn unique_names<'n>(root: &'n Node, key: &str, noun: &str, found: &mut Found) -> Names<'n> {
-    let mut names = Names::new();
-    for (index, node) in list(root, key).iter().enumerate() {
-        let Some(name_node) = node.get("name") else { continue };
-        let Some(name) = name_node.text().filter(|name| !name.is_empty()) else { continue };
-        let Some(first) = names.get(name).copied() else {
-            names.insert(name, name_node.span);
-            continue;
-        };
-        let message = format!("two {noun}s have the name `{}`", shorten(name));
-        let problem = Problem::new("duplicate-name", message, name_node.span, "the second one")
-            .at(format!("{key}[{index}].name"))
-            .also(first, "the first one");
-        found.push(problem);
-    }
-    names
 }
 
 /// Every text of a scalar or a list must name a step.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
+use umbra_document::units::serialize;
 use umbra_state::TestKind;
 use umbra_suite::spec::Severity;
 
 use crate::recipe::{CommandLine, Env};
-use crate::units::serialize;
 
 /// One expectation about a shadow of the image.
 #[derive(Debug, Clone, PartialEq, Serialize)]

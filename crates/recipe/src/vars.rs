@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use umbra_document::diagnostic::{Found, Problem};
+use umbra_document::scalar::ScalarType;
+use umbra_document::source::{Source, Span};
+use umbra_document::suggest::advice;
+use umbra_document::yaml::{Node, TEXT_BYTES_MAX, Value};
 use umbra_state::escape::escape;
 
-use crate::diagnostic::{Found, Problem};
 use crate::formats;
-use crate::scalar::ScalarType;
-use crate::source::{Source, Span};
-use crate::suggest::advice;
-use crate::yaml::{Node, TEXT_BYTES_MAX, Value};
 
 /// Values by variable name.
 pub(crate) type Vars = BTreeMap<String, String>;

@@ -4,15 +4,15 @@
 
 mod step;
 mod test;
-
 use std::time::Duration;
+
+use umbra_document::take::{duration, each, int, number, optional, text, texts_by_name};
+use umbra_document::units;
+use umbra_document::yaml::{Node, Value};
 
 use crate::recipe::{
     CommandLine, Debian, Env, Export, Format, Init, Notify, OnError, Origin, Recipe, Shadows,
 };
-use crate::scalar::ScalarType;
-use crate::units;
-use crate::yaml::{Node, Value};
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(3600);
 const SHADOWS_MAX_DEFAULT: u32 = 4;
@@ -109,7 +109,7 @@ fn shadows(node: Option<&Node>) -> Option<Shadows> {
         min,
         max: optional(get("max"), int)?.unwrap_or(SHADOWS_MAX_DEFAULT.max(min)),
         memory: optional(get("memory"), |node| units::size(node.text()?).ok())?,
-        cpus: optional(get("cpus"), |node| crate::check::number(node.scalar()?))?,
+        cpus: optional(get("cpus"), |node| number(node.scalar()?))?,
         pids: optional(get("pids"), int)?,
         egress: egress(get("egress"))?,
         init: optional(get("init"), init)?.unwrap_or(Init::Services),
@@ -170,55 +170,7 @@ fn env(node: &Node) -> Option<Env> {
     texts_by_name(node.get("env"))
 }
 
-fn texts_by_name(node: Option<&Node>) -> Option<std::collections::BTreeMap<String, String>> {
-    let entries = node.map(Node::map).unwrap_or_default();
-    entries.iter().map(|(key, value)| Some((key.text.clone(), text(value)?))).collect()
-}
-
 /// Patterns of paths, which inside the image all begin at its root.
 fn globs(node: Option<&Node>) -> Option<Vec<String>> {
     each(node, |node| Some(node.text()?.trim_start_matches('/').to_owned()))
-}
-
-fn text(node: &Node) -> Option<String> {
-    node.text().map(str::to_owned)
-}
-
-/// One text as a list of one, or a list.
-fn texts(node: Option<&Node>) -> Option<Vec<String>> {
-    match node {
-        Some(node) if node.text().is_some() => text(node).map(|text| vec![text]),
-        _ => each(node, text),
-    }
-}
-
-fn bool(node: Option<&Node>) -> Option<Option<bool>> {
-    optional(node, |node| match node.scalar()?.value_type() {
-        ScalarType::Bool(value) => Some(value),
-        _ => None,
-    })
-}
-
-fn int<T: TryFrom<i64>>(node: &Node) -> Option<T> {
-    match node.scalar()?.value_type() {
-        ScalarType::Int(value) => T::try_from(value).ok(),
-        _ => None,
-    }
-}
-
-fn duration(node: Option<&Node>) -> Option<Option<Duration>> {
-    optional(node, |node| units::duration(node.text()?).ok())
-}
-
-/// `Some(None)` for a value that is not given, `None` for one that cannot be read.
-fn optional<T>(node: Option<&Node>, read: impl FnOnce(&Node) -> Option<T>) -> Option<Option<T>> {
-    match node {
-        Some(node) => read(node).map(Some),
-        None => Some(None),
-    }
-}
-
-/// All entries of a list, none for one that is not given.
-fn each<T>(node: Option<&Node>, read: impl Fn(&Node) -> Option<T>) -> Option<Vec<T>> {
-    node.map(Node::list).unwrap_or_default().iter().map(read).collect()
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Inherited, bool, command_line, duration, each, globs, int, optional, text};
+use umbra_document::take::{bool, duration, each, int, optional, text};
+use umbra_document::units::{self, Owner};
+use umbra_document::yaml::{Node, Value};
+
+use super::{Inherited, command_line, globs};
 use crate::recipe::{Action, Copy, Packages, Ready, Secret, SecretSource, Service, Step, Write};
-use crate::units::{self, Owner};
-use crate::yaml::{Node, Value};
 
 const READY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 const WRITE_MODE_DEFAULT: u32 = 0o644;

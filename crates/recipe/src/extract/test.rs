@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use umbra_document::scalar::to_json;
+use umbra_document::take::{
+    bool, duration, each, int, number, optional, text, texts, texts_by_name,
+};
+use umbra_document::yaml::{Node, Value};
 use umbra_state::TestKind;
 use umbra_suite::spec::Severity;
 
-use super::{
-    Inherited, bool, command_line, duration, each, globs, int, optional, text, texts, texts_by_name,
-};
-use crate::scalar::to_json;
+use super::{Inherited, command_line, globs};
 use crate::test::{
     After, Allow, Arrival, Check, Expect, Http, Journey, Load, Lynis, OpenScap, Request, Run,
     RunFormat, Security, Test, Trust, When,
 };
-use crate::yaml::{Node, Value};
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
@@ -152,7 +153,7 @@ fn status(node: &Node) -> Option<Vec<u16>> {
 fn load(node: &Node) -> Option<Load> {
     Some(Load {
         url: text(node.get("url")?)?,
-        rate: crate::check::number(node.get("rate")?.scalar()?)?,
+        rate: number(node.get("rate")?.scalar()?)?,
         duration: duration(node.get("duration"))??,
         warm_up: duration(node.get("warm_up"))?,
         arrival: match node.get("arrival").map(Node::text) {

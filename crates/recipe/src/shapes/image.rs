@@ -1,8 +1,10 @@
 //! The form of what stands around the steps: origin, shadows, notices, exports.
 
+use umbra_document::list;
+use umbra_document::shape::{Field, Shape, Ty, planned, word};
+
 use super::{COMMAND, limit};
 use crate::formats;
-use crate::shape::{Field, Shape, Ty, list, planned, word};
 
 pub(super) static FROM: Shape = Shape {
     noun: "origin",

@@ -6,9 +6,10 @@ mod test;
 
 #[cfg(test)]
 pub(crate) use step::STEP;
+use umbra_document::list;
+use umbra_document::shape::{Field, Shape, Ty, word};
 
 use crate::formats;
-use crate::shape::{Field, Shape, Ty, list, word};
 
 /// How many of a thing one recipe may have.
 pub(crate) mod limit {

@@ -1,8 +1,10 @@
 //! The form of steps and services.
 
+use umbra_document::list;
+use umbra_document::shape::{Field, Shape, Ty};
+
 use super::{COMMAND, ENV, GLOBS, limit};
 use crate::formats;
-use crate::shape::{Field, Shape, Ty, list};
 
 /// The keys of which a step has exactly one.
 const ACTIONS: &[&str] = &["run", "copy", "write", "packages"];

@@ -1,8 +1,10 @@
 //! The form of tests.
 
+use umbra_document::list;
+use umbra_document::shape::{Field, Shape, Ty, word};
+
 use super::{COMMAND, ENV, GLOBS, limit};
 use crate::formats;
-use crate::shape::{Field, Shape, Ty, list, word};
 
 /// The keys of which a test has exactly one.
 const CHECKS: &[&str] = &["run", "http", "goss", "load", "security", "openscap", "lynis"];

@@ -1,44 +1,47 @@
-//! The text of a recipe file and where things stand in it.
+//! The text of a file and where things stand in it.
 
 use std::ops::Range;
 
 /// One file's text.
 #[derive(Debug, Clone)]
-pub(crate) struct Source {
+pub struct Source {
     /// The name shown to people: the path as the user gave it.
-    pub(crate) name: String,
+    pub name: String,
     /// All of it.
-    pub(crate) text: String,
+    pub text: String,
 }
 
-/// A piece of one of the files that make up a recipe.
+/// A piece of one of the files that make up a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Span {
-    /// Which file: 0 is the one asked for, others are those it extends.
-    pub(crate) file: usize,
+pub struct Span {
+    /// Which file: 0 is the one asked for, others are those it brings in.
+    pub file: usize,
     /// First byte.
-    pub(crate) start: usize,
+    pub start: usize,
     /// The byte after the last.
-    pub(crate) end: usize,
+    pub end: usize,
 }
 
 impl Span {
-    pub(crate) fn new(file: usize, range: Range<usize>) -> Self {
+    /// The bytes `range` of a file; one that ends before it begins is empty.
+    pub fn new(file: usize, range: Range<usize>) -> Self {
         Self { file, start: range.start, end: range.end.max(range.start) }
     }
 }
 
 /// A position a person can find: both numbers begin at 1, columns count characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Position {
-    pub(crate) line: usize,
-    pub(crate) column: usize,
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The character in it.
+    pub column: usize,
 }
 
 impl Source {
     /// Where the byte `offset` stands; offsets beyond the end or inside a character count as
     /// the nearest character before.
-    pub(crate) fn position(&self, offset: usize) -> Position {
+    pub fn position(&self, offset: usize) -> Position {
         let offset = self.floor(offset);
         let before = &self.text[..offset];
         let line_start = self.line_range(offset).start;
@@ -47,7 +50,7 @@ impl Source {
     }
 
     /// The line that holds the byte `offset`, without its line end (`\n` or `\r\n`).
-    pub(crate) fn line_range(&self, offset: usize) -> Range<usize> {
+    pub fn line_range(&self, offset: usize) -> Range<usize> {
         let offset = self.floor(offset);
         let start = self.text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
         let end = self.text[offset..].find('\n').map_or(self.text.len(), |length| offset + length);
@@ -56,12 +59,12 @@ impl Source {
     }
 
     /// The text of a span of this file; empty where it lies outside.
-    pub(crate) fn slice(&self, span: Span) -> &str {
+    pub fn slice(&self, span: Span) -> &str {
         self.text.get(span.start..span.end).unwrap_or("")
     }
 
     /// The nearest character boundary at or before `offset`.
-    pub(crate) fn floor(&self, offset: usize) -> usize {
+    pub fn floor(&self, offset: usize) -> usize {
         let mut offset = offset.min(self.text.len());
         while !self.text.is_char_boundary(offset) {
             offset -= 1;

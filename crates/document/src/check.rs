@@ -8,16 +8,17 @@ use crate::scalar::ScalarType;
 use crate::shape::{Field, Shape, Ty, Word, or_list};
 use crate::source::Span;
 use crate::suggest::{advice, nearest};
+use crate::take::number;
 use crate::yaml::{Node, Scalar, Value};
 
 /// Records everything about `node` that is not as `shape` says.
-pub(crate) fn check(node: &Node, shape: &'static Shape, found: &mut Found) {
+pub fn check(node: &Node, shape: &'static Shape, found: &mut Found) {
     Checker { found, path: String::new() }.object(node, shape);
 }
 
 struct Checker<'f> {
     found: &'f mut Found,
-    /// Where in the recipe, such as `steps[2].copy`.
+    /// Where in the document, such as `steps[2].copy`.
     path: String,
 }
 
@@ -266,22 +267,13 @@ fn dotted(path: &str, key: &str) -> String {
 }
 
 /// Whether a value is written in the manner of this type: scalar, list or mapping.
-pub(crate) fn fits(ty: &Ty, node: &Node) -> bool {
+fn fits(ty: &Ty, node: &Node) -> bool {
     match ty {
         Ty::List { .. } => matches!(node.value, Value::List(_)),
         Ty::MapOf { .. } | Ty::Object(_) => matches!(node.value, Value::Map(_)),
         Ty::Either(types) => types.iter().any(|ty| fits(ty, node)),
         Ty::Foreign | Ty::Elsewhere(_) => true,
         _ => matches!(node.value, Value::Scalar(_)),
-    }
-}
-
-/// Whole numbers count as numbers.
-pub(crate) fn number(scalar: &Scalar) -> Option<f64> {
-    match scalar.value_type() {
-        ScalarType::Int(value) => i32::try_from(value).ok().map(f64::from),
-        ScalarType::Float(value) => Some(value),
-        _ => None,
     }
 }
 
@@ -323,7 +315,7 @@ fn quoted_help(text: &str) -> Option<String> {
 const SHOWN_CHARS_MAX: usize = 60;
 
 /// Outside text for a message: escaped, on one line, not too long.
-pub(crate) fn shorten(text: &str) -> String {
+pub fn shorten(text: &str) -> String {
     let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
     let dots = if shown.len() < text.len() { "..." } else { "" };
     format!("{}{dots}", escape(shown.as_bytes()))

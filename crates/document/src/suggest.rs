@@ -3,10 +3,7 @@
 use umbra_state::escape::escape;
 
 /// The candidate that differs from `word` by few enough slips to be what was meant.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.chars().take(WORD_CHARS_MAX).flat_map(char::to_lowercase).collect();
     let slips_max = match word.len() {
         0..=2 => 1,
@@ -23,7 +20,7 @@ pub(crate) fn nearest<'a>(
 }
 
 /// A sentence naming the nearest candidate, else all of them if they are few.
-pub(crate) fn advice(word: &str, candidates: &[&str]) -> Option<String> {
+pub fn advice(word: &str, candidates: &[&str]) -> Option<String> {
     if let Some(nearest) = nearest(word, candidates.iter().copied()) {
         return Some(format!("did you mean `{}`?", escape(nearest.as_bytes())));
     }

@@ -15,54 +15,65 @@ use crate::source::Span;
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
-pub(crate) struct Node {
-    pub(crate) span: Span,
-    pub(crate) value: Value,
+pub struct Node {
+    /// Where it stands.
+    pub span: Span,
+    /// What it holds.
+    pub value: Value,
 }
 
 /// What a [`Node`] holds.
 #[derive(Debug, Clone)]
-pub(crate) enum Value {
+pub enum Value {
+    /// One text.
     Scalar(Scalar),
+    /// Values in order.
     List(Vec<Node>),
+    /// Values by key, in the order of the text, no key twice.
     Map(Vec<(Key, Node)>),
 }
 
 /// A text, or what YAML makes of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Scalar {
-    pub(crate) text: String,
+pub struct Scalar {
+    /// What is written, quotes and escapes resolved.
+    pub text: String,
     /// Written without quotes, so that `true` and `12` are no texts.
-    pub(crate) plain: bool,
+    pub plain: bool,
     /// Came in part from a variable: then its type is what is needed at its place.
-    pub(crate) substituted: bool,
+    pub substituted: bool,
     /// Holds a reference that could not be replaced: what it would be is unknown.
-    pub(crate) unresolved: bool,
+    pub unresolved: bool,
 }
 
 /// The name of a value in a mapping.
 #[derive(Debug, Clone)]
-pub(crate) struct Key {
-    pub(crate) text: String,
-    pub(crate) span: Span,
+pub struct Key {
+    /// What is written, quotes and escapes resolved.
+    pub text: String,
+    /// Where the key itself stands.
+    pub span: Span,
 }
 
 impl Node {
-    pub(crate) fn scalar(&self) -> Option<&Scalar> {
+    /// The scalar, if this is one.
+    pub fn scalar(&self) -> Option<&Scalar> {
         match &self.value {
             Value::Scalar(scalar) => Some(scalar),
             Value::List(_) | Value::Map(_) => None,
         }
     }
 
-    pub(crate) fn list(&self) -> &[Node] {
+    /// The entries, if this is a list.
+    pub fn list(&self) -> &[Node] {
         match &self.value {
             Value::List(items) => items,
             Value::Scalar(_) | Value::Map(_) => &[],
         }
     }
 
-    pub(crate) fn map(&self) -> &[(Key, Node)] {
+    /// The entries, if this is a mapping.
+    pub fn map(&self) -> &[(Key, Node)] {
         match &self.value {
             Value::Map(entries) => entries,
             Value::Scalar(_) | Value::List(_) => &[],
@@ -70,22 +81,22 @@ impl Node {
     }
 
     /// The value of a key, if this is a mapping that has it.
-    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+    pub fn get(&self, key: &str) -> Option<&Node> {
         self.map().iter().find(|(known, _)| known.text == key).map(|(_, node)| node)
     }
 
     /// Where the key itself stands.
-    pub(crate) fn key_span(&self, key: &str) -> Option<Span> {
+    pub fn key_span(&self, key: &str) -> Option<Span> {
         self.map().iter().find(|(known, _)| known.text == key).map(|(known, _)| known.span)
     }
 
     /// The text of a scalar, if it is known.
-    pub(crate) fn text(&self) -> Option<&str> {
+    pub fn text(&self) -> Option<&str> {
         self.scalar().filter(|scalar| !scalar.unresolved).map(|scalar| scalar.text.as_str())
     }
 
     /// The part to mark when the whole is meant: a first key, not a page of lines.
-    pub(crate) fn head(&self) -> Span {
+    pub fn head(&self) -> Span {
         match &self.value {
             Value::Map(entries) => entries.first().map_or(self.span, |(key, _)| key.span),
             Value::List(items) => items.first().map_or(self.span, Node::head),
@@ -96,14 +107,15 @@ impl Node {
 
 const DEPTH_MAX: usize = 32;
 const NODES_MAX: usize = 50_000;
-/// More than any mapping of a recipe may have.
+/// More than any mapping may have whose keys are free.
 const KEYS_MAX: usize = 2_000;
 /// All scalars together, aliases expanded and variables inserted.
-pub(crate) const TEXT_BYTES_MAX: usize = 4 << 20;
+pub const TEXT_BYTES_MAX: usize = 4 << 20;
 
-/// Reads one document; `None` if there is none or it cannot be read, with the reason in `found`.
-pub(crate) fn parse(file: usize, text: &str, found: &mut Found) -> Option<Node> {
-    let mut builder = Builder::new(file, found);
+/// Reads one document of a sort called `noun`, with no article; `None` if there is none or it
+/// cannot be read, with the reason in `found`. `file` goes into the spans.
+pub fn parse(file: usize, text: &str, noun: &str, found: &mut Found) -> Option<Node> {
+    let mut builder = Builder::new(file, noun, found);
     for event in Parser::new_from_str(text) {
         match event {
             Ok((event, span)) => {
@@ -122,7 +134,8 @@ pub(crate) fn parse(file: usize, text: &str, found: &mut Found) -> Option<Node> 
     }
     if builder.root.is_none() {
         let span = Span::new(file, 0..0);
-        builder.found.push(Problem::new("empty", "the file holds no recipe", span, "empty"));
+        let message = format!("the file holds no {noun}");
+        builder.found.push(Problem::new("empty", message, span, "empty"));
     }
     builder.root
 }
@@ -156,6 +169,8 @@ fn offset_of(text: &str, marker: &granit::Marker) -> usize {
 
 struct Builder<'f> {
     file: usize,
+    /// What the document is, without an article.
+    noun: &'f str,
     found: &'f mut Found,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Node>,
@@ -188,9 +203,10 @@ struct Size {
 struct Stop;
 
 impl<'f> Builder<'f> {
-    fn new(file: usize, found: &'f mut Found) -> Self {
+    fn new(file: usize, noun: &'f str, found: &'f mut Found) -> Self {
         let (stack, anchors) = (Vec::new(), HashMap::new());
-        Self { file, found, stack, anchors, size: Size::default(), documents: 0, root: None }
+        let size = Size::default();
+        Self { file, noun, found, stack, anchors, size, documents: 0, root: None }
     }
 
     fn on(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
@@ -214,13 +230,13 @@ impl<'f> Builder<'f> {
         if self.documents == 1 {
             return Ok(());
         }
-        let message = "a recipe is one YAML document, and here a second one begins";
+        let message = format!("a {} is one YAML document, and here a second one begins", self.noun);
         self.found.push(Problem::new("yaml", message, span, "second document"));
         Err(Stop)
     }
 
     fn refuse_tag(&mut self, span: Span) {
-        let message = "YAML tags mean nothing in a recipe";
+        let message = format!("YAML tags mean nothing in a {}", self.noun);
         self.found.push(Problem::new("yaml", message, span, "leave this out"));
     }
 
@@ -264,10 +280,14 @@ impl<'f> Builder<'f> {
         let limit = if self.stack.len() + cost.depth > DEPTH_MAX {
             format!("values are nested deeper than {DEPTH_MAX} levels")
         } else if self.size.nodes > NODES_MAX {
-            format!("the recipe has more than {NODES_MAX} values, aliases counted as often as used")
+            format!(
+                "the {} has more than {NODES_MAX} values, aliases counted as often as used",
+                self.noun
+            )
         } else if self.size.text_bytes > TEXT_BYTES_MAX {
             format!(
-                "the recipe's texts exceed {TEXT_BYTES_MAX} bytes, aliases counted as often as used"
+                "the {}'s texts exceed {TEXT_BYTES_MAX} bytes, aliases counted as often as used",
+                self.noun
             )
         } else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Problems found in a recipe: plain values that carry all a person or a program needs to
+//! Problems found in a document: plain values that carry all a person or a program needs to
 //! see what is wrong, where, and what was expected.
 
 use std::fmt;
@@ -16,7 +16,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// What is wrong, in one line. Outside text in it is escaped.
     pub message: String,
-    /// Where the value stands in the recipe, such as `steps[2].copy.mode`; empty for the whole.
+    /// Where the value stands in the document, such as `steps[2].copy.mode`; empty for the whole.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
     /// The places it concerns, the one to look at first coming first.
@@ -30,9 +30,9 @@ pub struct Diagnostic {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The recipe cannot be used.
+    /// The document cannot be used.
     Error,
-    /// The recipe can be used, but probably does not say what was meant.
+    /// The document can be used, but probably does not say what was meant.
     Warning,
 }
 
@@ -56,7 +56,7 @@ pub struct Label {
     pub excerpt_column: usize,
 }
 
-/// All problems of a recipe, in the order of the text.
+/// All problems of a document, in the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Problems {
     /// The problems, at most [`Problems::SHOWN_MAX`].
@@ -75,13 +75,13 @@ impl Problems {
         self.diagnostics.is_empty()
     }
 
-    /// Whether any of them forbids using the recipe.
+    /// Whether any of them forbids using the document.
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
     /// A problem with no place in a file, such as a file that cannot be read.
-    pub(crate) fn without_place(code: &str, message: String, help: Option<String>) -> Self {
+    pub fn without_place(code: &str, message: String, help: Option<String>) -> Self {
         let diagnostic = Diagnostic {
             code: code.to_owned(),
             severity: Severity::Error,
@@ -98,7 +98,7 @@ impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.diagnostics.len() + self.more;
         let noun = if count == 1 { "problem" } else { "problems" };
-        write!(f, "accept the recipe: {count} {noun}")?;
+        write!(f, "{count} {noun}")?;
         match self.diagnostics.first() {
             Some(first) => write!(f, ", first: {}", first.message),
             None => Ok(()),
@@ -110,13 +110,13 @@ impl std::error::Error for Problems {}
 
 /// Problems while they are being collected: with spans instead of labels.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub struct Found {
     problems: Vec<Problem>,
 }
 
 /// One problem while problems are being collected.
 #[derive(Debug, Clone)]
-pub(crate) struct Problem {
+pub struct Problem {
     code: &'static str,
     severity: Severity,
     message: String,
@@ -127,7 +127,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     /// An error at `span`; `beside` is printed next to the mark.
-    pub(crate) fn new(
+    pub fn new(
         code: &'static str,
         message: impl Into<String>,
         span: Span,
@@ -143,27 +143,32 @@ impl Problem {
         }
     }
 
-    pub(crate) fn warning(mut self) -> Self {
+    /// The same as a warning.
+    pub fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
     }
 
-    pub(crate) fn at(mut self, path: impl Into<String>) -> Self {
+    /// The same, of the value at `path`, such as `steps[2].copy.mode`.
+    pub fn at(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
     }
 
-    pub(crate) fn also(mut self, span: Span, beside: impl Into<String>) -> Self {
+    /// The same with another place it concerns.
+    pub fn also(mut self, span: Span, beside: impl Into<String>) -> Self {
         self.labels.push((span, beside.into()));
         self
     }
 
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+    /// The same with what to do about it.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    pub(crate) fn help_if(self, help: Option<String>) -> Self {
+    /// The same with what to do about it, if that is known.
+    pub fn help_if(self, help: Option<String>) -> Self {
         match help {
             Some(help) => self.help(help),
             None => self,
@@ -171,27 +176,29 @@ impl Problem {
     }
 }
 
-/// More are not even collected: a recipe that wrong has one cause.
+/// More are not even collected: a document that wrong has one cause.
 const COLLECTED_MAX: usize = 10_000;
 
 impl Found {
-    pub(crate) fn push(&mut self, problem: Problem) {
+    /// Records a problem.
+    pub fn push(&mut self, problem: Problem) {
         if self.problems.len() < COLLECTED_MAX {
             self.problems.push(problem);
         }
     }
 
-    pub(crate) fn has_errors(&self) -> bool {
+    /// Whether any of them forbids using the document.
+    pub fn has_errors(&self) -> bool {
         self.problems.iter().any(|problem| problem.severity == Severity::Error)
     }
 
     /// So many problems that finding out what was meant would cost more than it helps.
-    pub(crate) fn is_crowded(&self) -> bool {
+    pub fn is_crowded(&self) -> bool {
         self.problems.len() > 2 * Problems::SHOWN_MAX
     }
 
     /// What was found, in the order of the text.
-    pub(crate) fn into_problems(mut self, sources: &[Source]) -> Problems {
+    pub fn into_problems(mut self, sources: &[Source]) -> Problems {
         let place = |problem: &Problem| problem.labels.first().map(|(span, _)| *span);
         self.problems.sort_by_key(place);
         // A value that is used twice (by an alias, by extending) is reported once.

@@ -1,12 +1,12 @@
-//! The language in which the form of a recipe is written down, once.
+//! The language in which the form of a document is written down, once.
 //!
-//! One table per mapping (see [`crate::shapes`]) is what the structural check walks, what
+//! One table per mapping is what the structural check walks, what
 //! the JSON Schema is made of and what suggestions are drawn from, so the three agree.
 
 use crate::formats::Format;
 
 /// What a value may be.
-pub(crate) enum Ty {
+pub enum Ty {
     /// A text of this form.
     Text(&'static Format),
     /// Any text, number or truth value, taken as it is spelt: for values of variables.
@@ -14,15 +14,39 @@ pub(crate) enum Ty {
     /// `true` or `false`.
     Bool,
     /// A whole number in this range.
-    Int { min: i64, max: i64 },
+    Int {
+        /// The least.
+        min: i64,
+        /// The greatest.
+        max: i64,
+    },
     /// A number in this range, its lower end excluded.
-    Number { above: f64, max: f64 },
+    Number {
+        /// Below the least.
+        above: f64,
+        /// The greatest.
+        max: f64,
+    },
     /// One of these words.
     Word(&'static [Word]),
     /// A list of so many values.
-    List { item: &'static Ty, min: usize, max: usize },
+    List {
+        /// What each value is.
+        item: &'static Ty,
+        /// How many at least.
+        min: usize,
+        /// How many at most.
+        max: usize,
+    },
     /// A mapping from keys of a form to values.
-    MapOf { key: &'static Format, value: &'static Ty, max: usize },
+    MapOf {
+        /// The form of the keys.
+        key: &'static Format,
+        /// What each value is.
+        value: &'static Ty,
+        /// How many keys at most.
+        max: usize,
+    },
     /// A mapping with known keys.
     Object(&'static Shape),
     /// Several ways to write it; they differ in being a scalar, a list or a mapping.
@@ -34,73 +58,80 @@ pub(crate) enum Ty {
 }
 
 /// One of the words a value may be.
-pub(crate) struct Word {
-    pub(crate) word: &'static str,
+pub struct Word {
+    /// The word.
+    pub word: &'static str,
     /// A word that is planned but does nothing yet gets a clear refusal.
-    pub(crate) available: bool,
+    pub available: bool,
 }
 
 /// A mapping with known keys.
-pub(crate) struct Shape {
+pub struct Shape {
     /// What it describes, without an article.
-    pub(crate) noun: &'static str,
+    pub noun: &'static str,
     /// One sentence for the schema.
-    pub(crate) doc: &'static str,
+    pub doc: &'static str,
     /// Its keys.
-    pub(crate) fields: &'static [Field],
+    pub fields: &'static [Field],
     /// Exactly one of these keys must be given; empty for no such rule.
-    pub(crate) exactly_one: &'static [&'static str],
+    pub exactly_one: &'static [&'static str],
 }
 
 /// One key of a [`Shape`].
-pub(crate) struct Field {
-    pub(crate) key: &'static str,
-    pub(crate) ty: Ty,
-    pub(crate) required: bool,
+pub struct Field {
+    /// The key.
+    pub key: &'static str,
+    /// What its value may be.
+    pub ty: Ty,
+    /// Whether it must be given.
+    pub required: bool,
     /// Allowed only beside one of these keys; empty for always.
-    pub(crate) with: &'static [&'static str],
+    pub with: &'static [&'static str],
     /// One sentence for the schema; ends with the default where there is one.
-    pub(crate) doc: &'static str,
+    pub doc: &'static str,
 }
 
 impl Field {
-    pub(crate) const fn new(key: &'static str, ty: Ty, doc: &'static str) -> Self {
+    /// A key that may be left out.
+    pub const fn new(key: &'static str, ty: Ty, doc: &'static str) -> Self {
         Self { key, ty, required: false, with: &[], doc }
     }
 
-    pub(crate) const fn required(mut self) -> Self {
+    /// The same key, which must be given.
+    pub const fn required(mut self) -> Self {
         self.required = true;
         self
     }
 
-    pub(crate) const fn with(mut self, keys: &'static [&'static str]) -> Self {
+    /// The same key, allowed only beside one of these.
+    pub const fn with(mut self, keys: &'static [&'static str]) -> Self {
         self.with = keys;
         self
     }
 }
 
 /// A word that works.
-pub(crate) const fn word(word: &'static str) -> Word {
+pub const fn word(word: &'static str) -> Word {
     Word { word, available: true }
 }
 
 /// A word that is refused in this version.
-pub(crate) const fn planned(word: &'static str) -> Word {
+pub const fn planned(word: &'static str) -> Word {
     Word { word, available: false }
 }
 
 /// A list that is not empty. A macro, because what a function gets in a constant would not
 /// live long enough.
+#[macro_export]
 macro_rules! list {
     ($item:expr, $max:expr) => {
         $crate::shape::Ty::List { item: $item, min: 1, max: $max }
     };
 }
-pub(crate) use list;
 
 impl Ty {
     /// What it is, with an article, for "expected ...".
-    pub(crate) fn noun(&self) -> String {
+    pub fn noun(&self) -> String {
         match self {
             Self::Text(format) => format.noun.to_owned(),
             Self::Verbatim => "a text or a number".to_owned(),
@@ -123,7 +154,7 @@ impl Ty {
 }
 
 /// `a`, `a or b`, `a, b or c`.
-pub(crate) fn or_list(words: &[String]) -> String {
+pub fn or_list(words: &[String]) -> String {
     match words {
         [] => String::new(),
         [only] => only.clone(),

@@ -6,17 +6,22 @@ use crate::yaml::{Node, Scalar, Value};
 
 /// The type YAML gives a scalar.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum ScalarType {
+pub enum ScalarType {
+    /// Nothing, or `null`.
     Null,
+    /// A truth value.
     Bool(bool),
+    /// A whole number.
     Int(i64),
+    /// Another number; infinities count as not a number.
     Float(f64),
+    /// Anything else.
     Text,
 }
 
 impl ScalarType {
     /// The type with an article.
-    pub(crate) fn noun(self) -> &'static str {
+    pub fn noun(self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "true or false without quotes",
@@ -28,13 +33,13 @@ impl ScalarType {
 
 impl Scalar {
     /// The type as written; a quoted scalar is a text, whatever it holds.
-    pub(crate) fn written_type(&self) -> ScalarType {
+    pub fn written_type(&self) -> ScalarType {
         if self.plain && !self.substituted { plain_type(&self.text) } else { ScalarType::Text }
     }
 
     /// The type at a place that needs no text: a value that came from a variable counts as
     /// if it had been written there without quotes.
-    pub(crate) fn value_type(&self) -> ScalarType {
+    pub fn value_type(&self) -> ScalarType {
         if self.plain || self.substituted { plain_type(&self.text) } else { ScalarType::Text }
     }
 }
@@ -79,7 +84,7 @@ fn float(text: &str) -> Option<ScalarType> {
 }
 
 /// The tree as an editor's YAML reader would hand it to a JSON Schema validator.
-pub(crate) fn to_json(node: &Node) -> Json {
+pub fn to_json(node: &Node) -> Json {
     match &node.value {
         Value::List(items) => items.iter().map(to_json).collect(),
         Value::Map(entries) => {

@@ -21,7 +21,7 @@ const SIZE_UNITS: [(&str, u64); 8] = [
 ];
 
 /// A number of at most nine digits with `ms`, `s`, `m`, `h` or `d` behind it, and not 0.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = number_and_unit(text, 9)?;
     let known = TIME_UNITS.iter().find(|(name, _)| *name == unit);
     let (_, millis) = known.ok_or_else(|| match unit {
@@ -33,7 +33,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 /// A number of at most seven digits with `K`, `M`, `G`, `T` (powers of 1000) or `Ki`, `Mi`,
 /// `Gi`, `Ti` (powers of 1024) behind it, and not 0; in bytes.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
+pub fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = number_and_unit(text, 7)?;
     let known = SIZE_UNITS.iter().find(|(name, _)| *name == unit);
     let (_, bytes) = known.ok_or_else(|| match unit {
@@ -59,14 +59,14 @@ fn number_and_unit(text: &str, digits_max: usize) -> Result<(u64, &str), String>
 }
 
 /// Three or four octal digits.
-pub(crate) fn mode(text: &str) -> Result<u32, String> {
+pub fn mode(text: &str) -> Result<u32, String> {
     if !(3..=4).contains(&text.len()) || !text.bytes().all(|digit| (b'0'..=b'7').contains(&digit)) {
         return Err("it is three or four digits from 0 to 7".to_owned());
     }
     u32::from_str_radix(text, 8).map_err(|error| error.to_string())
 }
 
-/// Who owns a file: names as the image's own `/etc/passwd` and `/etc/group` know them, or numbers.
+/// Who owns a file: names as the root's own `/etc/passwd` and `/etc/group` know them, or numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     /// User name or numeric id.
@@ -83,7 +83,7 @@ impl Owner {
 }
 
 /// `user:group`.
-pub(crate) fn owner(text: &str) -> Result<Owner, String> {
+pub fn owner(text: &str) -> Result<Owner, String> {
     let Some((user, group)) = text.split_once(':') else {
         return Err(format!("the group is missing, as in `{text}:{text}`"));
     };
@@ -93,7 +93,7 @@ pub(crate) fn owner(text: &str) -> Result<Owner, String> {
 }
 
 /// The name or the number of a user or group.
-pub(crate) fn account(text: &str) -> Result<(), String> {
+pub fn account(text: &str) -> Result<(), String> {
     let numeric = (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let named = (1..=32).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
@@ -110,15 +110,18 @@ impl Serialize for Owner {
     }
 }
 
-pub(crate) fn print_duration(duration: Duration) -> String {
+/// As [`duration`] reads it, in the largest unit that leaves no rest.
+pub fn print_duration(duration: Duration) -> String {
     print(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &TIME_UNITS)
 }
 
-pub(crate) fn print_size(bytes: u64) -> String {
+/// As [`size`] reads it, in the largest unit that leaves no rest.
+pub fn print_size(bytes: u64) -> String {
     print(bytes, &SIZE_UNITS)
 }
 
-pub(crate) fn print_mode(mode: u32) -> String {
+/// Four octal digits.
+pub fn print_mode(mode: u32) -> String {
     format!("{mode:04o}")
 }
 
@@ -131,15 +134,17 @@ fn print(amount: u64, units: &[(&str, u64)]) -> String {
     }
 }
 
-/// Writes durations, sizes and modes the way recipes spell them.
-pub(crate) mod serialize {
+/// Writes durations, sizes and modes the way documents spell them.
+pub mod serialize {
     use super::{Duration, Serializer, print_duration, print_mode, print_size};
 
-    pub(crate) fn duration<S: Serializer>(value: &Duration, s: S) -> Result<S::Ok, S::Error> {
+    /// A duration.
+    pub fn duration<S: Serializer>(value: &Duration, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(&print_duration(*value))
     }
 
-    pub(crate) fn duration_option<S: Serializer>(
+    /// A duration or nothing.
+    pub fn duration_option<S: Serializer>(
         value: &Option<Duration>,
         s: S,
     ) -> Result<S::Ok, S::Error> {
@@ -149,21 +154,24 @@ pub(crate) mod serialize {
         }
     }
 
-    pub(crate) fn size_option<S: Serializer>(value: &Option<u64>, s: S) -> Result<S::Ok, S::Error> {
+    /// A size or nothing.
+    pub fn size_option<S: Serializer>(value: &Option<u64>, s: S) -> Result<S::Ok, S::Error> {
         match value {
             Some(bytes) => s.serialize_str(&print_size(*bytes)),
             None => s.serialize_none(),
         }
     }
 
-    pub(crate) fn mode_option<S: Serializer>(value: &Option<u32>, s: S) -> Result<S::Ok, S::Error> {
+    /// A mode or nothing.
+    pub fn mode_option<S: Serializer>(value: &Option<u32>, s: S) -> Result<S::Ok, S::Error> {
         match value {
             Some(mode) => s.serialize_str(&print_mode(*mode)),
             None => s.serialize_none(),
         }
     }
 
-    pub(crate) fn mode<S: Serializer>(value: &u32, s: S) -> Result<S::Ok, S::Error> {
+    /// A mode.
+    pub fn mode<S: Serializer>(value: &u32, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(&print_mode(*value))
     }
 }
