@@ -16,6 +16,11 @@ pub fn check(node: &Node, shape: &'static Shape, found: &mut Found) {
     Checker { found, path: String::new() }.object(node, shape);
 }
 
+/// Records everything about `node` that is not as `ty` says.
+pub fn check_value(node: &Node, ty: &'static Ty, found: &mut Found) {
+    Checker { found, path: String::new() }.value(node, ty);
+}
+
 struct Checker<'f> {
     found: &'f mut Found,
     /// Where in the document, such as `steps[2].copy`.
@@ -26,7 +31,7 @@ impl Checker<'_> {
     fn value(&mut self, node: &Node, ty: &'static Ty) {
         match (ty, &node.value) {
             (Ty::Foreign | Ty::Elsewhere(_), _) => {}
-            (Ty::Either(types), _) => match types.iter().find(|ty| fits(ty, node)) {
+            (Ty::Either(types), _) => match meant(types, node) {
                 Some(ty) => self.value(node, ty),
                 None => self.wrong_type(node, ty),
             },
@@ -95,6 +100,10 @@ impl Checker<'_> {
             },
             Ty::Int { min, max } => match scalar.value_type() {
                 ScalarType::Int(value) if (*min..=*max).contains(&value) => {}
+                _ => self.wrong_scalar(node, scalar, ty),
+            },
+            Ty::Amount { max } => match number(scalar) {
+                Some(value) if value >= 0.0 && value <= *max => {}
                 _ => self.wrong_scalar(node, scalar, ty),
             },
             Ty::Number { above, max } => match number(scalar) {
@@ -275,6 +284,15 @@ fn fits(ty: &Ty, node: &Node) -> bool {
         Ty::Foreign | Ty::Elsewhere(_) => true,
         _ => matches!(node.value, Value::Scalar(_)),
     }
+}
+
+/// Which of several types a value is meant to be: of those it fits, the first that calls for
+/// a text where a text is written, and for no text where none is.
+fn meant(types: &'static [Ty], node: &Node) -> Option<&'static Ty> {
+    let for_text = |ty: &Ty| matches!(ty, Ty::Text(_) | Ty::Word(_) | Ty::Verbatim);
+    let written = node.scalar().map(written_as_text);
+    let strange = |ty: &&Ty| written.is_some_and(|written| written != for_text(ty));
+    types.iter().filter(|ty| fits(ty, node)).min_by_key(strange)
 }
 
 fn written_as_text(scalar: &Scalar) -> bool {

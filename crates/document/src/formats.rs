@@ -97,6 +97,18 @@ pub static USER: Format = Format {
     check: units::account,
 };
 
+/// A path as the system knows it: absolute, and any characters in it.
+pub static ABSOLUTE: Format = Format {
+    noun: "an absolute path",
+    example: "/etc/hostname",
+    pattern: r"^(?!(?:[\s\S]*/)?\.\.(?:/|$))/[^\u0000]*$",
+    check: |text| {
+        refuse_if(!text.starts_with('/'), "it begins with `/`")?;
+        refuse_if(text.contains('\0'), "it holds a NUL byte")?;
+        refuse_dots(text)
+    },
+};
+
 /// A pattern of paths.
 pub static GLOB: Format = Format {
     noun: "a pattern of paths",
@@ -107,8 +119,9 @@ pub static GLOB: Format = Format {
 
 /// All of them.
 #[cfg(test)]
-static ALL: &[&Format] =
-    &[&ANY, &ARGUMENT, &LINE, &TITLE, &HOST, &DURATION, &SIZE, &MODE, &OWNER, &USER, &GLOB];
+static ALL: &[&Format] = &[
+    &ANY, &ARGUMENT, &LINE, &TITLE, &HOST, &ABSOLUTE, &DURATION, &SIZE, &MODE, &OWNER, &USER, &GLOB,
+];
 
 /// An error with this reason if something is `wrong`.
 pub fn refuse_if(wrong: bool, reason: &str) -> Result<(), String> {

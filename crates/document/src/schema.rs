@@ -80,6 +80,9 @@ impl Schema {
             Ty::Number { above, max } => self.or_reference(
                 json!({ "type": "number", "exclusiveMinimum": above, "maximum": max }),
             ),
+            Ty::Amount { max } => {
+                self.or_reference(json!({ "type": "number", "minimum": 0, "maximum": max }))
+            }
             Ty::Word(words) => {
                 let words: Vec<&str> =
                     words.iter().filter(|word| word.available).map(|word| word.word).collect();

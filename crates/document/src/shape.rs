@@ -27,6 +27,11 @@ pub enum Ty {
         /// The greatest.
         max: f64,
     },
+    /// A number from 0 to `max`, both included.
+    Amount {
+        /// The greatest.
+        max: f64,
+    },
     /// One of these words.
     Word(&'static [Word]),
     /// A list of so many values.
@@ -49,7 +54,8 @@ pub enum Ty {
     },
     /// A mapping with known keys.
     Object(&'static Shape),
-    /// Several ways to write it; they differ in being a scalar, a list or a mapping.
+    /// Several ways to write it; they differ in being a text, a number or truth value, a list
+    /// or a mapping.
     Either(&'static [Ty]),
     /// A value of this type that is checked later, where it ends up.
     Elsewhere(&'static Ty),
@@ -139,6 +145,7 @@ impl Ty {
             Self::Int { min, max } if min == max => format!("the number {min}"),
             Self::Int { min, max } => format!("a whole number from {min} to {max}"),
             Self::Number { above, max } => format!("a number above {above} and up to {max}"),
+            Self::Amount { max } => format!("a number from 0 to {max}"),
             Self::Word(words) => {
                 let words: Vec<String> = words.iter().map(|w| format!("`{}`", w.word)).collect();
                 or_list(&words)

@@ -44,10 +44,10 @@ pub fn int<T: TryFrom<i64>>(node: &Node) -> Option<T> {
     }
 }
 
-/// A number; whole ones count, up to 32 bits.
+/// A number; whole ones count, as far as a float tells them apart.
 pub fn number(scalar: &Scalar) -> Option<f64> {
     match scalar.value_type() {
-        ScalarType::Int(value) => i32::try_from(value).ok().map(f64::from),
+        ScalarType::Int(value) => (value.unsigned_abs() <= 1 << 53).then_some(value as f64),
         ScalarType::Float(value) => Some(value),
         _ => None,
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 /// Milliseconds per unit, longest first.
-const TIME_UNITS: [(&str, u64); 5] =
+pub const TIME_UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Bytes per unit, largest first; `K` is 1000 and `Ki` is 1024.
-const SIZE_UNITS: [(&str, u64); 8] = [
+pub const SIZE_UNITS: [(&str, u64); 8] = [
     ("Ti", 1 << 40),
     ("T", 1_000_000_000_000),
     ("Gi", 1 << 30),

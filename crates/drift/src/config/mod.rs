@@ -1,0 +1,101 @@
+//! `monitoring_config.yml`: which parameters of a machine are held against its shadow.
+//!
+//! Four keys are enough, and a file with only these means the same for ever: the file at
+//! `path`, taken as it is, is read on both sides; if both values are numbers they may be
+//! `tolerance` apart, else so many lines may differ; a drift beyond has the `severity`.
+//! Every other key is optional and documented in the file's JSON Schema ([`schema()`]). A
+//! file is a list of parameters, or a mapping with that list under `parameters` or
+//! `monitoring`.
+//!
+//! All mistakes are reported at once ([`Problems`]), each with its place and with what was
+//! expected; there is a [`Config`] exactly if there is none.
+//!
+//! | `source` | the value | its keys |
+//! |---|---|---|
+//! | `file` (if not given) | a file, one `key` in it, or a tree (`kind: tree`, `glob`) | `path` or `glob`, `kind`, `attrs`, `key` with `format`, `view`, `rollback` |
+//! | `sysctl` | settings of the kernel | `key` or `glob`, `rollback` |
+//! | `command` | what a program prints | `argv`, `user`, `timeout`, `output_max`, `key` with `format` |
+//! | `package` | version and status | `key`: the package |
+//! | `service` | a unit, or one property | `unit`, `key`: the property |
+//! | `listen` | ports that are listened on | |
+//! | `mount` | what is mounted | `path`: where |
+//! | `user` | an account | `key`: its name |
+//! | `network` | addresses, routes, links | `key` |
+//! | `kernel` | release, command line, modules | `key`: which |
+
+mod extract;
+mod formats;
+mod model;
+mod number;
+mod policy;
+mod rules;
+mod schema;
+mod severity;
+mod shapes;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tolerance;
+mod words;
+
+pub use model::{
+    Apply, Config, Confirm, Expect, Ignore, NoDiff, OnDrift, Parameter, Rollback, RollbackMode,
+};
+pub use number::Numbers;
+pub use policy::{AutoRollback, Maintenance, Policy, QuietHours, Requirement};
+pub use schema::schema;
+pub use severity::{Provenance, Severities, Severity};
+pub use source::{Attribute, KernelFact, Key, Source, View};
+pub use tolerance::{Comparison, Difference, Tolerance};
+
+use std::path::Path;
+
+use umbra_document::file::{ReadError, read_text};
+use umbra_document::source::{Source as Text, Span};
+use umbra_document::{Found, Problem, Problems, check, yaml};
+use umbra_state::escape::escape;
+
+/// A file may be this long.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What problems call the document.
+const NOUN: &str = "drift configuration";
+
+/// Reads and checks the file at `path`.
+pub fn load(path: &Path) -> Result<Config, Problems> {
+    let name = path.display().to_string();
+    let text = read_text(path, FILE_BYTES_MAX).map_err(|error| unreadable(&name, &error))?;
+    parse(&name, &text)
+}
+
+/// Checks a text; `name` stands for its path in problems.
+pub fn parse(name: &str, text: &str) -> Result<Config, Problems> {
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(unreadable(name, &ReadError::TooLong { bytes_max: FILE_BYTES_MAX }));
+    }
+    let mut found = Found::default();
+    let config = read(text, &mut found);
+    config.ok_or_else(|| {
+        found.into_problems(&[Text { name: name.to_owned(), text: text.to_owned() }])
+    })
+}
+
+fn read(text: &str, found: &mut Found) -> Option<Config> {
+    let root = yaml::parse(0, text, NOUN, found)?;
+    check::check_value(&root, &shapes::ROOT, found);
+    rules::check(&root, found);
+    if found.has_errors() {
+        return None;
+    }
+    let config = extract::config(&root);
+    if config.is_none() {
+        let message = "the file passed every check and still cannot be read; this is a bug";
+        found.push(Problem::new("bug", message, Span::new(0, 0..0), ""));
+    }
+    config
+}
+
+fn unreadable(name: &str, error: &ReadError) -> Problems {
+    let message = format!("cannot read `{}`: {error}", escape(name.as_bytes()));
+    Problems::without_place("unreadable", message, None)
+}

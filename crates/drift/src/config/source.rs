@@ -1,0 +1,141 @@
+//! Where values come from.
+
+use std::time::Duration;
+
+use super::words::words;
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// One file.
+    File {
+        /// Its path, taken as it is.
+        path: String,
+        /// One value inside it; the whole if not given.
+        key: Option<Key>,
+        /// Which value of that key.
+        view: View,
+        /// What of it counts.
+        attributes: Vec<Attribute>,
+    },
+    /// Everything below a path, or all paths that match patterns.
+    Tree {
+        /// Patterns of absolute paths; those behind a `!` leave out. Empty for all.
+        globs: Vec<String>,
+        /// Where it begins; `/` where there are only patterns.
+        root: String,
+        /// What of each path counts.
+        attributes: Vec<Attribute>,
+    },
+    /// Kernel settings by dotted name, such as `net.ipv4.ip_forward`.
+    Sysctl {
+        /// A name, or a pattern of names.
+        names: String,
+    },
+    /// What a program prints.
+    Command {
+        /// The program and its arguments; no shell reads them.
+        argv: Vec<String>,
+        /// Who runs it.
+        user: String,
+        /// How long it may take.
+        timeout: Duration,
+        /// How much it may print.
+        output_bytes_max: u64,
+        /// One value of what it prints; the whole if not given.
+        key: Option<Key>,
+    },
+    /// The version and status of an installed package.
+    Package {
+        /// Its name.
+        package: String,
+    },
+    /// A unit of systemd.
+    Service {
+        /// Its name, such as `ssh.service`.
+        unit: String,
+        /// One property of it, such as `LimitNOFILE`; whether it is enabled and active if not given.
+        property: Option<String>,
+    },
+    /// The ports something listens on, as a set.
+    Listen,
+    /// What is mounted.
+    Mount {
+        /// At one path; everywhere if not given.
+        path: Option<String>,
+    },
+    /// An account: its ids, groups, home and shell.
+    User {
+        /// Its name.
+        account: String,
+    },
+    /// The network as the kernel has it.
+    Network {
+        /// `addresses`, `routes` or `link.NAME.PROPERTY`.
+        key: String,
+    },
+    /// A fact about the running kernel.
+    Kernel {
+        /// Which one.
+        fact: KernelFact,
+    },
+}
+
+/// One value inside a file or an output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// How the text is written: one of the words for `format`.
+    pub format: String,
+    /// Which value, in the manner of that format.
+    pub key: String,
+}
+
+words! {
+    /// What of a path counts.
+    Attribute {
+        /// Its bytes.
+        Content = "content",
+        /// File, directory, link or another.
+        Type = "type",
+        /// Permission bits.
+        Mode = "mode",
+        /// Its user.
+        Owner = "owner",
+        /// Its group.
+        Group = "group",
+        /// Its access control list.
+        Acl = "acl",
+        /// Extended attributes besides.
+        Xattr = "xattr",
+        /// File capabilities.
+        Caps = "caps",
+        /// Where a symbolic link leads.
+        Link = "link",
+    }
+}
+
+words! {
+    /// Which of the values a key can have counts.
+    View {
+        /// What the file says.
+        Declared = "declared",
+        /// What its service goes by.
+        Effective = "effective",
+        /// Either.
+        Both = "both",
+    }
+}
+
+words! {
+    /// A fact about the running kernel.
+    KernelFact {
+        /// Its release, as `uname -r` says.
+        Release = "release",
+        /// What it was booted with.
+        Cmdline = "cmdline",
+        /// The modules that are loaded, as a set.
+        Modules = "modules",
+        /// What has made it unsupported.
+        Tainted = "tainted",
+    }
+}
