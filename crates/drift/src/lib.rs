@@ -1,7 +1,14 @@
 //! Drift: a machine's configuration held against a known good one.
 //!
+//! Invariants of this crate:
+//! * every byte it reads is hostile: bounded, never a panic, linear time;
+//! * what cannot be understood is compared as text, what cannot be read is said, nothing is
+//!   skipped in silence.
+//!
 //! | module | holds |
 //! |---|---|
 //! | [`config`] | `monitoring_config.yml`: which parameters, how far they may differ, what then |
+//! | [`watch`] | changes of files as they happen, who made them, and receipts for every gap |
 
 pub mod config;
+pub mod watch;

@@ -1,0 +1,180 @@
+//! Files watched: every change, who made it, and proof that none went unnoticed.
+//!
+//! ```text
+//!  fanotify group ──> record ──> resolve ──┬─ execution ──> who ──┐
+//!  (filesystem marks)                      └─ change ─────────────┴──> debounce ──> stamp compared ──> Change
+//!  inotify where marks fail ───────────────── change ─────────────────────^              ^
+//!  mount table ─────────────────────────────> scan of what is covered now ───────────────┤
+//!  lost or too many ──> debt ───────────────> scan of the filesystem ────────────────────┴──> Receipt
+//! ```
+//!
+//! Invariants:
+//! * what is reported is the final state, with the chain of events that led there;
+//! * nothing is lost silently: what was not followed up event by event is scanned, and a
+//!   [`Receipt`] says from when to when and how much;
+//! * which mechanism covers which filesystem, and why no better one, is data ([`Coverage`]);
+//! * a scan never stops the reading of events.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`watcher`] | [`Watcher`], which ties the rest together |
+//! | [`fanotify`], [`record`] | the group and its marks; its records, parsed |
+//! | [`resolve`] | directory handles to paths |
+//! | [`who`] | executions replayed: the writer of a change |
+//! | [`debounce`], [`debt`] | pure: when a path is at rest; what is owed |
+//! | [`cover`] | which mechanism watches which filesystem |
+//! | [`intake`] | where a record becomes a path at unrest, or a debt |
+//! | [`fallback`], [`mounts`] | inotify; the mount table |
+//! | [`stamp`], [`scan`] | what is remembered of an entry; comparing a tree with it |
+
+pub mod cover;
+pub mod debounce;
+pub mod debt;
+pub mod fallback;
+pub mod fanotify;
+pub mod intake;
+pub mod mounts;
+pub mod record;
+pub mod resolve;
+pub mod scan;
+pub mod stamp;
+pub mod watcher;
+pub mod who;
+
+use std::ops::{BitOr, BitOrAssign};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use rustix::io::Errno;
+
+pub use debounce::Chain;
+pub use debt::{Lost, Mode, Receipt};
+pub use stamp::{Fields, Memory, Stamp};
+pub use watcher::{Options, Watcher};
+
+/// What a watcher reports.
+#[derive(Debug, Clone)]
+pub enum Report {
+    /// A path is no longer what it was.
+    Change(Change),
+    /// A span of time is covered.
+    Receipt(Receipt),
+    /// How a filesystem is watched.
+    Coverage(Coverage),
+}
+
+/// A path that is no longer what it was.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The path.
+    pub path: PathBuf,
+    /// What about it.
+    pub what: What,
+    /// What it is now; `None` if it is not there.
+    pub stamp: Option<Stamp>,
+    /// How it came to notice.
+    pub seen: Seen,
+}
+
+/// What is different.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// It was not there before.
+    Appeared,
+    /// It is not there any more.
+    Vanished,
+    /// These fields differ; none of them if it was written to and looks as before.
+    Changed(Fields),
+    /// It looks as before, but changed so close to the last look that its content must be
+    /// compared (git's "racily clean").
+    Unsure,
+}
+
+/// How a change came to notice.
+#[derive(Debug, Clone)]
+pub enum Seen {
+    /// By events.
+    Events(Chain),
+    /// By a scan: it happened after `since`, and nobody saw who did it.
+    Scan {
+        /// When it had last been as remembered.
+        since: Option<SystemTime>,
+    },
+    /// By a change of mounts: something else is at this path now.
+    Mount,
+}
+
+/// How one filesystem is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// Where it is mounted, or the watched path on it.
+    pub at: PathBuf,
+    /// Its type, as the mount table has it.
+    pub kind: String,
+    /// The mechanism.
+    pub by: Mechanism,
+}
+
+/// A mechanism, and why it is no better one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mechanism {
+    /// A filesystem mark: everything, and who.
+    Fanotify(fanotify::Rung),
+    /// A watch per directory: changes, but not who.
+    Inotify {
+        /// Directories watched.
+        watches: usize,
+        /// Directories that could not be watched, which only scans look at.
+        unwatched: usize,
+        /// What a filesystem mark was refused with.
+        why: Errno,
+    },
+    /// No events; what is watched there must be read again and again.
+    Polled {
+        /// What watching was refused with.
+        why: Errno,
+    },
+}
+
+/// What was done to a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kinds(u8);
+
+impl Kinds {
+    /// Its name appeared.
+    pub const CREATE: Self = Self(1);
+    /// Its name disappeared.
+    pub const DELETE: Self = Self(2);
+    /// It was renamed, from or to.
+    pub const RENAME: Self = Self(4);
+    /// It was written to.
+    pub const MODIFY: Self = Self(8);
+    /// It was closed after it had been open for writing.
+    pub const WRITTEN: Self = Self(16);
+    /// Mode, owner, times, attributes or links.
+    pub const ATTRIBUTES: Self = Self(32);
+
+    /// Whether all of `other` is part of this.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether any of `other` is part of this.
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl BitOr for Kinds {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOrAssign for Kinds {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}

@@ -1,0 +1,128 @@
+//! From the kernel's directory handles to paths.
+//!
+//! A handle outlives renames, a path does not: resolved paths are kept until a directory
+//! of that filesystem is renamed, and then forgotten all at once.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, openat, readlink, statx};
+use rustix::io::Errno;
+
+use super::fanotify::last_errno;
+use super::record::Place;
+
+/// Directories kept per filesystem, in two halves.
+const CACHE_MAX: usize = 16 * 1024;
+
+/// Resolves places of the filesystems it was given a directory of.
+#[derive(Debug, Default)]
+pub struct Resolver {
+    filesystems: HashMap<u64, Filesystem>,
+}
+
+#[derive(Debug, Default)]
+struct Filesystem {
+    /// A directory in each mount whose paths are wanted. Opened when needed only: an open
+    /// one would keep the mount from being removed.
+    mounts: Vec<PathBuf>,
+    /// What was resolved lately, and before. `None`: there is no path to it (any more).
+    young: HashMap<Box<[u8]>, Option<Arc<Path>>>,
+    old: HashMap<Box<[u8]>, Option<Arc<Path>>>,
+}
+
+impl Resolver {
+    /// Handles of `fsid` are looked up in the mount `directory` lies in.
+    pub fn add(&mut self, fsid: u64, directory: PathBuf) {
+        let filesystem = self.filesystems.entry(fsid).or_default();
+        filesystem.mounts.push(directory);
+        filesystem.forget();
+    }
+
+    /// The path of `place`; `None` if it has none any more, or none in a known mount.
+    pub fn path(&mut self, place: &Place<'_>) -> Option<PathBuf> {
+        let directory = self.directory(place)?;
+        Some(match place.name {
+            Some(name) => directory.join(name),
+            None => directory.to_path_buf(),
+        })
+    }
+
+    /// The path of the directory of `place`.
+    pub fn directory(&mut self, place: &Place<'_>) -> Option<Arc<Path>> {
+        let filesystem = self.filesystems.get_mut(&place.fsid)?;
+        if let Some(known) = filesystem.young.get(place.handle) {
+            return known.clone();
+        }
+        let path = match filesystem.old.remove(place.handle) {
+            Some(known) => known,
+            None => filesystem.mounts.iter().find_map(|mount| lookup(mount, place.handle)),
+        };
+        if filesystem.young.len() >= CACHE_MAX / 2 {
+            filesystem.old = std::mem::take(&mut filesystem.young);
+        }
+        filesystem.young.insert(place.handle.into(), path.clone());
+        path
+    }
+
+    /// A directory of `fsid` was renamed or removed: paths below it are others now.
+    pub fn forget(&mut self, fsid: u64) {
+        if let Some(filesystem) = self.filesystems.get_mut(&fsid) {
+            filesystem.forget();
+        }
+    }
+}
+
+impl Filesystem {
+    fn forget(&mut self) {
+        self.young.clear();
+        self.old.clear();
+    }
+}
+
+/// The path by which the directory is reached now. The kernel also prints paths of
+/// directories that are deleted or lie outside of the mount; those lead elsewhere, so a
+/// path counts only if it leads to that very directory.
+fn lookup(mount: &Path, handle: &[u8]) -> Option<Arc<Path>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mount = openat(CWD, mount, flags, Mode::empty()).ok()?;
+    let directory = open_handle(&mount, handle).ok()?;
+    let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let path = readlink(link, Vec::new()).ok()?;
+    let path = PathBuf::from(OsString::from_vec(path.into_bytes()));
+    let identity = |at: BorrowedFd<'_>, path: &Path| {
+        let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
+        let status = statx(at, path, flags, StatxFlags::INO).ok()?;
+        Some((status.stx_dev_major, status.stx_dev_minor, status.stx_ino))
+    };
+    let there = identity(CWD, &path)?;
+    (path.is_absolute() && there == identity(directory.as_fd(), Path::new(""))?)
+        .then(|| path.into())
+}
+
+fn open_handle(mount: &OwnedFd, handle: &[u8]) -> Result<OwnedFd, Errno> {
+    // A `struct file_handle` is two words and up to 128 bytes, aligned like a word.
+    let mut aligned = [0u32; 34];
+    if handle.len() < 8 || handle.len() > size_of_val(&aligned) {
+        return Err(Errno::INVAL);
+    }
+    for (word, bytes) in aligned.iter_mut().zip(handle.chunks(4)) {
+        let mut whole = [0; 4];
+        whole[..bytes.len()].copy_from_slice(bytes);
+        *word = u32::from_ne_bytes(whole);
+    }
+    let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+    // SAFETY: `aligned` is a file_handle whose length field the record parser has checked
+    // to fit what follows it; the kernel reads no further.
+    let fd =
+        unsafe { libc::open_by_handle_at(mount.as_raw_fd(), aligned.as_mut_ptr().cast(), flags) };
+    if fd < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: the kernel has just given us this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

@@ -1,0 +1,276 @@
+//! What every process last executed.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::class::classify;
+use super::process::{self, ProcessRef, Shown};
+use super::{Known, Program, Writer};
+
+/// Processes kept; when there are more, those that have ended go first.
+const PROCESSES_MAX: usize = 32 * 1024;
+/// Ended processes are kept this long, for events that are still queued.
+const ENDED_KEPT: Duration = Duration::from_secs(10);
+const PARENTS_MAX: usize = 16;
+
+/// Executions replayed: process number to what it ran.
+#[derive(Debug, Default)]
+pub struct Executions {
+    processes: HashMap<i32, Process>,
+    /// How many executions were replayed.
+    replayed: u64,
+    swept: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Process {
+    /// See [`ProcessRef::identity`]; tells a later process of the same number apart.
+    identity: Option<u64>,
+    exe: Option<PathBuf>,
+    script: Option<PathBuf>,
+    /// The script's interpreter has not been seen yet.
+    awaits_interpreter: bool,
+    parent: Option<i32>,
+    shown: Option<Shown>,
+    seen: Instant,
+    /// Built once per execution.
+    writer: Option<Arc<Writer>>,
+}
+
+impl Executions {
+    /// Begin with the processes that run now.
+    pub fn seeded(now: Instant) -> Self {
+        let mut table = Self::default();
+        for pid in process::all() {
+            if let Some(shown) = process::look(pid) {
+                table.processes.insert(pid, Process::living(None, shown, now));
+            }
+        }
+        table
+    }
+
+    /// How many executions were replayed.
+    pub fn replayed(&self) -> u64 {
+        self.replayed
+    }
+
+    /// `process` opened `file` for execution. The kernel opens a script, its interpreter
+    /// and the loader in this order; the loader is nobody's program.
+    pub fn on_exec(&mut self, process: &ProcessRef, file: &Path, now: Instant) {
+        self.replayed += 1;
+        if is_loader(file) {
+            return;
+        }
+        self.bound(now);
+        let identity = process.identity();
+        let shown = process.look();
+        let script = is_script(file);
+        let entry = self.processes.entry(process.pid()).or_insert_with(|| Process::new(now));
+        entry.become_process(identity);
+        let through_env = entry.exe.as_deref().is_some_and(|exe| exe.ends_with("env"));
+        if script {
+            entry.script = Some(file.to_owned());
+        } else if !entry.awaits_interpreter && !through_env {
+            entry.script = None;
+        }
+        entry.awaits_interpreter = script;
+        entry.exe = Some(file.to_owned());
+        entry.seen = now;
+        entry.writer = None;
+        // What it shows may be from before the execution: only what execution keeps counts.
+        entry.parent = shown.as_ref().and_then(|shown| shown.parent).or(entry.parent);
+        entry.shown = shown.map(|shown| Shown { argv: Vec::new(), ..shown });
+    }
+
+    /// Who `process` is, to be asked in the order of the events.
+    pub fn writer(&mut self, process: &ProcessRef, now: Instant) -> Arc<Writer> {
+        let pid = process.pid();
+        let identity = process.identity();
+        let entry = self.processes.entry(pid).or_insert_with(|| Process::new(now));
+        entry.become_process(identity);
+        entry.seen = now;
+        if let Some(writer) = &entry.writer {
+            return Arc::clone(writer);
+        }
+        let living = process.look();
+        let alive = living.is_some();
+        if let Some(mut shown) = living {
+            entry.parent = shown.parent.or(entry.parent);
+            match &entry.exe {
+                // It runs something else by now; its arguments are not the writer's.
+                Some(exe) if shown.exe.as_ref() != Some(exe) => shown.argv.clear(),
+                Some(_) => {}
+                None => entry.exe.clone_from(&shown.exe),
+            }
+            entry.shown = Some(shown);
+        }
+        self.bound(now);
+        let writer = Arc::new(self.build(pid, alive));
+        if let Some(entry) = self.processes.get_mut(&pid) {
+            entry.writer = Some(Arc::clone(&writer));
+        }
+        writer
+    }
+
+    fn build(&mut self, pid: i32, alive: bool) -> Writer {
+        let parents = self.parents(pid);
+        let Some(entry) = self.processes.get(&pid) else { return Writer::unknown(pid) };
+        let program = entry.program(pid);
+        let known = match (&program.exe, alive) {
+            (None, _) => Known::Not,
+            (Some(_), true) => Known::Alive,
+            (Some(_), false) => Known::Replayed,
+        };
+        let shown = entry.shown.as_ref();
+        let origin = shown.map(|shown| shown.origin.clone()).unwrap_or_default();
+        let chain = std::iter::once(&program).chain(&parents);
+        Writer {
+            pid,
+            argv: shown.map(|shown| shown.argv.clone()).unwrap_or_default(),
+            uid: shown.and_then(|shown| shown.uid),
+            login_uid: shown.and_then(|shown| shown.login_uid),
+            class: classify(chain, &origin),
+            program,
+            parents,
+            origin,
+            known,
+        }
+    }
+
+    fn parents(&mut self, pid: i32) -> Vec<Program> {
+        let mut parents = Vec::new();
+        let mut next = self.processes.get(&pid).and_then(|entry| entry.parent);
+        while let Some(pid) = next.filter(|_| parents.len() < PARENTS_MAX) {
+            if let std::collections::hash_map::Entry::Vacant(vacant) = self.processes.entry(pid) {
+                // It forked and never executed since we look.
+                let Some(shown) = process::look(pid) else { break };
+                vacant.insert(Process::living(None, shown, Instant::now()));
+            }
+            let Some(entry) = self.processes.get(&pid) else { break };
+            parents.push(entry.program(pid));
+            next = entry.parent;
+        }
+        parents
+    }
+
+    /// Forget processes that ended a while ago, or the oldest if all are alive.
+    fn bound(&mut self, now: Instant) {
+        let recently = self.swept.is_some_and(|swept| now - swept < ENDED_KEPT);
+        if self.processes.len() < PROCESSES_MAX || recently {
+            if self.processes.len() < 2 * PROCESSES_MAX {
+                return;
+            }
+            return self.processes.clear();
+        }
+        self.swept = Some(now);
+        let alive: std::collections::HashSet<i32> = process::all().into_iter().collect();
+        self.processes.retain(|pid, process| {
+            alive.contains(pid) || now.saturating_duration_since(process.seen) < ENDED_KEPT
+        });
+    }
+}
+
+impl Process {
+    fn new(now: Instant) -> Self {
+        Self {
+            identity: None,
+            exe: None,
+            script: None,
+            awaits_interpreter: false,
+            parent: None,
+            shown: None,
+            seen: now,
+            writer: None,
+        }
+    }
+
+    fn living(identity: Option<u64>, shown: Shown, now: Instant) -> Self {
+        Self {
+            identity,
+            exe: shown.exe.clone(),
+            parent: shown.parent,
+            shown: Some(shown),
+            ..Self::new(now)
+        }
+    }
+
+    /// The number may have passed to another process since.
+    fn become_process(&mut self, identity: Option<u64>) {
+        if identity.is_some() && identity != self.identity {
+            if self.identity.is_some() {
+                *self = Self::new(self.seen);
+            }
+            self.identity = identity;
+        }
+    }
+
+    fn program(&self, pid: i32) -> Program {
+        Program { pid, exe: self.exe.clone(), script: self.script.clone() }
+    }
+}
+
+/// The program loader, which the kernel opens for every dynamic program.
+fn is_loader(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let known = ["ld-linux", "ld-musl", "ld.so", "ld64.so"];
+    known.iter().any(|start| name.starts_with(start))
+        || (name.starts_with("ld-") && name.ends_with(".so"))
+}
+
+fn is_script(file: &Path) -> bool {
+    let mut head = [0; 2];
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOATIME;
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(file);
+    file.and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == *b"#!"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gone(pid: i32) -> ProcessRef {
+        ProcessRef::new(pid, None)
+    }
+
+    const PID: i32 = i32::MAX - 7;
+
+    #[test]
+    fn the_last_program_before_the_loader_is_who() {
+        let now = Instant::now();
+        let mut table = Executions::default();
+        table.on_exec(&gone(PID), Path::new("/usr/bin/first"), now);
+        table.on_exec(&gone(PID), Path::new("/usr/bin/second"), now);
+        table.on_exec(&gone(PID), Path::new("/lib64/ld-linux-x86-64.so.2"), now);
+        let writer = table.writer(&gone(PID), now);
+        assert_eq!(writer.program.exe.as_deref(), Some(Path::new("/usr/bin/second")));
+        assert_eq!((writer.known, writer.program.script.clone()), (Known::Replayed, None));
+        table.on_exec(&gone(PID), Path::new("/usr/bin/third"), now);
+        let writer = table.writer(&gone(PID), now);
+        assert_eq!(writer.program.exe.as_deref(), Some(Path::new("/usr/bin/third")));
+    }
+
+    #[test]
+    fn a_script_keeps_its_name_beside_its_interpreter() {
+        let directory = tempfile::tempdir().expect("directory");
+        let script = directory.path().join("run");
+        std::fs::write(&script, "#!/usr/bin/env python3\n").expect("script");
+        let now = Instant::now();
+        let mut table = Executions::default();
+        for file in [script.as_path(), Path::new("/usr/bin/env"), Path::new("/usr/bin/python3")] {
+            table.on_exec(&gone(PID), file, now);
+        }
+        let program = table.writer(&gone(PID), now).program.clone();
+        assert_eq!(program.exe.as_deref(), Some(Path::new("/usr/bin/python3")));
+        assert_eq!(program.script.as_deref(), Some(script.as_path()));
+    }
+
+    #[test]
+    fn nothing_known_is_said_to_be_not_known() {
+        let writer = Executions::default().writer(&gone(PID), Instant::now());
+        assert_eq!(*writer, Writer::unknown(PID));
+    }
+}
