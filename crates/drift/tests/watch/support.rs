@@ -40,7 +40,8 @@ impl Watched {
     pub(crate) fn until(&mut self, done: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !done(self) {
-            assert!(Instant::now() < deadline, "heard only of {:#?}", self.changes);
+            let heard = || self.changes.iter().map(|change| (&change.path, change.what));
+            assert!(Instant::now() < deadline, "heard of {:#?}", heard().collect::<Vec<_>>());
             self.listen(Duration::from_millis(50));
         }
     }
