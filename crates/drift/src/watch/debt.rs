@@ -31,7 +31,8 @@ impl Lost {
 /// How the time of a receipt is covered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Every event was followed up; the scan only confirmed it.
+    /// Every event was followed up and a scan compared the result; what it found that no
+    /// event had told is reported as a change seen by a scan.
     Events,
     /// A scan found the final state; what was between, and who, is not known.
     Scan,

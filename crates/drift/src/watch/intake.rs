@@ -33,7 +33,8 @@ impl Intake {
     /// A record of the group. The queue's overflow is not for here: it concerns all.
     pub fn on_record(&mut self, record: &Record<'_>, process: &ProcessRef, now: Instant) {
         if record.mask & libc::FAN_OPEN_EXEC != 0
-            && let Some(file) = record.place.and_then(|place| self.resolver.path(&place))
+            && let Some(place) = &record.place
+            && let Ok(Some(file)) = self.resolver.path(place)
         {
             self.executions.on_exec(process, &file, now);
         }
@@ -49,50 +50,62 @@ impl Intake {
             self.resolver.forget(place.fsid);
         }
         let subtree = directory && kinds.intersects(Kinds::RENAME | Kinds::DELETE);
-        let to = record.place.and_then(|place| Some((place, self.watched(&place, subtree)?)));
-        let from = record.from.and_then(|place| Some((place, self.watched(&place, subtree)?)));
-        let paths = || from.iter().chain(&to);
-        let known = paths().all(|(_, path)| self.debounce.holds(path));
+        let to = self.watched(record.place.as_ref(), subtree);
+        let from = self.watched(record.from.as_ref(), subtree);
+        if from.is_empty() && to.is_empty() {
+            return;
+        }
+        let known = from.iter().chain(&to).all(|path| self.debounce.holds(path));
         if !known && self.debounce.len() >= self.backlog_max {
-            for (place, path) in paths() {
-                let since = self.caught_up;
-                self.debt.incur(place.fsid, since, Lost::Exactly(1), path.parent());
+            let places = [(record.from, from), (record.place, to)];
+            for (place, paths) in places {
+                for (place, path) in place.iter().zip(&paths) {
+                    let lost = Lost::Exactly(1);
+                    self.debt.incur(place.fsid, self.caught_up, lost, path.parent());
+                }
             }
             return;
         }
-        if from.is_none() && to.is_none() {
-            return;
+        let event = Chain::new(now, kinds, subtree, Some(self.executions.writer(process, now)));
+        if let ([from], [to]) = (&from[..], &to[..]) {
+            return self.debounce.on_rename(from, to, event);
         }
-        let writer = self.executions.writer(process, now);
-        let event = Chain::new(now, kinds, subtree, Some(writer));
-        match (from, to) {
-            (Some((_, from)), Some((_, to))) => self.debounce.on_rename(&from, &to, event),
-            (Some((_, path)), None) | (None, Some((_, path))) => self.debounce.on(&path, event),
-            (None, None) => {}
+        for path in from.iter().chain(&to) {
+            self.debounce.on(path, event.clone());
         }
     }
 
     /// Something seen without saying who, on `filesystem`.
     pub fn on_path(&mut self, filesystem: u64, path: &Path, event: Chain) {
-        let Some(path) = self.in_scope(path, event.subtree) else { return };
-        if self.debounce.len() >= self.backlog_max && !self.debounce.holds(&path) {
-            self.debt.incur(filesystem, self.caught_up, Lost::Exactly(1), path.parent());
-        } else {
-            self.debounce.on(&path, event);
+        for path in self.in_scope(path, event.subtree) {
+            if self.debounce.len() >= self.backlog_max && !self.debounce.holds(&path) {
+                let lost = Lost::Exactly(1);
+                self.debt.incur(filesystem, self.caught_up, lost, path.parent());
+            } else {
+                self.debounce.on(&path, event.clone());
+            }
         }
     }
 
-    fn watched(&mut self, place: &Place<'_>, subtree: bool) -> Option<PathBuf> {
-        let path = self.resolver.path(place)?;
-        self.in_scope(&path, subtree)
+    fn watched(&mut self, place: Option<&Place<'_>>, subtree: bool) -> Vec<PathBuf> {
+        let Some(place) = place else { return Vec::new() };
+        match self.resolver.path(place) {
+            Ok(Some(path)) => self.in_scope(&path, subtree),
+            Ok(None) => Vec::new(),
+            Err(_) => {
+                self.debt.incur(place.fsid, self.caught_up, Lost::Exactly(1), None);
+                Vec::new()
+            }
+        }
     }
 
-    /// `path` if it is watched; if what is watched lies below it and went with it, that.
-    fn in_scope(&self, path: &Path, subtree: bool) -> Option<PathBuf> {
+    /// `path` if it is watched; if watched roots lie below it and went with it, those.
+    fn in_scope(&self, path: &Path, subtree: bool) -> Vec<PathBuf> {
         if self.roots.iter().any(|root| path.starts_with(root)) {
-            return Some(path.to_owned());
+            return vec![path.to_owned()];
         }
-        self.roots.iter().find(|root| subtree && root.starts_with(path)).cloned()
+        let below = self.roots.iter().filter(|root| subtree && root.starts_with(path));
+        below.cloned().collect()
     }
 }
 

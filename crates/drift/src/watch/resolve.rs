@@ -44,29 +44,31 @@ impl Resolver {
     }
 
     /// The path of `place`; `None` if it has none any more, or none in a known mount.
-    pub fn path(&mut self, place: &Place<'_>) -> Option<PathBuf> {
+    ///
+    /// # Errors
+    /// Where that could not be found out, as when descriptors have run out.
+    pub fn path(&mut self, place: &Place<'_>) -> Result<Option<PathBuf>, Errno> {
         let directory = self.directory(place)?;
-        Some(match place.name {
+        Ok(directory.map(|directory| match place.name {
             Some(name) => directory.join(name),
             None => directory.to_path_buf(),
-        })
+        }))
     }
 
-    /// The path of the directory of `place`.
-    pub fn directory(&mut self, place: &Place<'_>) -> Option<Arc<Path>> {
-        let filesystem = self.filesystems.get_mut(&place.fsid)?;
+    fn directory(&mut self, place: &Place<'_>) -> Result<Option<Arc<Path>>, Errno> {
+        let Some(filesystem) = self.filesystems.get_mut(&place.fsid) else { return Ok(None) };
         if let Some(known) = filesystem.young.get(place.handle) {
-            return known.clone();
+            return Ok(known.clone());
         }
         let path = match filesystem.old.remove(place.handle) {
             Some(known) => known,
-            None => filesystem.mounts.iter().find_map(|mount| lookup(mount, place.handle)),
+            None => lookup_in(&filesystem.mounts, place.handle)?,
         };
         if filesystem.young.len() >= CACHE_MAX / 2 {
             filesystem.old = std::mem::take(&mut filesystem.young);
         }
         filesystem.young.insert(place.handle.into(), path.clone());
-        path
+        Ok(path)
     }
 
     /// A directory of `fsid` was renamed or removed: paths below it are others now.
@@ -84,24 +86,35 @@ impl Filesystem {
     }
 }
 
+fn lookup_in(mounts: &[PathBuf], handle: &[u8]) -> Result<Option<Arc<Path>>, Errno> {
+    for mount in mounts {
+        match lookup(mount, handle) {
+            // Gone, or where no path leads.
+            Ok(None) | Err(Errno::STALE | Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => {}
+            result => return result,
+        }
+    }
+    Ok(None)
+}
+
 /// The path by which the directory is reached now. The kernel also prints paths of
 /// directories that are deleted or lie outside of the mount; those lead elsewhere, so a
 /// path counts only if it leads to that very directory.
-fn lookup(mount: &Path, handle: &[u8]) -> Option<Arc<Path>> {
+fn lookup(mount: &Path, handle: &[u8]) -> Result<Option<Arc<Path>>, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mount = openat(CWD, mount, flags, Mode::empty()).ok()?;
-    let directory = open_handle(&mount, handle).ok()?;
+    let mount = openat(CWD, mount, flags, Mode::empty())?;
+    let directory = open_handle(&mount, handle)?;
     let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    let path = readlink(link, Vec::new()).ok()?;
-    let path = PathBuf::from(OsString::from_vec(path.into_bytes()));
-    let identity = |at: BorrowedFd<'_>, path: &Path| {
-        let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
-        let status = statx(at, path, flags, StatxFlags::INO).ok()?;
-        Some((status.stx_dev_major, status.stx_dev_minor, status.stx_ino))
-    };
+    let path = PathBuf::from(OsString::from_vec(readlink(link, Vec::new())?.into_bytes()));
     let there = identity(CWD, &path)?;
-    (path.is_absolute() && there == identity(directory.as_fd(), Path::new(""))?)
-        .then(|| path.into())
+    let same = path.is_absolute() && there == identity(directory.as_fd(), Path::new(""))?;
+    Ok(same.then(|| path.into()))
+}
+
+fn identity(at: BorrowedFd<'_>, path: &Path) -> Result<(u32, u32, u64), Errno> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
+    let status = statx(at, path, flags, StatxFlags::INO)?;
+    Ok((status.stx_dev_major, status.stx_dev_minor, status.stx_ino))
 }
 
 fn open_handle(mount: &OwnedFd, handle: &[u8]) -> Result<OwnedFd, Errno> {

@@ -70,12 +70,12 @@ impl Scan {
         }
     }
 
-    /// Look at the next directory; `None` when all was seen. Paths that are `busy` are
-    /// left to the events that are still to come.
+    /// Look at the next directory; `None` when all was seen. A difference can be
+    /// left to events that are still to come; what is remembered stays as it was then.
     pub fn step(
         &mut self,
         memory: &mut Memory,
-        busy: impl Fn(&Path) -> bool,
+        mut leave: impl FnMut(&Path) -> bool,
     ) -> Option<Vec<Found>> {
         let path = self.stack.pop()?;
         let mut found = Vec::new();
@@ -87,7 +87,12 @@ impl Scan {
         if self.tops.contains(&path) {
             match Stamp::of(CWD, &path) {
                 Ok(stamp) => {
-                    found.extend(self.compare(memory, path.as_os_str().as_bytes(), stamp, &busy));
+                    found.extend(self.compare(
+                        memory,
+                        path.as_os_str().as_bytes(),
+                        stamp,
+                        &mut leave,
+                    ));
                     if !stamp.is_directory() {
                         return Some(found);
                     }
@@ -99,7 +104,7 @@ impl Scan {
                 }
             }
         }
-        self.look_into(&path, memory, &busy, &mut found);
+        self.look_into(&path, memory, &mut leave, &mut found);
         Some(found)
     }
 
@@ -107,7 +112,7 @@ impl Scan {
         &mut self,
         path: &Path,
         memory: &mut Memory,
-        busy: &impl Fn(&Path) -> bool,
+        leave: &mut impl FnMut(&Path) -> bool,
         found: &mut Vec<Found>,
     ) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -144,7 +149,7 @@ impl Scan {
                     continue;
                 }
             };
-            found.extend(self.compare(memory, &full, stamp, busy));
+            found.extend(self.compare(memory, &full, stamp, leave));
             if stamp.is_directory() {
                 let below = PathBuf::from(std::ffi::OsString::from_vec(full.clone()));
                 self.stack.push(below);
@@ -157,11 +162,11 @@ impl Scan {
         memory: &mut Memory,
         path: &[u8],
         stamp: Stamp,
-        busy: &impl Fn(&Path) -> bool,
+        leave: &mut impl FnMut(&Path) -> bool,
     ) -> Option<Found> {
         let as_path = Path::new(std::ffi::OsStr::from_bytes(path));
         let Some(remembered) = memory.entry(path) else {
-            if busy(as_path) {
+            if leave(as_path) {
                 return None;
             }
             self.verified += 1;
@@ -182,7 +187,7 @@ impl Scan {
             self.verified += 1;
             return None;
         };
-        if busy(as_path) {
+        if leave(as_path) {
             return None;
         }
         self.verified += 1;
@@ -191,13 +196,17 @@ impl Scan {
     }
 
     /// After the last step: what is remembered and is not there any more.
-    pub fn missing(&mut self, memory: &mut Memory, busy: impl Fn(&Path) -> bool) -> Vec<Found> {
+    pub fn missing(
+        &mut self,
+        memory: &mut Memory,
+        mut leave: impl FnMut(&Path) -> bool,
+    ) -> Vec<Found> {
         let mut found = Vec::new();
         for top in &self.tops {
             for path in memory.unseen(top, self.generation) {
                 // What could not be read is not missing.
                 let gone = matches!(Stamp::of(CWD, &path), Err(Errno::NOENT | Errno::NOTDIR));
-                if !gone || busy(&path) {
+                if !gone || leave(&path) {
                     continue;
                 }
                 memory.remove(&path);

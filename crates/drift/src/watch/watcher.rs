@@ -16,11 +16,10 @@ use super::debt::{Debt, Lost, Mode, Owed};
 use super::fallback;
 use super::fanotify::Group;
 use super::intake::Intake;
-use super::resolve::Resolver;
 use super::scan::{Found, Scan};
 use super::stamp::{Memory, Stamp};
 use super::who::Executions;
-use super::{Change, Report, Seen, What};
+use super::{Change, Kinds, Report, Seen, What};
 
 /// Buffers read before paths at rest are looked at again.
 const READS_MAX: usize = 16;
@@ -71,6 +70,8 @@ pub struct Watcher {
     running: Option<(Reason, Scan)>,
     generation: u64,
     verify_at: Option<Instant>,
+    /// The last complete look before the newest one.
+    verified_before: Option<SystemTime>,
     buffer: Vec<u8>,
 }
 
@@ -118,6 +119,7 @@ impl Watcher {
         let generation = memory.newest_generation();
         Ok(Self {
             verify_at: options.verify_every.map(|every| now + every),
+            verified_before: memory.complete,
             options,
             cover,
             intake,
@@ -271,9 +273,7 @@ impl Watcher {
         if changed.is_empty() {
             return Ok(());
         }
-        let resolver: Resolver;
-        let news;
-        (news, resolver) = self.cover.establish();
+        let (news, resolver) = self.cover.establish();
         self.intake.resolver = resolver;
         self.reports.extend(news.into_iter().map(Report::Coverage));
         for point in changed {
@@ -304,13 +304,14 @@ impl Watcher {
             (Some(_), None) => What::Vanished,
             (Some(before), Some(now)) => What::Changed(before.differs(now)),
         };
+        // A verification saw it, and no event came.
+        let unseen = chain.kinds == Kinds::default();
+        let seen = match unseen {
+            true => Seen::Scan { since: self.verified_before },
+            false => Seen::Events(chain),
+        };
         self.memory.set(&path, stamp, self.generation);
-        self.reports.push_back(Report::Change(Change {
-            path,
-            what,
-            stamp,
-            seen: Seen::Events(chain),
-        }));
+        self.reports.push_back(Report::Change(Change { path, what, stamp, seen }));
     }
 
     fn scan_some(&mut self) {
@@ -318,15 +319,25 @@ impl Watcher {
             let Some((reason, mut scan)) = self.running.take().or_else(|| self.begin()) else {
                 return;
             };
-            let debounce = &self.intake.debounce;
-            let busy = |path: &Path| debounce.holds(path);
-            match scan.step(&mut self.memory, busy) {
+            // What a verification finds may only be ahead of its events: it waits for
+            // them, since they say who.
+            let verifies = matches!(reason, Reason::Verify);
+            let debounce = &mut self.intake.debounce;
+            let now = Instant::now();
+            let mut leave = |path: &Path| {
+                let busy = debounce.holds(path);
+                if verifies && !busy {
+                    debounce.on(path, Chain::new(now, Kinds::default(), false, None));
+                }
+                busy || verifies
+            };
+            match scan.step(&mut self.memory, &mut leave) {
                 Some(found) => {
                     self.report(&reason, found);
                     self.running = Some((reason, scan));
                 }
                 None => {
-                    let found = scan.missing(&mut self.memory, busy);
+                    let found = scan.missing(&mut self.memory, leave);
                     self.report(&reason, found);
                     self.end(reason, &scan);
                 }
@@ -350,6 +361,7 @@ impl Watcher {
         let seen = match reason {
             // The first look at everything has nothing to compare with.
             Reason::Start if self.memory.complete.is_none() => return,
+            // What a verification finds is left to `evaluate`.
             Reason::Start | Reason::Verify => Seen::Scan { since: self.memory.complete },
             Reason::Debt(_, owed) => Seen::Scan { since: Some(owed.since) },
             Reason::Subtree(chain) => Seen::Events(chain.clone()),
@@ -371,6 +383,7 @@ impl Watcher {
             Reason::Subtree(_) | Reason::Mount => return,
         };
         if matches!(reason, Reason::Start | Reason::Verify) {
+            self.verified_before = from;
             self.memory.complete = Some(scan.began());
         }
         self.reports.push_back(Report::Receipt(receipt));

@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("changes::a_write_through_another_link_is_verified", another_link),
         trial("changes::what_comes_and_goes_is_not_reported", comes_and_goes),
         trial("changes::a_single_file", a_single_file),
+        trial("changes::files_go_with_the_directory_above_them", two_files_below),
     ]
 }
 
@@ -118,6 +119,22 @@ fn another_link() {
     let change = watched.change(&root.join("f"));
     assert!(matches!(change.seen, Seen::Scan { .. }), "{change:?}");
     watched.until(|watched| watched.receipts.len() > 2);
+}
+
+fn two_files_below() {
+    let (_keep, root) = directory();
+    let inner = root.join("inner");
+    fs::create_dir(&inner).expect("directory");
+    let files = [inner.join("a"), inner.join("b")];
+    files.iter().for_each(|file| fs::write(file, "1").expect("file"));
+    let mut options = Watched::options(&files[0]);
+    options.roots = files.to_vec();
+    let mut watched = Watched::with(options, Memory::default());
+    fs::rename(&inner, root.join("elsewhere")).expect("rename");
+    watched.until(|watched| {
+        files.iter().all(|file| watched.changes.iter().any(|change| change.path == *file))
+    });
+    assert!(watched.changes.iter().all(|change| change.what == What::Vanished));
 }
 
 fn comes_and_goes() {
