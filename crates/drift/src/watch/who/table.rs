@@ -91,9 +91,13 @@ impl Executions {
         let pid = process.pid();
         let identity = process.identity();
         let entry = self.processes.entry(pid).or_insert_with(|| Process::new(now));
+        // Known only by its number so far: that may have been another process.
+        let recognised = entry.identity.is_some();
         entry.become_process(identity);
         entry.seen = now;
-        if let Some(writer) = &entry.writer {
+        if let Some(writer) = &entry.writer
+            && (recognised || identity.is_none())
+        {
             return Arc::clone(writer);
         }
         let living = process.look();
@@ -101,6 +105,9 @@ impl Executions {
         if let Some(mut shown) = living {
             entry.parent = shown.parent.or(entry.parent);
             match &entry.exe {
+                Some(exe) if !recognised && shown.exe.as_ref() != Some(exe) => {
+                    (entry.exe, entry.script) = (shown.exe.clone(), None);
+                }
                 // It runs something else by now; its arguments are not the writer's.
                 Some(exe) if shown.exe.as_ref() != Some(exe) => shown.argv.clear(),
                 Some(_) => {}
