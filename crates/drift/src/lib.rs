@@ -8,7 +8,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`config`] | `monitoring_config.yml`: which parameters, how far they may differ, what then |
+//! | [`reading`] | what a parameter's file says, read without harm |
 //! | [`watch`] | changes of files as they happen, who made them, and receipts for every gap |
 
 pub mod config;
+pub mod reading;
 pub mod watch;
