@@ -8,9 +8,11 @@
 //! | module | holds |
 //! |---|---|
 //! | [`config`] | `monitoring_config.yml`: which parameters, how far they may differ, what then |
+//! | [`format`](mod@format) | configuration files as trees of keys: read, compared, edited in place |
 //! | [`reading`] | what a parameter's file says, read without harm |
 //! | [`watch`] | changes of files as they happen, who made them, and receipts for every gap |
 
 pub mod config;
+pub mod format;
 pub mod reading;
 pub mod watch;

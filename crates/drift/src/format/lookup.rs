@@ -1,0 +1,180 @@
+//! From keys to nodes and back.
+
+use super::Format;
+use super::canon::plain;
+use super::key::{Key, Pick, Step};
+use super::keyvalue::sysctl_name;
+use super::tree::{Kind, Node, Path, Tree};
+use std::collections::HashMap;
+
+impl Tree<'_> {
+    /// The keys of all values, in the order of the file; containers only where
+    /// they are empty.
+    pub fn keys(&self) -> Vec<Key> {
+        fn walk(format: Format, nodes: &[Node<'_>], at: &mut Vec<Step>, keys: &mut Vec<Key>) {
+            for (node, step) in nodes.iter().zip(steps(format, nodes)) {
+                at.push(step);
+                if node.children.is_empty() {
+                    keys.push(Key { steps: at.clone() });
+                } else {
+                    walk(format, &node.children, at, keys);
+                }
+                at.pop();
+            }
+        }
+        let mut keys = Vec::new();
+        walk(self.format, &self.nodes, &mut Vec::new(), &mut keys);
+        keys
+    }
+
+    pub(super) fn find(&self, key: &Key) -> Option<Path> {
+        let mut path = Path::new();
+        self.descend(&self.nodes, &key.steps, &mut path).then_some(path)
+    }
+
+    fn descend(&self, nodes: &[Node<'_>], steps: &[Step], path: &mut Path) -> bool {
+        let Some(first) = steps.first() else { return !path.is_empty() };
+        let longest = if first.exact || first.is_element() { 1 } else { self.format.joins_max() };
+        for length in 1..=longest.min(steps.len()) {
+            let Some((name, pick)) = joined(&steps[..length]) else { return false };
+            let name = if self.format == Format::Sysctl { sysctl_name(&name) } else { name };
+            let found = self.called(nodes, &name);
+            if found.is_empty() {
+                continue;
+            }
+            let depth = path.len();
+            if self.choose(nodes, &found, pick, path)
+                && match self.children_at(nodes, &path[depth..]) {
+                    Some(_) if length == steps.len() => true,
+                    Some(children) => self.descend(children, &steps[length..], path),
+                    None => false,
+                }
+            {
+                return true;
+            }
+            path.truncate(depth);
+        }
+        false
+    }
+
+    /// The nodes of a name; where case means nothing the same spelling first.
+    fn called(&self, nodes: &[Node<'_>], name: &[u8]) -> Vec<usize> {
+        let which = |same: &dyn Fn(&[u8]) -> bool| -> Vec<usize> {
+            nodes.iter().enumerate().filter(|(_, n)| same(&n.label)).map(|(i, _)| i).collect()
+        };
+        let exact = which(&|label| label == name);
+        if exact.is_empty() && matches!(self.format, Format::Sshd | Format::Deb822) {
+            return which(&|label| label.eq_ignore_ascii_case(name));
+        }
+        exact
+    }
+
+    fn children_at<'t>(&self, nodes: &'t [Node<'t>], path: &[usize]) -> Option<&'t [Node<'t>]> {
+        path.iter().try_fold(nodes, |nodes, &i| Some(nodes.get(i)?.children.as_slice()))
+    }
+
+    /// Extends `path` to the one of `found` (or its elements) that is meant.
+    fn choose(
+        &self,
+        nodes: &[Node<'_>],
+        found: &[usize],
+        pick: Option<&Pick>,
+        path: &mut Path,
+    ) -> bool {
+        let Some(pick) = pick else {
+            let in_force = |&&i: &&usize| nodes[i].in_force;
+            let one = if self.format.first_wins() {
+                found.iter().find(in_force).or(found.first())
+            } else {
+                found.iter().rfind(in_force).or(found.last())
+            };
+            path.extend(one);
+            return one.is_some();
+        };
+        let list = match found {
+            [only] if nodes[*only].kind == Kind::List => Some(*only),
+            _ => None,
+        };
+        let within = list.map_or(nodes, |list| nodes[list].children.as_slice());
+        let found: Vec<usize> = match list {
+            Some(_) => (0..within.len()).collect(),
+            None => found.to_vec(),
+        };
+        let one = match pick {
+            Pick::Nth(nth) => found.get(*nth).copied(),
+            Pick::Where(name, value) => {
+                found.into_iter().find(|&i| self.matches(&within[i], name.as_deref(), value))
+            }
+        };
+        path.extend(list.filter(|_| one.is_some()));
+        path.extend(one);
+        one.is_some()
+    }
+
+    fn matches(&self, node: &Node<'_>, name: Option<&[u8]>, value: &[u8]) -> bool {
+        let same = |node: &Node<'_>| {
+            let text = self.text(node.value);
+            text == value || plain(text) == value
+        };
+        match name {
+            None => same(node),
+            Some(name) => {
+                self.called(&node.children, name).iter().any(|&i| same(&node.children[i]))
+            }
+        }
+    }
+}
+
+/// Several steps as one name with dots; only the last may have a pick.
+fn joined(steps: &[Step]) -> Option<(Vec<u8>, Option<&Pick>)> {
+    let (last, before) = steps.split_last()?;
+    if before.iter().any(|s| s.exact || s.pick.is_some()) || (last.exact && !before.is_empty()) {
+        return None;
+    }
+    let names: Vec<&[u8]> = steps.iter().map(|s| s.name.as_slice()).collect();
+    Some((names.join(&b'.'), last.pick.as_ref()))
+}
+
+/// The step to each of `nodes`, which are siblings.
+pub(super) fn steps(format: Format, nodes: &[Node<'_>]) -> Vec<Step> {
+    let mut count: HashMap<&[u8], (usize, usize)> = HashMap::new();
+    for node in nodes {
+        count.entry(&node.label).or_default().0 += 1;
+    }
+    let mut step = |node: &Node<'_>| {
+        let (of, seen) = count.get_mut(node.label.as_ref())?;
+        let nth = *seen;
+        *seen += 1;
+        let nameless = node.label.is_empty() && node.name.range().is_empty();
+        Some(match nameless {
+            true => Step::element(nth),
+            false => Step::to(&node.label, (*of > 1).then_some(nth), format.is_flat()),
+        })
+    };
+    nodes.iter().filter_map(&mut step).collect()
+}
+
+impl Format {
+    /// Whether nothing lies inside anything.
+    fn is_flat(self) -> bool {
+        use Format::*;
+        matches!(self, Raw | KeyValue | Sysctl | Resolv | Hosts)
+    }
+
+    /// How many steps may be one name with dots in it. Where blocks nest
+    /// deeply, such names must be quoted: trying all divisions of a long key
+    /// is exponential.
+    pub(super) fn joins_max(self) -> usize {
+        use Format::*;
+        if matches!(self, Json | Yaml | Nginx | Nft) { 1 } else { 16 }
+    }
+
+    /// Whether of one name's several values the first is in force.
+    fn first_wins(self) -> bool {
+        use Format::*;
+        matches!(
+            self,
+            Sshd | Resolv | Hosts | Fstab | Crypttab | Passwd | Shadow | Group | Gshadow | Nginx
+        )
+    }
+}
