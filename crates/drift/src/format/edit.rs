@@ -60,10 +60,15 @@ impl Tree<'_> {
     }
 
     fn replace(&self, path: &Path, value: &[u8]) -> Option<Vec<u8>> {
-        let span = self.node(path)?.value;
+        let node = self.node(path)?;
+        let span = node.value;
         let right = |bytes: &Vec<u8>| {
             let edited = parse(self.format, bytes);
-            edited.holds(path, value) && outline(&edited, path) == outline(self, path)
+            // A value that is its row's name too, or makes sense of an opaque
+            // line, would make another key of it.
+            edited.node(path).is_some_and(|edited| edited.label == node.label)
+                && edited.holds(path, value)
+                && outline(&edited, path) == outline(self, path)
         };
         let bytes = self.spliced(span, value);
         if right(&bytes) {

@@ -43,7 +43,7 @@ impl Tree<'_> {
                 continue;
             }
             let depth = path.len();
-            if self.choose(nodes, &found, pick, path)
+            if self.choose(nodes, &found, pick, path, !first.is_element())
                 && match self.children_at(nodes, &path[depth..]) {
                     Some(_) if length == steps.len() => true,
                     Some(children) => self.descend(children, &steps[length..], path),
@@ -73,13 +73,15 @@ impl Tree<'_> {
         path.iter().try_fold(nodes, |nodes, &i| Some(nodes.get(i)?.children.as_slice()))
     }
 
-    /// Extends `path` to the one of `found` (or its elements) that is meant.
+    /// Extends `path` to the one of `found` that is meant, or of its elements if
+    /// it is a list and the step has `named` it.
     fn choose(
         &self,
         nodes: &[Node<'_>],
         found: &[usize],
         pick: Option<&Pick>,
         path: &mut Path,
+        named: bool,
     ) -> bool {
         let Some(pick) = pick else {
             let in_force = |&&i: &&usize| nodes[i].in_force;
@@ -92,7 +94,8 @@ impl Tree<'_> {
             return one.is_some();
         };
         let list = match found {
-            [only] if nodes[*only].kind == Kind::List => Some(*only),
+            // An element's own elements are a step of their own.
+            [only] if named && nodes[*only].kind == Kind::List => Some(*only),
             _ => None,
         };
         let within = list.map_or(nodes, |list| nodes[list].children.as_slice());

@@ -122,11 +122,13 @@ fn edits_touch_their_value_only() {
 }
 
 #[test]
-fn keys_pick_by_value() {
+fn keys_pick_by_place_and_value() {
     let cron = parse(Format::CronD, b"@daily root a\n@hourly www b c\n");
     let get = |key: &str| cron.get(&key.parse().unwrap());
     assert_eq!(get("job[user=www].command"), Some(&b"b c"[..]));
     assert_eq!(get("job[user=nobody].command"), None);
+    let nested = parse(Format::Json, b"[[1, 2]]");
+    assert_eq!(nested.get(&"[0][1]".parse().unwrap()), Some(&b"2"[..]));
     let deb = parse(Format::Deb822, b"Package: a\nVersion: 1\n\nPackage: b\nVersion: 2\n");
     assert_eq!(deb.get(&"[package=b].version".parse().unwrap()), Some(&b"2"[..]));
 }
