@@ -71,7 +71,7 @@ pub struct SandboxConfig {
     /// Map shadows' users to ids that are nobody on this machine.
     pub user_namespaces: bool,
     /// How many fenced shadows' sites are made ahead once there is demand: each costs about
-    /// 2 MB, and makes a shadow begin in a fraction of the time.
+    /// 1 MB, and makes a shadow begin in a fraction of the time.
     pub warm: usize,
 }
 
