@@ -205,13 +205,15 @@ impl Netlink {
 
     /// Removes an interface; its absence is fine.
     pub(super) fn remove(&mut self, name: &str) -> io::Result<()> {
-        let index = match self.index(name) {
-            Ok(index) => index,
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        self.exchange(Request::new(libc::RTM_DELLINK, NLM_F_ACK, &link_header(index, 0, 0)))?;
-        Ok(())
+        let removed = self.index(name).and_then(|index| {
+            let header = link_header(index, 0, 0);
+            self.exchange(Request::new(libc::RTM_DELLINK, NLM_F_ACK, &header)).map(drop)
+        });
+        match removed {
+            // The kernel removes a dead shadow's interface in its own time, which may be now.
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            removed => removed,
+        }
     }
 
     /// Sends a request and returns the message that answers it.
