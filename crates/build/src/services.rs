@@ -15,7 +15,6 @@ use umbra_state::escape::escape_output;
 
 use crate::boot;
 use crate::error::BuildError;
-use crate::look::first_process;
 
 /// How often a service is asked whether it is ready.
 const ASK_EVERY: Duration = Duration::from_millis(5);
@@ -42,11 +41,6 @@ impl Startup {
             complete: step + 1 >= recipe.steps.len(),
             services: recipe.services_after(step).cloned().collect(),
         }
-    }
-
-    /// The first process of shadows that it is for.
-    pub fn first_process(&self) -> umbra_shadow::provider::Init {
-        first_process(self.init)
     }
 }
 

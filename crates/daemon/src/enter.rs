@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_api::shadow::Place;
+use umbra_build::look::first_process;
 use umbra_build::services::{self, Startup};
 use umbra_recipe::Overrides;
 use umbra_shadow::provider::{Init, Running};
@@ -115,7 +116,7 @@ impl Entered {
             Target::State(state) => {
                 let (layers, _pin) = layers(daemon, *state)?;
                 let fresh = Ephemeral::new(daemon.registry(), *state, &layers, |name| {
-                    let init = startup.map_or(Init::Small, Startup::first_process);
+                    let init = startup.map_or(Init::Small, |startup| first_process(startup.init));
                     ShadowSpec { init, ..ephemeral_spec(name) }
                 })?;
                 (fresh.name().to_owned(), Some(fresh))

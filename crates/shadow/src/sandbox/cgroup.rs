@@ -39,15 +39,6 @@ pub(crate) struct Group {
     v1: Vec<(String, PathBuf)>,
 }
 
-/// What a new group is to be ready for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum LimitsAhead<'a> {
-    /// These, from the beginning.
-    These(&'a Limits),
-    /// Any, set later.
-    Any,
-}
-
 impl Hierarchies {
     /// Looks at this machine.
     pub(crate) fn probe() -> Self {
@@ -108,12 +99,13 @@ impl Hierarchies {
         self.v2.is_some() || self.v1.iter().any(|(controller, _)| controller == "freezer")
     }
 
-    /// Makes the groups `umbra/OWNER/NAME`.
+    /// Makes the groups `umbra/OWNER/NAME` with these limits; without any they are ready for
+    /// all, set later.
     pub(crate) fn make(
         &self,
         owner: &str,
         name: &str,
-        limits: LimitsAhead<'_>,
+        limits: Option<&Limits>,
     ) -> io::Result<Group> {
         let below = |root: &Path| root.join(ROOT).join(owner).join(name);
         let mut group = Group { v2: None, v1: Vec::new() };
@@ -121,20 +113,20 @@ impl Hierarchies {
             self.delegate(root, owner)?;
             group.v2 = Some(below(root));
         }
-        for (controller, root) in self.v1.iter().filter(|(c, _)| self.is_needed(c, &limits)) {
+        for (controller, root) in self.v1.iter().filter(|(c, _)| self.is_needed(c, limits)) {
             group.v1.push((controller.clone(), below(root)));
         }
         // From here on dropping the group removes what was made of it.
         group.dirs().try_for_each(fs::create_dir_all)?;
-        if let LimitsAhead::These(limits) = limits {
+        if let Some(limits) = limits {
             group.limit(limits)?;
         }
         Ok(group)
     }
 
     /// Each group takes time to make and to remove: only those that do something are made.
-    fn is_needed(&self, v1_controller: &str, limits: &LimitsAhead<'_>) -> bool {
-        let LimitsAhead::These(limits) = limits else {
+    fn is_needed(&self, v1_controller: &str, limits: Option<&Limits>) -> bool {
+        let Some(limits) = limits else {
             return v1_controller != "freezer" || self.v2.is_none();
         };
         match v1_controller {
@@ -420,7 +412,7 @@ mod tests {
         let v2 = Some(root.path().to_owned());
         let found = Hierarchies { v2, v2_controllers: controllers, v1: Vec::new() }.claim();
         assert!(found.enforced().memory && found.enforced().cpu && found.enforced().pids);
-        let group = found.make("owner", "web", LimitsAhead::Any).expect("made");
+        let group = found.make("owner", "web", None).expect("made");
         for dir in ["umbra", "umbra/owner"] {
             let told = fs::read_to_string(control(dir)).expect("told");
             assert_eq!(told, "+memory +cpu +pids", "{dir}");

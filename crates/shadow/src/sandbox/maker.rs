@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::cgroup::{Hierarchies, LimitsAhead};
+use super::cgroup::Hierarchies;
 use super::client::{Keeper, Launcher};
 use super::grounds::{Grounds, OwnedDir, Place, Shared, TakenName};
 use super::net::{self, Bridge};
@@ -82,11 +82,11 @@ impl Maker {
         let name = TakenName::take(&self.shared, name)?;
         let dir = OwnedDir::make(&self.shared, self.dir.join(name.as_str()))?;
         let place = network.map(|network| self.place(network)).transpose()?.flatten();
-        let ahead = limits.map_or(LimitsAhead::Any, LimitsAhead::These);
-        let group = self.hierarchies.make(&self.owner, name.as_str(), ahead).map_err(|source| {
-            let doing = format!("make control groups for {}", name.as_str());
-            ShadowError::System { doing, source }
-        })?;
+        let group =
+            self.hierarchies.make(&self.owner, name.as_str(), limits).map_err(|source| {
+                let doing = format!("make control groups for {}", name.as_str());
+                ShadowError::System { doing, source }
+            })?;
         let memory_bytes_max = limits.and_then(|limits| limits.memory_bytes);
         Ok(Grounds { group, place, dir, memory_bytes_max, names: vec![name] })
     }

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
@@ -36,14 +37,21 @@ const SCRIPT: &str = "#!/bin/sh\n\
     echo 1 > /sys/fs/cgroup/init.scope/cgroup.procs\n\
     while :; do sleep 1; done\n";
 
-/// The ground's root with a system in it.
-fn system_layers(ground: &Ground) -> Layers {
-    let layer = ground.path().join("system");
+/// Puts a system into a layer of the ground's.
+fn make_system(ground: &Ground) {
+    make_program(&ground.path().join("system"), SCRIPT);
+}
+
+fn make_program(layer: &Path, script: &str) {
     let program = layer.join("usr/lib/systemd/systemd");
     fs::create_dir_all(program.parent().expect("a parent")).expect("made");
-    fs::write(&program, SCRIPT).expect("written");
+    fs::write(&program, script).expect("written");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
-    ground.layers().with_upper(layer)
+}
+
+/// The ground's root with the system in it.
+fn system_layers(ground: &Ground) -> Layers {
+    ground.layers().with_upper(ground.path().join("system"))
 }
 
 /// A shadow that runs it; `None`, saying why, where this machine lets none.
@@ -52,6 +60,7 @@ fn boot(ground: &Ground, network: Network, limits: Limits) -> Option<Box<dyn Sha
         println!("skipped: {:?}", ground.provider().capabilities().missing);
         return None;
     }
+    make_system(ground);
     let spec = ShadowSpec { init: Init::Systemd, ..ShadowSpec::new("system", limits, network) };
     let shadow = ground.provider().spawn(&system_layers(ground), &spec).expect("a shadow");
     await_up(&*shadow);
@@ -91,22 +100,15 @@ fn none_there() {
     assert!(sh(&*shadow, "true").exit.success());
     let mount = "mkdir -p /m && mount -t tmpfs m /m";
     assert!(!sh(&*shadow, mount).exit.success(), "a system's rights are for a system");
-    shadow.apply(&system_layers_again(&ground)).expect("applied");
+    shadow.apply(&system_layers(&ground)).expect("applied");
     await_up(&*shadow);
-}
-
-fn system_layers_again(ground: &Ground) -> Layers {
-    ground.layers().with_upper(ground.path().join("system"))
 }
 
 fn cannot_start() {
     let ground = Ground::new();
     let Some(shadow) = boot(&ground, Network::None, Limits::default()) else { return };
     let broken = ground.path().join("broken");
-    let program = broken.join("usr/lib/systemd/systemd");
-    fs::create_dir_all(program.parent().expect("a parent")).expect("made");
-    fs::write(&program, "#!/no/such/interpreter\n").expect("written");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
+    make_program(&broken, "#!/no/such/interpreter\n");
     let refused = shadow.apply(&ground.layers().with_upper(broken)).err();
     let said = refused.map(|error| umbra_state::chain(&error)).unwrap_or_default();
     assert!(said.contains("start /usr/lib/systemd/systemd"), "{said}");
@@ -118,7 +120,7 @@ fn groups_end() {
     let Some(shadow) = boot(&ground, Network::None, Limits::default()) else { return };
     let traces = crate::traces::Traces::of(&ground.shadows());
     for _ in 0..3 {
-        shadow.apply(&system_layers_again(&ground)).expect("applied");
+        shadow.apply(&system_layers(&ground)).expect("applied");
         await_up(&*shadow);
     }
     let systems = || traces.groups_below("system").len();
@@ -135,7 +137,7 @@ fn dies() {
     shadow.freeze().expect("frozen");
     shadow.thaw().expect("thawed");
     assert!(sh(&*shadow, "touch /here").exit.success());
-    shadow.apply(&system_layers_again(&ground)).expect("applied");
+    shadow.apply(&system_layers(&ground)).expect("applied");
     assert!(!sh(&*shadow, "test -e /here").exit.success());
     shadow.destroy().expect("destroyed");
     assert!(shadow.run(&umbra_state::Command::new(["true"])).is_err());

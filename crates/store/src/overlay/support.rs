@@ -15,8 +15,13 @@ pub enum ImageSupport {
     Checkout,
 }
 
-/// Linux version as (major, minor); (0, 0) where it cannot be read.
+/// Linux version as (major, minor), read once; (0, 0) where it cannot be read.
 pub fn kernel_version() -> (u32, u32) {
+    static FOUND: OnceLock<(u32, u32)> = OnceLock::new();
+    *FOUND.get_or_init(read_kernel_version)
+}
+
+fn read_kernel_version() -> (u32, u32) {
     let release = rustix::system::uname();
     let text = release.release().to_string_lossy().into_owned();
     let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
