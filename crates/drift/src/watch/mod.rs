@@ -41,10 +41,10 @@ pub mod stamp;
 pub mod watcher;
 pub mod who;
 
-use std::ops::{BitOr, BitOrAssign};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use bitflags::bitflags;
 use rustix::io::Errno;
 
 pub use debounce::Chain;
@@ -136,45 +136,21 @@ pub enum Mechanism {
     },
 }
 
-/// What was done to a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Kinds(u8);
-
-impl Kinds {
-    /// Its name appeared.
-    pub const CREATE: Self = Self(1);
-    /// Its name disappeared.
-    pub const DELETE: Self = Self(2);
-    /// It was renamed, from or to.
-    pub const RENAME: Self = Self(4);
-    /// It was written to.
-    pub const MODIFY: Self = Self(8);
-    /// It was closed after it had been open for writing.
-    pub const WRITTEN: Self = Self(16);
-    /// Mode, owner, times, attributes or links.
-    pub const ATTRIBUTES: Self = Self(32);
-
-    /// Whether all of `other` is part of this.
-    pub fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Whether any of `other` is part of this.
-    pub fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-}
-
-impl BitOr for Kinds {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl BitOrAssign for Kinds {
-    fn bitor_assign(&mut self, other: Self) {
-        self.0 |= other.0;
+bitflags! {
+    /// What was done to a path.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct Kinds: u8 {
+        /// Its name appeared.
+        const CREATE = 1;
+        /// Its name disappeared.
+        const DELETE = 2;
+        /// It was renamed, from or to.
+        const RENAME = 4;
+        /// It was written to.
+        const MODIFY = 8;
+        /// It was closed after it had been open for writing.
+        const WRITTEN = 16;
+        /// Mode, owner, times, attributes or links.
+        const ATTRIBUTES = 32;
     }
 }

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use bitflags::bitflags;
 use rustix::fs::{AtFlags, Statx, StatxFlags, statx};
 use rustix::io::Errno;
 
@@ -31,34 +32,24 @@ pub struct Stamp {
     pub ctime: (i64, u32),
 }
 
-/// A set of [`Stamp`] fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Fields(u8);
-
-impl Fields {
-    /// Another inode, or another filesystem.
-    pub const IDENTITY: Self = Self(1);
-    /// Another kind of file.
-    pub const KIND: Self = Self(2);
-    /// Permissions.
-    pub const MODE: Self = Self(4);
-    /// Owner or group.
-    pub const OWNER: Self = Self(8);
-    /// Size.
-    pub const SIZE: Self = Self(16);
-    /// Modification time.
-    pub const MTIME: Self = Self(32);
-    /// Change time.
-    pub const CTIME: Self = Self(64);
-
-    /// Whether all of `other` is part of this.
-    pub fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Whether nothing is.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
+bitflags! {
+    /// A set of [`Stamp`] fields.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct Fields: u8 {
+        /// Another inode, or another filesystem.
+        const IDENTITY = 1;
+        /// Another kind of file.
+        const KIND = 2;
+        /// Permissions.
+        const MODE = 4;
+        /// Owner or group.
+        const OWNER = 8;
+        /// Size.
+        const SIZE = 16;
+        /// Modification time.
+        const MTIME = 32;
+        /// Change time.
+        const CTIME = 64;
     }
 }
 
@@ -88,8 +79,7 @@ impl Stamp {
             (self.mtime != other.mtime, Fields::MTIME),
             (self.ctime != other.ctime, Fields::CTIME),
         ];
-        let set = fields.iter().filter(|(differs, _)| *differs);
-        Fields(set.fold(0, |set, (_, field)| set | field.0))
+        fields.into_iter().filter(|(differs, _)| *differs).map(|(_, field)| field).collect()
     }
 
     /// Whether it changed at `moment` or later.
