@@ -9,10 +9,15 @@
 //! |---|---|
 //! | [`config`] | `monitoring_config.yml`: which parameters, how far they may differ, what then |
 //! | [`format`](mod@format) | configuration files as trees of keys: read, compared, edited in place |
-//! | [`reading`] | what a parameter's file says, read without harm |
+//! | [`reading`] | what one side says of one fact: absent, unreadable, a value |
+//! | [`discrepancy`] | readings that differ beyond tolerance, and who made them so |
+//! | [`file`](mod@file) | a file's content, read without harm |
 //! | [`watch`] | changes of files as they happen, who made them, and receipts for every gap |
 
 pub mod config;
+pub mod discrepancy;
+pub mod file;
 pub mod format;
+mod raw;
 pub mod reading;
 pub mod watch;

@@ -1,336 +1,158 @@
-//! What a parameter's file says, read without harm.
+//! Readings: what one side says of one fact at one time.
 //!
-//! Whatever lies at the path, reading it ends, takes bounded memory, waits for nobody, wakes
-//! nobody and speaks of one moment. A file that is missing, one that cannot be read and one that
-//! is empty are three different readings: only the last two words of a shadow and its primary
-//! that were both *read* can be compared.
+//! A parameter is one fact or many: a tree is one per path, a pattern of kernel settings one per
+//! setting. Each is an [`Item`]. Absent, unreadable and empty are three different readings.
 
-use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::collections::BTreeMap;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
-use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use umbra_api::blob::Blob;
+use umbra_state::Digest;
 
-/// The most that is read of one file if nothing else is said.
-pub const BYTES_MAX: u64 = 4 << 20;
+use crate::config::Attribute;
 
-/// Longer than the steps in which any kernel's file times advance.
-const RACY_NS: i64 = 20_000_000;
+/// One comparable fact.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Item {
+    /// The parameter's name.
+    pub parameter: String,
+    /// Which of its facts, if it can have several: a path of a tree, a setting of a pattern.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Blob>,
+}
 
-/// How often a file that changes while it is read is read again.
-const ATTEMPTS: u32 = 3;
-
-/// What was found at a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What one side says of an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reading {
-    /// Nothing is there.
+    /// There is no such thing.
     Absent,
     /// Something is there, and nobody knows what it says.
-    Unreadable(Reason),
-    /// What it says, which may be nothing.
-    Content(Vec<u8>),
-}
-
-/// Why nobody knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
-    /// It is no regular file.
-    Kind(Kind),
-    /// It has more bytes than may be read.
-    TooLarge {
-        /// The limit.
-        bytes_max: u64,
+    Unreadable {
+        /// Why, as a sentence after "because".
+        why: String,
     },
-    /// It was another each time it was read.
-    Changing,
-    /// Its links lead in a circle.
-    Circle,
-    /// The kernel refused.
-    Refused(Errno),
+    /// What it says.
+    Present(Value),
 }
 
-/// What something is that is no regular file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A directory.
-    Directory,
-    /// A pipe with a name.
-    Fifo,
-    /// A socket.
-    Socket,
-    /// A block or character device.
-    Device,
-    /// Anything else.
-    Other,
+/// A value, and what else is known of the file that holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Value {
+    /// What it says; `None` for what says nothing, such as a directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+    /// All attributes of a path besides its content, whichever of them are compared: a rollback
+    /// needs the others. Empty for what is no path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<Attribute, Blob>,
 }
 
-/// Reads the file at `path` below `root`, out of which no link leads, and at most `bytes_max`
-/// of it.
-pub fn read(root: BorrowedFd<'_>, path: &Path, bytes_max: u64) -> Reading {
-    // Found first and opened when it is known what it is: opening a pipe or a device has effects.
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let place = match openat2(root, relative(path), flags, Mode::empty(), resolve) {
-        Ok(place) => place,
-        Err(Errno::NOENT | Errno::NOTDIR) => return Reading::Absent,
-        Err(Errno::LOOP) => return Reading::Unreadable(Reason::Circle),
-        Err(error) => return Reading::Unreadable(Reason::Refused(error)),
-    };
-    match content(&place, bytes_max) {
-        Ok(content) => Reading::Content(content),
-        Err(reason) => Reading::Unreadable(reason),
+/// What a value says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Content {
+    /// All of it.
+    Bytes(Blob),
+    /// Only what it can be recognised by: it is too long to be kept, or must not leave the
+    /// machine.
+    Digest {
+        /// BLAKE3 of the bytes.
+        blake3: Digest,
+        /// How many there are.
+        bytes: u64,
+    },
+}
+
+/// All readings of one side at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    /// By item.
+    pub readings: BTreeMap<Item, Reading>,
+}
+
+impl Item {
+    /// The fact of a parameter that has one.
+    pub fn whole(parameter: &str) -> Self {
+        Self { parameter: parameter.to_owned(), part: None }
+    }
+
+    /// One of several facts of a parameter.
+    pub fn part(parameter: &str, part: &[u8]) -> Self {
+        Self { parameter: parameter.to_owned(), part: Some(Blob(part.to_vec())) }
     }
 }
 
-/// The top of the root is `.` to the kernel.
-fn relative(path: &Path) -> &Path {
-    match path.strip_prefix("/").unwrap_or(path) {
-        top if top.as_os_str().is_empty() => Path::new("."),
-        below => below,
+impl Reading {
+    /// A value that is no path's.
+    pub fn text(bytes: impl Into<Vec<u8>>) -> Self {
+        let content = Some(Content::Bytes(Blob(bytes.into())));
+        Self::Present(Value { content, attributes: BTreeMap::new() })
     }
-}
 
-fn content(place: &OwnedFd, bytes_max: u64) -> Result<Vec<u8>, Reason> {
-    let found = fstat(place).map_err(Reason::Refused)?;
-    if let Some(kind) = kind_of(&found) {
-        return Err(Reason::Kind(kind));
-    }
-    let path = format!("/proc/self/fd/{}", place.as_raw_fd());
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let mut previous = None;
-    for _ in 0..ATTEMPTS {
-        let file = open(&*path, flags, Mode::empty()).map_err(Reason::Refused)?;
-        let before = fstat(&file).map_err(Reason::Refused)?;
-        if u64::try_from(before.st_size).unwrap_or(0) > bytes_max {
-            return Err(Reason::TooLarge { bytes_max });
-        }
-        let mut file = File::from(file);
-        let bytes = take(&mut file, bytes_max)?;
-        let after = fstat(file.as_fd()).map_err(Reason::Refused)?;
-        let steady = moment(&before) == moment(&after);
-        if steady && (!is_racy(&after) || previous.as_ref() == Some(&bytes)) {
-            return Ok(bytes);
-        }
-        previous = Some(bytes);
-    }
-    Err(Reason::Changing)
-}
-
-/// The kernel's own files do not say how long they are.
-fn take(file: &mut File, bytes_max: u64) -> Result<Vec<u8>, Reason> {
-    let mut bytes = Vec::new();
-    match file.take(bytes_max + 1).read_to_end(&mut bytes) {
-        Ok(_) if bytes.len() as u64 > bytes_max => Err(Reason::TooLarge { bytes_max }),
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(Reason::Refused(Errno::from_io_error(&error).unwrap_or(Errno::IO))),
-    }
-}
-
-/// What is another as soon as somebody has written.
-fn moment(stat: &Stat) -> impl PartialEq + use<> {
-    (stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec)
-}
-
-/// Whether a write right now might leave the times as they are: until Linux 6.13 they advance in
-/// steps. The kernel's own files have no length and are whole at each reading.
-fn is_racy(stat: &Stat) -> bool {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-    let age_ns = (now.tv_sec - stat.st_ctime)
-        .saturating_mul(1_000_000_000)
-        .saturating_add(now.tv_nsec - stat.st_ctime_nsec as i64);
-    stat.st_size > 0 && age_ns < RACY_NS
-}
-
-fn kind_of(stat: &Stat) -> Option<Kind> {
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => None,
-        FileType::Directory => Some(Kind::Directory),
-        FileType::Fifo => Some(Kind::Fifo),
-        FileType::Socket => Some(Kind::Socket),
-        FileType::BlockDevice | FileType::CharacterDevice => Some(Kind::Device),
-        _ => Some(Kind::Other),
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The value, if there is one.
+    pub fn value(&self) -> Option<&Value> {
         match self {
-            Self::Kind(Kind::Directory) => f.write_str("it is a directory"),
-            Self::Kind(Kind::Fifo) => f.write_str("it is a pipe"),
-            Self::Kind(Kind::Socket) => f.write_str("it is a socket"),
-            Self::Kind(Kind::Device) => f.write_str("it is a device"),
-            Self::Kind(Kind::Other) => f.write_str("it is no file"),
-            Self::TooLarge { bytes_max } => write!(f, "it has more than {bytes_max} bytes"),
-            Self::Changing => write!(f, "it changed during each of {ATTEMPTS} readings"),
-            Self::Circle => f.write_str("its links lead in a circle"),
-            Self::Refused(error) => io::Error::from(*error).fmt(f),
+            Self::Present(value) => Some(value),
+            Self::Absent | Self::Unreadable { .. } => None,
+        }
+    }
+
+    /// The bytes, where all of them are known.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        self.value()?.content.as_ref()?.bytes()
+    }
+}
+
+impl Content {
+    /// The bytes, where all of them are known.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(&bytes.0),
+            Self::Digest { .. } => None,
+        }
+    }
+
+    /// What these bytes can be recognised by.
+    pub fn digest_of(bytes: &[u8]) -> Self {
+        let blake3 = Digest::new(*blake3::hash(bytes).as_bytes());
+        Self::Digest { blake3, bytes: bytes.len() as u64 }
+    }
+
+    /// Whether both stand for the same bytes.
+    pub fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Bytes(bytes), digest @ Self::Digest { .. })
+            | (digest @ Self::Digest { .. }, Self::Bytes(bytes)) => {
+                Self::digest_of(&bytes.0) == *digest
+            }
+            _ => self == other,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-    use std::fs;
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::symlink;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::{Duration, Instant};
-
     use super::*;
 
-    struct Root {
-        dir: tempfile::TempDir,
-        fd: OwnedFd,
-    }
-
-    impl Root {
-        fn new() -> Self {
-            let dir = tempfile::tempdir().expect("a directory");
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let fd = open(dir.path(), flags, Mode::empty()).expect("opened");
-            Self { dir, fd }
-        }
-
-        fn read(&self, path: &str) -> Reading {
-            read(self.fd.as_fd(), Path::new(path), 1000)
-        }
-    }
-
-    fn content(text: &str) -> Reading {
-        Reading::Content(text.as_bytes().to_vec())
+    #[test]
+    fn bytes_and_their_digest_are_the_same() {
+        let bytes = Content::Bytes(Blob(b"nameserver 1.1.1.1\n".to_vec()));
+        let digest = Content::digest_of(b"nameserver 1.1.1.1\n");
+        assert!(bytes.same(&digest) && digest.same(&bytes) && digest.same(&digest));
+        assert!(!Content::digest_of(b"").same(&bytes));
     }
 
     #[test]
-    fn missing_unreadable_and_empty_are_three() {
-        let root = Root::new();
-        let dir = root.dir.path();
-        fs::write(dir.join("empty"), "").expect("written");
-        fs::create_dir(dir.join("dir")).expect("made");
-        symlink("nowhere", dir.join("dangling")).expect("linked");
-        symlink("circle", dir.join("circle")).expect("linked");
-        assert_eq!(root.read("/missing"), Reading::Absent);
-        assert_eq!(root.read("/empty/below"), Reading::Absent);
-        assert_eq!(root.read("/dangling"), Reading::Absent);
-        assert_eq!(root.read("/empty"), content(""));
-        assert_eq!(root.read("/dir"), Reading::Unreadable(Reason::Kind(Kind::Directory)));
-        assert_eq!(root.read("/"), Reading::Unreadable(Reason::Kind(Kind::Directory)));
-        assert_eq!(root.read("/circle"), Reading::Unreadable(Reason::Circle));
-    }
-
-    #[test]
-    fn no_link_leads_out() {
-        let root = Root::new();
-        let dir = root.dir.path();
-        fs::create_dir(dir.join("etc")).expect("made");
-        fs::write(dir.join("etc/hostname"), "inside\n").expect("written");
-        for (name, target) in [
-            ("absolute", "/etc/hostname"),
-            ("climbing", "../../../../../../etc/hostname"),
-            ("plain", "etc/hostname"),
-        ] {
-            symlink(target, dir.join(name)).expect("linked");
-            assert_eq!(root.read(name), content("inside\n"), "{name}");
-        }
-        symlink("/proc/self/root/etc/hostname", dir.join("magic")).expect("linked");
-        assert_eq!(root.read("/magic"), Reading::Absent, "there is no /proc in the root");
-    }
-
-    #[test]
-    fn nothing_is_waited_for_and_nobody_woken() {
-        let root = Root::new();
-        let pipe = root.dir.path().join("pipe");
-        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, Mode::RWXU).expect("made");
-        let _socket =
-            std::os::unix::net::UnixListener::bind(root.dir.path().join("socket")).expect("bound");
-        let began = Instant::now();
-        assert_eq!(root.read("/pipe"), Reading::Unreadable(Reason::Kind(Kind::Fifo)));
-        assert_eq!(root.read("/socket"), Reading::Unreadable(Reason::Kind(Kind::Socket)));
-        assert!(began.elapsed() < Duration::from_secs(5));
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
-        let writer = open(&pipe, flags, Mode::empty());
-        assert_eq!(writer.err(), Some(Errno::NXIO), "nobody ever opened its other end");
-    }
-
-    #[test]
-    fn no_more_than_the_limit_is_read() {
-        let root = Root::new();
-        fs::write(root.dir.path().join("fits"), [b'x'; 1000]).expect("written");
-        fs::File::create(root.dir.path().join("huge"))
-            .and_then(|file| file.set_len(1 << 40))
-            .expect("a hole");
-        assert_eq!(root.read("/fits"), Reading::Content(vec![b'x'; 1000]));
-        let too_large = Reading::Unreadable(Reason::TooLarge { bytes_max: 1000 });
-        assert_eq!(root.read("/huge"), too_large);
-    }
-
-    #[test]
-    fn the_kernels_own_files_are_read() {
-        let root = open("/", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("opened");
-        let said = read(root.as_fd(), Path::new("/proc/sys/kernel/ostype"), BYTES_MAX);
-        assert_eq!(said, content("Linux\n"));
-        let long = read(root.as_fd(), Path::new("/proc/self/mounts"), 10);
-        assert_eq!(long, Reading::Unreadable(Reason::TooLarge { bytes_max: 10 }));
-    }
-
-    #[test]
-    fn any_name_is_read() {
-        let root = Root::new();
-        for name in [&b"new\nline"[..], b"\xff\xfe", b" ", b"-rf", &[b'n'; 255]] {
-            let name = OsStr::from_bytes(name);
-            fs::write(root.dir.path().join(name), "there").expect("written");
-            assert_eq!(read(root.fd.as_fd(), Path::new(name), 10), content("there"), "{name:?}");
-        }
-        let long = "n/".repeat(3000);
-        assert_eq!(
-            read(root.fd.as_fd(), Path::new(&long), 10),
-            Reading::Unreadable(Reason::Refused(Errno::NAMETOOLONG))
-        );
-    }
-
-    /// Half of one version and half of another is what nobody ever wrote.
-    #[test]
-    fn a_reading_is_of_one_moment() {
-        let root = Root::new();
-        let path = root.dir.path().join("busy");
-        let version = |letter: u8| vec![letter; 900];
-        fs::write(&path, version(b'a')).expect("written");
-        let stop = AtomicBool::new(false);
-        let (mut whole, mut changing) = (0, 0);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for letter in (b'a'..=b'z').cycle() {
-                    if stop.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    fs::write(&path, version(letter)).expect("written");
-                }
-            });
-            for _ in 0..500 {
-                match root.read("/busy") {
-                    Reading::Content(bytes) if bytes.len() == 900 => {
-                        assert!(bytes.iter().all(|byte| *byte == bytes[0]), "a mixture");
-                        whole += 1;
-                    }
-                    // Truncated and not yet written again is a moment too.
-                    Reading::Content(bytes) => assert!(bytes.is_empty(), "{} bytes", bytes.len()),
-                    Reading::Unreadable(Reason::Changing) => changing += 1,
-                    other => panic!("{other:?}"),
-                }
-            }
-            stop.store(true, Ordering::Relaxed);
-        });
-        assert!(whole + changing > 0);
-    }
-
-    #[test]
-    fn a_reason_is_a_sentence() {
-        let reason = Reason::Refused(Errno::ACCESS).to_string();
-        assert!(reason.starts_with("Permission denied"), "{reason}");
-        let reason = Reason::TooLarge { bytes_max: 7 }.to_string();
-        assert_eq!(reason, "it has more than 7 bytes");
+    fn the_wire_form_is_readable() {
+        let reading = Reading::text("60\n");
+        let json = serde_json::to_string(&reading).expect("serialisable");
+        assert_eq!(json, r#"{"present":{"content":{"bytes":"60\n"}}}"#);
+        let back: Reading = serde_json::from_str(&json).expect("readable");
+        assert_eq!(back, reading);
+        assert_eq!(serde_json::to_string(&Reading::Absent).expect("serialisable"), "\"absent\"");
+        assert!(serde_json::from_str::<Reading>(r#"{"unreadable":{}}"#).is_err());
     }
 }

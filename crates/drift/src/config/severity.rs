@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::source::Attribute;
 use super::words::words;
 
@@ -20,7 +22,8 @@ words! {
 }
 
 /// Whether it is known why something changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Provenance {
     /// Made by an owner of the parameter, and as that owner's manifest says.
     Expected,

@@ -11,6 +11,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::number::{Number, Numbers};
 
 /// How far a value may be from its shadow's.
@@ -35,7 +37,8 @@ pub enum Tolerance {
 }
 
 /// What is different.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Difference {
     /// Between two numbers; in milliseconds or bytes where they have such units.
     Distance(f64),

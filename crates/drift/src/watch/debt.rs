@@ -7,11 +7,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
+
 /// Directories remembered per debt; beyond that the whole filesystem is looked at anyway.
 const DIRTY_MAX: usize = 4096;
 
 /// How much was not seen one by one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Lost {
     /// That many events were read and not followed up singly.
     Exactly(u64),
@@ -29,7 +32,8 @@ impl Lost {
 }
 
 /// How the time of a receipt is covered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Every event was followed up and a scan compared the result; what it found that no
     /// event had told is reported as a change seen by a scan.

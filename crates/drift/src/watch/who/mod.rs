@@ -17,24 +17,29 @@ mod table;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 pub use class::Class;
 pub use origin::Origin;
 pub use process::ProcessRef;
 pub use table::Executions;
 
 /// A process and the program it ran.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// Its number.
     pub pid: i32,
     /// The file it executed; for a script its interpreter. `None` if that is not known.
+    #[serde(with = "crate::raw::path", default)]
     pub exe: Option<PathBuf>,
     /// The script, if `exe` is its interpreter.
+    #[serde(with = "crate::raw::path", default)]
     pub script: Option<PathBuf>,
 }
 
 /// How a writer is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Known {
     /// It lived when it was looked at.
     Alive,
@@ -45,13 +50,14 @@ pub enum Known {
 }
 
 /// Who made a change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writer {
     /// Its process number; 0 for one outside of this namespace.
     pub pid: i32,
     /// What it ran.
     pub program: Program,
     /// Its command line as it showed itself, which any process can change; at most 4 KiB.
+    #[serde(with = "crate::raw::names", default)]
     pub argv: Vec<OsString>,
     /// Its effective user.
     pub uid: Option<u32>,

@@ -3,8 +3,10 @@
 //! Formats: systemd's `*.service`, `session-N.scope`; docker, podman (`libpod`), CRI and
 //! LXC as they name their groups, plain or below systemd.
 
+use serde::{Deserialize, Serialize};
+
 /// Where a process belongs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The innermost systemd service or scope that is neither a session nor a container.
     pub unit: Option<String>,

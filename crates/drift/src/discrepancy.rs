@@ -1,0 +1,99 @@
+//! Discrepancies: readings of a primary and its shadow that differ beyond tolerance, and who is
+//! known to have made them so. Values only.
+
+use serde::{Deserialize, Serialize};
+use umbra_api::blob::Blob;
+
+use crate::config::{Attribute, Difference, Provenance, Severity};
+use crate::reading::{Item, Reading};
+use crate::watch::who::Writer;
+
+/// An item that differs beyond its parameter's tolerance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Discrepancy {
+    /// Which fact.
+    pub item: Item,
+    /// How grave.
+    pub severity: Severity,
+    /// Whether it is known why.
+    pub provenance: Provenance,
+    /// What the shadow says.
+    pub shadow: Reading,
+    /// What the primary says now.
+    pub primary: Reading,
+    /// What differs, the gravest first; never empty.
+    pub findings: Vec<Finding>,
+    /// What would have been tolerated, in words; `None` for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<String>,
+}
+
+/// One thing that differs about an item.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "finding")]
+pub enum Finding {
+    /// It is there, and was not.
+    Appeared,
+    /// It was there, and is not.
+    Vanished,
+    /// Nobody knows what the primary says.
+    Unreadable {
+        /// Why, as a sentence after "because".
+        why: String,
+    },
+    /// The value is another.
+    Value {
+        /// How far from the shadow's.
+        difference: Difference,
+        /// The keys that differ, where the text has a format; at most [`CHANGES_MAX`].
+        changes: Vec<KeyChange>,
+        /// Keys beyond those.
+        #[serde(default)]
+        more_changes: u64,
+    },
+    /// An attribute is another.
+    Attribute {
+        /// Which.
+        attribute: Attribute,
+        /// On the shadow; `None` if it has none.
+        shadow: Option<Blob>,
+        /// On the primary.
+        primary: Option<Blob>,
+    },
+    /// What must hold whatever the shadow says does not.
+    Unexpected {
+        /// What was expected, in words.
+        expected: String,
+    },
+}
+
+/// A key of a text that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyChange {
+    /// The key, as [`format`](mod@crate::format) writes it.
+    pub key: String,
+    /// Its value on the shadow; `None` if it has none.
+    pub shadow: Option<Blob>,
+    /// Its value on the primary.
+    pub primary: Option<Blob>,
+    /// False where other lines keep it from having an effect.
+    pub in_force: bool,
+}
+
+/// Keys listed of one item.
+pub const CHANGES_MAX: usize = 64;
+
+/// Who made an item differ, and when, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attribution {
+    /// When the change was seen, in milliseconds since 1970 UTC.
+    pub seen_at_ms: i64,
+    /// It happened after this, where nobody saw it happen: it was found by a scan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<i64>,
+    /// Who had a hand in it, in order; empty if nobody saw.
+    pub writers: Vec<Writer>,
+    /// Writers beyond those.
+    #[serde(default)]
+    pub more_writers: u64,
+}
