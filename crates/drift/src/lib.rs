@@ -8,12 +8,14 @@
 //! | module | holds |
 //! |---|---|
 //! | [`config`] | `monitoring_config.yml`: which parameters, how far they may differ, what then |
+//! | [`compare`] | readings of both sides: which differ beyond tolerance |
 //! | [`format`](mod@format) | configuration files as trees of keys: read, compared, edited in place |
 //! | [`reading`] | what one side says of one fact: absent, unreadable, a value |
 //! | [`discrepancy`] | readings that differ beyond tolerance, and who made them so |
 //! | [`file`](mod@file) | a file's content, read without harm |
 //! | [`watch`] | changes of files as they happen, who made them, and receipts for every gap |
 
+pub mod compare;
 pub mod config;
 pub mod discrepancy;
 pub mod file;

@@ -139,11 +139,13 @@ fn file(node: &Node, defaults: &Defaults) -> Option<Source> {
     if tree {
         let attributes = own.unwrap_or_else(|| OF_TREES.to_vec());
         let root = optional(node.get("path"), text)?.unwrap_or_else(|| "/".to_owned());
-        return Some(Source::Tree { globs, root, attributes });
+        let format = optional(node.get("format"), text)?;
+        return Some(Source::Tree { globs, root, format, attributes });
     }
     Some(Source::File {
         path: text(node.get("path")?)?,
         key: key(node)?,
+        format: optional(node.get("format"), text)?,
         view: optional(node.get("view"), View::read)?.unwrap_or(View::Declared),
         attributes: own.unwrap_or_else(|| OF_FILES.to_vec()),
     })

@@ -13,6 +13,9 @@ pub enum Source {
         path: String,
         /// One value inside it; the whole if not given.
         key: Option<Key>,
+        /// How the whole is written, where it is compared by keys: one of the words for
+        /// `format`.
+        format: Option<String>,
         /// Which value of that key.
         view: View,
         /// What of it counts.
@@ -24,6 +27,8 @@ pub enum Source {
         globs: Vec<String>,
         /// Where it begins; `/` where there are only patterns.
         root: String,
+        /// How its files are written, where they are compared by keys.
+        format: Option<String>,
         /// What of each path counts.
         attributes: Vec<Attribute>,
     },

@@ -34,7 +34,7 @@ fn the_four_fields_mean_what_they_always_meant() {
         .parameters
         .iter()
         .map(|parameter| {
-            let Source::File { path, key: None, view: View::Declared, attributes } =
+            let Source::File { path, key: None, format: None, view: View::Declared, attributes } =
                 &parameter.source
             else {
                 panic!("{parameter:?}");
@@ -121,7 +121,11 @@ fn mistakes_say_what_was_expected() {
     refused("[{name: a, path: /a, tolerance: {abs: 1, added: 1}}]", "one-of", "not both");
     refused("[{name: a, path: etc}]", "bad-value", "it begins with `/`");
     refused("[{name: a, path: /a, key: b}]", "not-allowed-here", "needs the `format`");
-    refused("[{name: a, path: /a, format: ini}]", "not-allowed-here", "only allowed beside `key`");
+    refused(
+        "[{name: a, source: mount, path: /a, format: ini}]",
+        "not-allowed-here",
+        "means nothing to the source `mount`",
+    );
     refused("[{name: a}]", "missing-key", "needs `path` or `glob`");
     refused("[{name: a, source: command, path: /a}]", "missing-key", "needs `argv`");
     refused("[{name: a, source: kernel, key: releas}]", "bad-value", "did you mean `release`?");

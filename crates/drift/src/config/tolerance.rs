@@ -3,7 +3,9 @@
 //! | both values are | the difference is | beyond |
 //! |---|---|---|
 //! | numbers of one kind | `d = abs(primary - shadow)` | `d > max(abs, rel * abs(shadow))` |
-//! | anything else | `d` = changed lines | `d > max(abs, rel * lines(shadow))` |
+//! | neither a number | `d` = changed lines | `d > max(abs, rel * lines(shadow))` |
+//! | texts of a format | `d` = changed keys | `d > max(abs, rel * keys(shadow))` |
+//! | one of them a number, or of another kind | `d` = changed lines | always: a distance tolerates no word |
 //! | compared as sets | lines added, lines removed | either greater than what is allowed |
 //!
 //! Not a number is beyond every tolerance, itself included. A drift once open closes only
@@ -41,8 +43,10 @@ pub enum Tolerance {
 #[serde(rename_all = "snake_case")]
 pub enum Difference {
     /// Between two numbers; in milliseconds or bytes where they have such units.
-    Distance(f64),
-    /// Between two texts.
+    Distance(#[serde(with = "any_number")] f64),
+    /// Between contents of which not all bytes are known.
+    Content,
+    /// Between two texts, in lines, or in keys where they have a format.
     Lines {
         /// Lines only the primary has.
         added: u64,
@@ -71,8 +75,33 @@ impl Tolerance {
     /// Compares the shadow's value with the primary's, in time linear in both.
     pub fn compare(&self, shadow: &[u8], primary: &[u8], numbers: Numbers) -> Comparison {
         match *self {
-            Self::Distance { abs, rel, hysteresis } => {
+            Self::Distance { .. } => {
                 let (difference, distance, scale) = distance(shadow, primary, numbers);
+                self.judge(difference, distance, scale)
+            }
+            Self::Set { .. } => {
+                let (added, removed) = only_in_one(&distinct(shadow), &distinct(primary));
+                let changed = added.max(removed);
+                self.judge(Difference::Lines { added, removed, changed }, changed as f64, 0.0)
+            }
+        }
+    }
+
+    /// Compares two texts of a format, of which so many keys differ out of the shadow's `keys`.
+    pub fn of_keys(&self, added: u64, removed: u64, changed: u64, keys: u64) -> Comparison {
+        self.judge(Difference::Lines { added, removed, changed }, changed as f64, keys as f64)
+    }
+
+    fn judge(&self, difference: Difference, distance: f64, scale: f64) -> Comparison {
+        match (*self, difference) {
+            (
+                Self::Set { added, removed },
+                Difference::Lines { added: more, removed: fewer, .. },
+            ) => {
+                let beyond = more > added || fewer > removed;
+                Comparison { difference, beyond, over: !beyond }
+            }
+            (Self::Distance { abs, rel, hysteresis }, _) => {
                 let scaled = rel * scale;
                 // Nothing of an infinite or unknown scale is tolerated.
                 let allowed = if scaled.is_finite() { abs.max(scaled) } else { abs };
@@ -80,29 +109,53 @@ impl Tolerance {
                 let over = within((allowed - hysteresis).max(0.0));
                 Comparison { difference, beyond: !within(allowed), over }
             }
-            Self::Set { added, removed } => {
-                let (more, fewer) = only_in_one(&distinct(shadow), &distinct(primary));
-                let changed = more.max(fewer);
-                let difference = Difference::Lines { added: more, removed: fewer, changed };
-                let beyond = more > added || fewer > removed;
-                Comparison { difference, beyond, over: !beyond }
-            }
+            (Self::Set { .. }, _) => Comparison { difference, beyond: true, over: false },
+        }
+    }
+}
+
+/// Not a number and infinities, which JSON does not have, as words.
+mod any_number {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Wire {
+        Number(f64),
+        Word(String),
+    }
+
+    pub(super) fn serialize<S: Serializer>(number: &f64, to: S) -> Result<S::Ok, S::Error> {
+        match number.is_finite() {
+            true => Wire::Number(*number),
+            false => Wire::Word(number.to_string()),
+        }
+        .serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        match Wire::deserialize(from)? {
+            Wire::Number(number) => Ok(number),
+            Wire::Word(word) => word.parse().map_err(D::Error::custom),
         }
     }
 }
 
 /// The difference, its size, and the size of the shadow's value.
 fn distance(shadow: &[u8], primary: &[u8], numbers: Numbers) -> (Difference, f64, f64) {
-    let parsed = Number::parse(shadow, numbers).zip(Number::parse(primary, numbers));
-    if let Some((of_shadow, of_primary)) = parsed
+    let parsed = (Number::parse(shadow, numbers), Number::parse(primary, numbers));
+    if let (Some(of_shadow), Some(of_primary)) = parsed
         && let Some(distance) = of_shadow.distance(of_primary)
     {
         return (Difference::Distance(distance), distance, of_shadow.value().abs());
     }
     let (added, removed) = only_in_one(&counted(shadow), &counted(primary));
     let changed = added.max(removed).max(u64::from(shadow != primary));
-    let scale = lines(shadow).count() as f64;
-    (Difference::Lines { added, removed, changed }, changed as f64, scale)
+    let difference = Difference::Lines { added, removed, changed };
+    match parsed {
+        (None, None) => (difference, changed as f64, lines(shadow).count() as f64),
+        _ => (difference, f64::INFINITY, 0.0),
+    }
 }
 
 /// Lines and how often each stands there.
@@ -220,7 +273,9 @@ mod tests {
             let (a, b) = (a.as_bytes(), b.as_bytes());
             let comparison = Tolerance::EXACT.compare(a, b, Numbers::Plain);
             match comparison.difference {
-                Difference::Lines { .. } => prop_assert_eq!(comparison.beyond, a != b),
+                Difference::Lines { .. } | Difference::Content => {
+                    prop_assert_eq!(comparison.beyond, a != b);
+                }
                 Difference::Distance(distance) => {
                     prop_assert!(Number::parse(a, Numbers::Plain).is_some());
                     prop_assert!(Number::parse(b, Numbers::Plain).is_some());

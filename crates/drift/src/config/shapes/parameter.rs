@@ -76,7 +76,7 @@ pub(in crate::config) static PARAMETER: Shape = Shape {
              property, account or fact.",
         ),
         Field::new("format", Ty::Word(FORMATS), "How the file or the output is written.")
-            .with(&["key"]),
+            .with(&["key", "path", "glob"]),
         Field::new(
             "view",
             Ty::Word(View::WORDS),
