@@ -13,6 +13,7 @@
 //! | [`reading`] | what one side says of one fact: absent, unreadable, a value |
 //! | [`discrepancy`] | readings that differ beyond tolerance, and who made them so |
 //! | [`file`](mod@file) | a file's content, read without harm |
+//! | [`timeline`] | historical shadows, kept by content |
 //! | [`watch`] | changes of files as they happen, who made them, and receipts for every gap |
 
 pub mod compare;
@@ -22,4 +23,5 @@ pub mod file;
 pub mod format;
 mod raw;
 pub mod reading;
+pub mod timeline;
 pub mod watch;
