@@ -15,11 +15,10 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "builds",
-    sql: include_str!("../../migrations/0001_builds.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "builds", sql: include_str!("../../migrations/0001_builds.sql") },
+    Migration { number: 2, name: "drift", sql: include_str!("../../migrations/0002_drift.sql") },
+];
 
 const BOOK: &str = "CREATE TABLE IF NOT EXISTS migrations (
     number BIGINT PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)";

@@ -1,4 +1,4 @@
-//! The daemon's database: builds, events, step cache, images, timelines, metrics.
+//! The daemon's database: builds, events, step cache, images, timelines, metrics, drift.
 //!
 //! SQLite in WAL mode today; the SQL keeps to what PostgreSQL understands too (`$n`, `ON
 //! CONFLICT`, no driver types), and what only SQLite has stays in this file.
@@ -8,6 +8,7 @@
 //! is committed, so what a client was told is what a restarted daemon still knows. A commit
 //! survives the death of the process; the end of a build also survives a power cut.
 
+pub mod drift;
 mod migrate;
 mod read;
 mod record;

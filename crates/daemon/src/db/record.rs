@@ -9,7 +9,7 @@ use umbra_state::StateId;
 
 use super::read::{phase_text, unsigned};
 use super::writer::{EventWrite, MetricRow, SealedImage, StepState, Write};
-use super::{Db, DbError, failed};
+use super::{Db, DbError, drift, failed};
 
 /// Rows of one multi-row insert; the product with the columns stays below any driver's limit
 /// of parameters.
@@ -26,6 +26,7 @@ impl Db {
                 Write::Build { info, request } => insert_build(&mut tx, info, request).await?,
                 Write::Cache { key, state } => put_step(&mut tx, key, *state).await?,
                 Write::Passed(key) => put_passed(&mut tx, key).await?,
+                Write::Drift(batch) => drift::write::record(&mut tx, batch).await?,
                 Write::Event(event) => {
                     events.push(event.as_ref());
                     latest.insert(event.info.id, &event.info);

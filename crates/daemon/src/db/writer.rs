@@ -20,6 +20,7 @@ use umbra_api::build::{BuildInfo, BuildRequest};
 use umbra_build::{StepKey, TestKey};
 use umbra_state::{Cause, StateId};
 
+use super::drift::DriftBatch;
 use super::{Db, DbError};
 use crate::fault::Fault;
 
@@ -47,6 +48,8 @@ pub enum Write {
     },
     /// A test that passed.
     Passed(TestKey),
+    /// What drift remembers.
+    Drift(DriftBatch),
 }
 
 /// An event with everything it changes, committed together.
@@ -208,8 +211,12 @@ impl Batch {
             db.sync().await?;
         }
         for write in &self.writes {
-            if let Write::Event(event) = write {
-                event.committed.send_replace(event.seq + 1);
+            match write {
+                Write::Event(event) => drop(event.committed.send_replace(event.seq + 1)),
+                Write::Drift(DriftBatch { committed: Some((told, next)), .. }) => {
+                    told.send_replace(*next);
+                }
+                _ => {}
             }
         }
         db.faults.hit(Fault::Told);
