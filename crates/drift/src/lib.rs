@@ -13,6 +13,8 @@
 //! | [`reading`] | what one side says of one fact: absent, unreadable, a value |
 //! | [`discrepancy`] | readings that differ beyond tolerance, and who made them so |
 //! | [`file`](mod@file) | a file's content, read without harm |
+//! | [`primary`] | a primary held against its known good shadow, reading by reading |
+//! | [`history`] | what changed, by whom, and what with it |
 //! | [`timeline`] | historical shadows, kept by content |
 //! | [`watch`] | changes of files as they happen, who made them, and receipts for every gap |
 
@@ -21,6 +23,8 @@ pub mod config;
 pub mod discrepancy;
 pub mod file;
 pub mod format;
+pub mod history;
+pub mod primary;
 mod raw;
 pub mod reading;
 pub mod timeline;

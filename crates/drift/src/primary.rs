@@ -1,0 +1,240 @@
+//! A primary held against its known good shadow, reading by reading.
+//!
+//! Pure: readings come in, what became of them goes out. It knows what both sides say, so that
+//! a reading that is no news costs one lookup, and what differs can be told at any time.
+
+use std::collections::BTreeMap;
+
+use crate::compare::{Circumstances, Comparer, Outcome};
+use crate::config::{Config, Provenance};
+use crate::discrepancy::{Attribution, Discrepancy};
+use crate::history::Change;
+use crate::reading::{Item, Reading, Snapshot};
+
+/// A primary and its known good shadow.
+#[derive(Debug)]
+pub struct Primary {
+    comparer: Comparer,
+    good: Snapshot,
+    current: Snapshot,
+    differs: BTreeMap<Item, Discrepancy>,
+    /// What cannot be compared, and why.
+    unknown: BTreeMap<Item, String>,
+}
+
+/// How readings came about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Circumstance {
+    /// Who made them so, and when; `None` if nothing is known.
+    pub attribution: Option<Attribution>,
+    /// Whether it is known why.
+    pub provenance: Provenance,
+    /// When they were taken, in milliseconds since 1970 UTC.
+    pub at_ms: i64,
+}
+
+/// What readings led to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct News {
+    /// Readings that are others than before.
+    pub changes: Vec<Change>,
+    /// Items that differ now, in this way.
+    pub differs: Vec<Discrepancy>,
+    /// Items that differed and do no more.
+    pub agrees: Vec<Item>,
+}
+
+impl Primary {
+    /// A primary of which nothing has been read yet. Of the items that differed when it was
+    /// last known, `open` are those that did.
+    pub fn new(config: &Config, good: Snapshot, open: Vec<Discrepancy>) -> Self {
+        let differs = open.into_iter().map(|one| (one.item.clone(), one)).collect();
+        Self {
+            comparer: Comparer::new(config),
+            current: Snapshot::default(),
+            good,
+            differs,
+            unknown: BTreeMap::new(),
+        }
+    }
+
+    /// What the known good shadow says.
+    pub fn good(&self) -> &Snapshot {
+        &self.good
+    }
+
+    /// What the primary said last.
+    pub fn current(&self) -> &Snapshot {
+        &self.current
+    }
+
+    /// What differs.
+    pub fn discrepancies(&self) -> impl Iterator<Item = &Discrepancy> {
+        self.differs.values()
+    }
+
+    /// What cannot be compared, and why.
+    pub fn unknown(&self) -> impl Iterator<Item = (&Item, &str)> {
+        self.unknown.iter().map(|(item, why)| (item, why.as_str()))
+    }
+
+    /// Some items were read.
+    pub fn on_readings(&mut self, readings: Vec<(Item, Reading)>, how: &Circumstance) -> News {
+        let mut news = News::default();
+        for (item, reading) in readings {
+            self.on_reading(item, reading, how, &mut news);
+        }
+        news
+    }
+
+    /// All items were read: what is not in there is absent.
+    pub fn on_all(&mut self, all: Snapshot, how: &Circumstance) -> News {
+        let known = self.current.readings.keys().chain(self.good.readings.keys());
+        let gone: Vec<Item> =
+            known.filter(|item| !all.readings.contains_key(*item)).cloned().collect();
+        let absent = gone.into_iter().map(|item| (item, Reading::Absent));
+        self.on_readings(absent.chain(all.readings).collect(), how)
+    }
+
+    /// Another shadow is the known good one.
+    pub fn on_good(&mut self, good: Snapshot, how: &Circumstance) -> News {
+        self.good = good;
+        self.again(how)
+    }
+
+    /// The configuration is another: what it does not name is not watched any more.
+    pub fn on_config(&mut self, config: &Config, how: &Circumstance) -> News {
+        self.comparer = Comparer::new(config);
+        self.again(how)
+    }
+
+    /// The known good shadow with what the primary says of some items.
+    pub fn good_with(&self, accepted: impl Fn(&Item) -> bool) -> Snapshot {
+        let mut good = self.good.clone();
+        let current = self.current.readings.iter().filter(|(item, _)| accepted(item));
+        good.readings.extend(current.map(|(item, reading)| (item.clone(), reading.clone())));
+        // A part that is absent is none.
+        good.readings.retain(|item, reading| item.part.is_none() || *reading != Reading::Absent);
+        good
+    }
+
+    fn again(&mut self, how: &Circumstance) -> News {
+        let mut news = News::default();
+        let items: Vec<Item> =
+            self.good.readings.keys().chain(self.current.readings.keys()).cloned().collect();
+        for item in items {
+            self.judge(item, how, &mut news);
+        }
+        news
+    }
+
+    fn on_reading(&mut self, item: Item, reading: Reading, how: &Circumstance, news: &mut News) {
+        let before = self.current.readings.get(&item);
+        let is_news = before != Some(&reading);
+        if let Some(before) = before.filter(|_| is_news) {
+            news.changes.push(Change::new(&item, before, &reading, how));
+        }
+        if is_news {
+            if reading == Reading::Absent && !self.good.readings.contains_key(&item) {
+                self.current.readings.remove(&item);
+            } else {
+                self.current.readings.insert(item.clone(), reading);
+            }
+            self.judge(item, how, news);
+        }
+    }
+
+    fn judge(&mut self, item: Item, how: &Circumstance, news: &mut News) {
+        let of = |side: &Snapshot| side.readings.get(&item).cloned().unwrap_or(Reading::Absent);
+        let open = self.differs.contains_key(&item);
+        let known = Circumstances { open, provenance: how.provenance };
+        self.unknown.remove(&item);
+        match self.comparer.compare(&item, &of(&self.good), &of(&self.current), known) {
+            Outcome::Differs(discrepancy) => {
+                if self.differs.get(&item) != Some(discrepancy.as_ref()) {
+                    news.differs.push((*discrepancy).clone());
+                }
+                self.differs.insert(item, *discrepancy);
+            }
+            outcome => {
+                if let Outcome::Unknown { why } = outcome {
+                    self.unknown.insert(item.clone(), why);
+                }
+                if self.differs.remove(&item).is_some() {
+                    news.agrees.push(item);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = "[{name: a, path: /a}, {name: t, glob: /t/**}]";
+
+    fn how() -> Circumstance {
+        Circumstance { attribution: None, provenance: Provenance::Unexplained, at_ms: 7 }
+    }
+
+    fn snapshot(readings: &[(&Item, &str)]) -> Snapshot {
+        let readings = readings.iter().map(|(item, text)| ((*item).clone(), Reading::text(*text)));
+        Snapshot { readings: readings.collect() }
+    }
+
+    fn primary(good: Snapshot) -> Primary {
+        let config = crate::config::parse("test", CONFIG).expect("a configuration");
+        let mut primary = Primary::new(&config, good.clone(), Vec::new());
+        assert_eq!(primary.on_all(good, &how()), News::default(), "equal, and nothing before");
+        primary
+    }
+
+    fn a() -> Item {
+        Item::whole("a")
+    }
+
+    fn t(path: &str) -> Item {
+        Item::part("t", path.as_bytes())
+    }
+
+    #[test]
+    fn a_drift_comes_and_goes_and_no_news_is_none() {
+        let mut primary = primary(snapshot(&[(&a(), "1")]));
+        let news = primary.on_readings(vec![(a(), Reading::text("2"))], &how());
+        assert_eq!((news.changes.len(), news.differs.len(), news.agrees.len()), (1, 1, 0));
+        let news = primary.on_readings(vec![(a(), Reading::text("2"))], &how());
+        assert_eq!(news, News::default());
+        assert_eq!(primary.discrepancies().count(), 1);
+        let news = primary.on_readings(vec![(a(), Reading::text("1"))], &how());
+        assert_eq!((news.changes.len(), news.agrees), (1, vec![a()]));
+    }
+
+    #[test]
+    fn what_a_full_look_does_not_find_is_absent() {
+        let mut primary = primary(snapshot(&[(&t("/t/x"), "1"), (&t("/t/y"), "1")]));
+        let news = primary.on_all(snapshot(&[(&t("/t/y"), "1"), (&t("/t/z"), "1")]), &how());
+        let items: Vec<_> = news.differs.iter().map(|one| one.item.clone()).collect();
+        assert_eq!(items, [t("/t/x"), t("/t/z")]);
+        let news = primary.on_readings(vec![(t("/t/z"), Reading::Absent)], &how());
+        assert_eq!(news.agrees, [t("/t/z")]);
+    }
+
+    #[test]
+    fn what_was_open_before_a_restart_closes_after_it() {
+        let config = crate::config::parse("test", CONFIG).expect("a configuration");
+        let good = snapshot(&[(&a(), "1")]);
+        let mut before = Primary::new(&config, good.clone(), Vec::new());
+        let news = before.on_all(snapshot(&[(&a(), "2")]), &how());
+        let mut after = Primary::new(&config, good.clone(), news.differs);
+        assert_eq!(after.on_all(good, &how()).agrees, [a()]);
+    }
+
+    #[test]
+    fn what_is_accepted_is_good() {
+        let mut primary = primary(snapshot(&[(&a(), "1"), (&t("/t/x"), "1")]));
+        primary.on_all(snapshot(&[(&a(), "2"), (&t("/t/y"), "1")]), &how());
+        let good = primary.good_with(|item| item.parameter == "t");
+        assert_eq!(good, snapshot(&[(&a(), "1"), (&t("/t/x"), "1"), (&t("/t/y"), "1")]));
+    }
+}
