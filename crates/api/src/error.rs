@@ -12,6 +12,8 @@ pub enum ErrorCode {
     BadRequest,
     /// The recipe has problems; the message holds them, rendered.
     BadRecipe,
+    /// A drift configuration has problems; the message holds them, rendered.
+    BadConfig,
     /// What was named is not there.
     NotFound,
     /// The name fits several things.
@@ -37,9 +39,10 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code a daemon may send.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::BadRequest,
         Self::BadRecipe,
+        Self::BadConfig,
         Self::NotFound,
         Self::Ambiguous,
         Self::Conflict,
@@ -55,7 +58,7 @@ impl ErrorCode {
     pub fn http_status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
-            Self::BadRecipe | Self::Unsupported => 422,
+            Self::BadRecipe | Self::BadConfig | Self::Unsupported => 422,
             Self::NotFound => 404,
             Self::Ambiguous | Self::Conflict => 409,
             Self::TooLarge => 413,

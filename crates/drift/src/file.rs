@@ -20,7 +20,7 @@ pub const BYTES_MAX: u64 = 4 << 20;
 const RACY_NS: i64 = 20_000_000;
 
 /// How often a file that changes while it is read is read again.
-const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 
 /// Why nobody knows what a file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,20 +61,27 @@ pub enum Kind {
 /// # Errors
 /// Something is there, and nobody knows what it says.
 pub fn read(root: BorrowedFd<'_>, path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, Reason> {
-    // Found first and opened when it is known what it is: opening a pipe or a device has effects.
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let place = match openat2(root, relative(path), flags, Mode::empty(), resolve) {
-        Ok(place) => place,
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-        Err(Errno::LOOP) => return Err(Reason::Circle),
-        Err(error) => return Err(Reason::Refused(error)),
-    };
+    let Some(place) = locate(root, path)? else { return Ok(None) };
     content(&place, bytes_max).map(Some)
 }
 
+/// What `path` leads to below `root`, out of which no link leads; `None` if nothing is there.
+///
+/// It is found first and opened when it is known what it is: opening a pipe or a device has
+/// effects.
+pub(crate) fn locate(root: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>, Reason> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match openat2(root, relative(path), flags, Mode::empty(), resolve) {
+        Ok(place) => Ok(Some(place)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(Errno::LOOP) => Err(Reason::Circle),
+        Err(error) => Err(Reason::Refused(error)),
+    }
+}
+
 /// The top of the root is `.` to the kernel.
-fn relative(path: &Path) -> &Path {
+pub(crate) fn relative(path: &Path) -> &Path {
     match path.strip_prefix("/").unwrap_or(path) {
         top if top.as_os_str().is_empty() => Path::new("."),
         below => below,
@@ -118,13 +125,13 @@ fn take(file: &mut File, bytes_max: u64) -> Result<Vec<u8>, Reason> {
 }
 
 /// What is another as soon as somebody has written.
-fn moment(stat: &Stat) -> impl PartialEq + use<> {
+pub(crate) fn moment(stat: &Stat) -> impl PartialEq + use<> {
     (stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec)
 }
 
 /// Whether a write right now might leave the times as they are: until Linux 6.13 they advance in
 /// steps. The kernel's own files have no length and are whole at each reading.
-fn is_racy(stat: &Stat) -> bool {
+pub(crate) fn is_racy(stat: &Stat) -> bool {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
     let age_ns = (now.tv_sec - stat.st_ctime)
         .saturating_mul(1_000_000_000)
@@ -132,7 +139,7 @@ fn is_racy(stat: &Stat) -> bool {
     stat.st_size > 0 && age_ns < RACY_NS
 }
 
-fn kind_of(stat: &Stat) -> Option<Kind> {
+pub(crate) fn kind_of(stat: &Stat) -> Option<Kind> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => None,
         FileType::Directory => Some(Kind::Directory),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Provenance;
-use crate::discrepancy::Attribution;
+use crate::config::{Attribute, Difference, Numbers, Provenance, Severity, Tolerance};
+use crate::discrepancy::{Attribution, Discrepancy, Finding};
 use crate::primary::Circumstance;
 use crate::reading::{Content, Item, Reading, Value};
 
@@ -45,6 +45,19 @@ impl Change {
         }
     }
 
+    /// The change as what differs between before and after.
+    pub fn as_discrepancy(&self) -> Discrepancy {
+        Discrepancy {
+            item: self.item.clone(),
+            severity: Severity::Low,
+            provenance: self.provenance,
+            shadow: self.before.clone(),
+            primary: self.after.clone(),
+            findings: findings(&self.before, &self.after),
+            tolerance: None,
+        }
+    }
+
     /// Whether one deed made both: a process they share, not long apart.
     pub fn together(&self, other: &Self) -> bool {
         let near = self.at_ms.abs_diff(other.at_ms) <= TOGETHER_MS.unsigned_abs();
@@ -59,6 +72,40 @@ impl Change {
         });
         near.filter(|pid| *pid > 1).collect()
     }
+}
+
+fn findings(before: &Reading, after: &Reading) -> Vec<Finding> {
+    let (before, after) = match (before, after) {
+        (_, Reading::Absent) => return vec![Finding::Vanished],
+        (_, Reading::Unreadable { why }) => return vec![Finding::Unreadable { why: why.clone() }],
+        (Reading::Absent | Reading::Unreadable { .. }, _) => return vec![Finding::Appeared],
+        (Reading::Present(before), Reading::Present(after)) => (before, after),
+    };
+    let mut findings = Vec::new();
+    if before.content != after.content {
+        let bytes =
+            |value: &Value| value.content.as_ref().and_then(|c| c.bytes().map(<[u8]>::to_vec));
+        let difference = match (bytes(before), bytes(after)) {
+            (Some(old), Some(new)) => {
+                Tolerance::EXACT.compare(&old, &new, Numbers::Plain).difference
+            }
+            _ => Difference::Content,
+        };
+        findings.push(Finding::Value { difference, changes: Vec::new(), more_changes: 0 });
+    }
+    let named: BTreeSet<Attribute> =
+        before.attributes.keys().chain(after.attributes.keys()).copied().collect();
+    let attributes = named.into_iter().filter_map(|attribute| {
+        let (shadow, primary) =
+            (before.attributes.get(&attribute), after.attributes.get(&attribute));
+        (shadow != primary).then(|| Finding::Attribute {
+            attribute,
+            shadow: shadow.cloned(),
+            primary: primary.cloned(),
+        })
+    });
+    findings.extend(attributes);
+    findings
 }
 
 fn shortened(reading: &Reading) -> Reading {

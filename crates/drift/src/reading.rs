@@ -23,7 +23,7 @@ pub struct Item {
 }
 
 /// What one side says of an item.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Reading {
     /// There is no such thing.
@@ -38,7 +38,7 @@ pub enum Reading {
 }
 
 /// A value, and what else is known of the file that holds it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Value {
     /// What it says; `None` for what says nothing, such as a directory.
@@ -51,7 +51,7 @@ pub struct Value {
 }
 
 /// What a value says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Content {
     /// All of it.

@@ -28,4 +28,21 @@ pub enum Cause {
         /// The build that sealed it.
         build: u64,
     },
+    /// A drift became the new known good.
+    Accept {
+        /// Why, in a person's words.
+        reason: String,
+    },
+    /// What a rollback found and put something else in place of.
+    Displaced {
+        /// The rollback's number.
+        rollback: u64,
+    },
+    /// What a rollback led to.
+    Rollback {
+        /// Its number.
+        rollback: u64,
+        /// The shadow it went back to, by its place in the timeline.
+        to: u64,
+    },
 }

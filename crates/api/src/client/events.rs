@@ -1,9 +1,11 @@
-//! Following a build.
+//! Following what the daemon tells, line by line.
 
+use std::marker::PhantomData;
 use std::path::Path;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
 use super::ClientError;
@@ -13,17 +15,18 @@ use crate::build::BuildEvent;
 /// The longest line taken: one test's result with all its findings.
 const LINE_BYTES_MAX: usize = 16 << 20;
 
-/// A build's events, in order, ending where the daemon ends the stream.
+/// Events, a build's if nothing else is said, in order, ending where the daemon ends the stream.
 #[derive(Debug)]
-pub struct Events {
+pub struct Events<T = BuildEvent> {
     // Before the runtime that drives it.
     body: Incoming,
     runtime: Runtime,
     pending: Vec<u8>,
     failed: bool,
+    of: PhantomData<fn() -> T>,
 }
 
-impl Events {
+impl<T: DeserializeOwned> Events<T> {
     pub(super) fn open(socket: &Path, target: &str) -> Result<Self, ClientError> {
         let runtime = http::runtime()?;
         let body = runtime.block_on(async {
@@ -35,7 +38,7 @@ impl Events {
                 Err(http::refused(status.as_u16(), &http::read_all(response).await?))
             }
         })?;
-        Ok(Self { body, runtime, pending: Vec::new(), failed: false })
+        Ok(Self { body, runtime, pending: Vec::new(), failed: false, of: PhantomData })
     }
 
     /// A line that is complete, without its end.
@@ -46,7 +49,7 @@ impl Events {
         Some(line)
     }
 
-    fn advance(&mut self) -> Result<Option<BuildEvent>, ClientError> {
+    fn advance(&mut self) -> Result<Option<T>, ClientError> {
         loop {
             if let Some(line) = self.take_line() {
                 if line.is_empty() {
@@ -71,8 +74,8 @@ impl Events {
     }
 }
 
-impl Iterator for Events {
-    type Item = Result<BuildEvent, ClientError>;
+impl<T: DeserializeOwned> Iterator for Events<T> {
+    type Item = Result<T, ClientError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.failed {

@@ -102,7 +102,7 @@ pub(super) fn refused(status: u16, body: &[u8]) -> ClientError {
 }
 
 /// A text as one component of a request target.
-pub(super) fn percent(text: &str) -> String {
+pub fn percent(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 
 pub use self::attachment::{Attachment, AttachmentReader, AttachmentWriter};
 pub use self::events::Events;
-use self::http::{Call, percent};
+use self::http::Call;
+pub use self::http::percent;
 use crate::build::{Answer, BuildInfo, BuildRequest};
 use crate::daemon::{FsckReply, GcReply, GcRequest, Health, VersionInfo};
 use crate::error::WireError;
@@ -177,8 +178,7 @@ impl Client {
 
     /// Removes a shadow.
     pub fn remove_shadow(&self, name: &str) -> Result<(), ClientError> {
-        let call = Call::delete(format!("/v1/shadows/{}", percent(name)));
-        self.call::<serde_json::Value>(call).map(drop)
+        self.delete(format!("/v1/shadows/{}", percent(name)))
     }
 
     /// Runs a command to its end.
@@ -211,16 +211,28 @@ impl Client {
         self.post("/v1/fsck", &())
     }
 
-    fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {
+    /// Asks for something of which another crate knows the form.
+    pub fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {
         self.call(Call::get(target.to_owned()))
     }
 
-    fn post<T: DeserializeOwned>(
+    /// Sends something of which another crate knows the form.
+    pub fn post<T: DeserializeOwned>(
         &self,
         target: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
         self.call(Call::post(target.to_owned(), body)?)
+    }
+
+    /// Removes what a target names.
+    pub fn delete(&self, target: String) -> Result<(), ClientError> {
+        self.call::<serde_json::Value>(Call::delete(target)).map(drop)
+    }
+
+    /// Follows events of which another crate knows the form.
+    pub fn follow<T: DeserializeOwned>(&self, target: &str) -> Result<Events<T>, ClientError> {
+        Events::open(&self.socket, target)
     }
 
     fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {

@@ -136,6 +136,16 @@ impl Comparer {
     }
 }
 
+/// What differs between two snapshots of one primary, whatever made it so.
+pub fn between(config: &Config, earlier: &Snapshot, later: &Snapshot) -> Vec<Discrepancy> {
+    let outcomes = Comparer::new(config).compare_all(earlier, later, |_| UNEXPLAINED);
+    let differs = outcomes.into_iter().filter_map(|(_, outcome)| match outcome {
+        Outcome::Differs(discrepancy) => Some(*discrepancy),
+        Outcome::Same | Outcome::Unknown { .. } => None,
+    });
+    differs.collect()
+}
+
 impl Rule {
     fn of(parameter: &Parameter) -> Self {
         let attributes = match &parameter.source {

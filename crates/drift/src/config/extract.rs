@@ -14,6 +14,7 @@ use super::formats::{percent, quiet_hours};
 use super::model::{
     Apply, Config, Confirm, Expect, Ignore, NoDiff, OnDrift, Parameter, Rollback, RollbackMode,
 };
+use super::notify::{Address, Dialect, Facility, Notify, Secret, SyslogAddress, Target, Token};
 use super::number::Numbers;
 use super::policy::{AutoRollback, Maintenance, Policy, Requirement};
 use super::rules;
@@ -55,6 +56,7 @@ pub(super) fn config(root: &Node) -> Option<Config> {
             .map(|node| parameter(node, &defaults))
             .collect::<Option<_>>()?,
         policy: policy(root.get("policy"))?,
+        notify: notify(root.get("notify"))?,
     })
 }
 
@@ -142,10 +144,12 @@ fn file(node: &Node, defaults: &Defaults) -> Option<Source> {
         let format = optional(node.get("format"), text)?;
         return Some(Source::Tree { globs, root, format, attributes });
     }
+    let key = key(node)?;
+    let format = optional(node.get("format"), text)?.filter(|_| key.is_none());
     Some(Source::File {
         path: text(node.get("path")?)?,
-        key: key(node)?,
-        format: optional(node.get("format"), text)?,
+        key,
+        format,
         view: optional(node.get("view"), View::read)?.unwrap_or(View::Declared),
         attributes: own.unwrap_or_else(|| OF_FILES.to_vec()),
     })
@@ -264,4 +268,83 @@ fn maintenance(node: &Node) -> Option<Maintenance> {
         process: text(node.get("match")?.get("process")?)?,
         until_idle: duration(node.get("until_idle"))?.unwrap_or(MAINTENANCE_IDLE),
     })
+}
+
+fn notify(node: Option<&Node>) -> Option<Vec<Notify>> {
+    let Some(node) = node else {
+        return Some(vec![Notify { target: Target::Log, min_severity: Severity::Low }]);
+    };
+    let sinks = each(Some(node), sink)?;
+    Some(sinks.into_iter().flatten().collect())
+}
+
+/// `None` inside for one that is turned off.
+fn sink(node: &Node) -> Option<Option<Notify>> {
+    if let Some(kind) = node.text() {
+        return Some(Some(Notify { target: plain(kind)?, min_severity: Severity::Low }));
+    }
+    for kind in ["log", "desktop", "terminal"] {
+        if bool(node.get(kind))? == Some(false) {
+            return Some(None);
+        }
+    }
+    let min_severity = optional(node.get("min_severity"), Severity::read)?;
+    let min_severity = min_severity.unwrap_or(Severity::Low);
+    Some(Some(Notify { target: target(node)?, min_severity }))
+}
+
+fn plain(kind: &str) -> Option<Target> {
+    match kind {
+        "log" => Some(Target::Log),
+        "desktop" => Some(Target::Desktop),
+        "terminal" => Some(Target::Terminal),
+        _ => None,
+    }
+}
+
+fn target(node: &Node) -> Option<Target> {
+    let dialects = [
+        ("webhook", Dialect::Webhook),
+        ("slack", Dialect::Slack),
+        ("alertmanager", Dialect::Alertmanager),
+    ];
+    for (key, dialect) in dialects {
+        if let Some(url) = node.get(key) {
+            let url = match url.text() {
+                Some(url) => Address::Plain(url.to_owned()),
+                None => Address::Hidden(secret(url)?),
+            };
+            let header = optional(node.get("header"), text)?;
+            let from = optional(node.get("token"), secret)?;
+            return Some(Target::Http {
+                dialect,
+                url,
+                token: from.map(|from| Token { from, header }),
+            });
+        }
+    }
+    if let Some(path) = node.get("jsonl") {
+        return Some(Target::JsonLines { path: text(path)? });
+    }
+    if let Some(argv) = node.get("command") {
+        return Some(Target::Command { argv: each(Some(argv), text)? });
+    }
+    if let Some(server) = node.get("syslog") {
+        return Some(Target::Syslog {
+            address: SyslogAddress::parse(server.get("address")?.text()?)?,
+            facility: optional(server.get("facility"), Facility::read)?.unwrap_or(Facility::Daemon),
+            app: optional(server.get("app"), text)?.unwrap_or_else(|| "umbra".to_owned()),
+        });
+    }
+    ["log", "desktop", "terminal"]
+        .iter()
+        .find(|kind| node.get(kind).is_some())
+        .and_then(|k| plain(k))
+}
+
+fn secret(node: &Node) -> Option<Secret> {
+    match node.get("env") {
+        Some(name) => text(name).map(Secret::Env),
+        None => text(node.get("file")?).map(Secret::File),
+    }
 }

@@ -94,14 +94,130 @@ pub(super) static PROBE: Format = Format {
     },
 };
 
+/// The address of a server. Secrets have keys of their own and are no part of it.
+pub(super) static URL: Format = Format {
+    noun: "an http or https address",
+    example: "https://hooks.example.com/drift",
+    pattern: r"^https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[1-9][0-9]{0,4})?(?:[/?][^\u0000-\u0020\u007f-\u009f#]*)?$",
+    check: |text| {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        let rest = rest.ok_or("it begins with http:// or https://")?;
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        refuse_if(authority.contains('@'), "a password in it would be shown; use `token`")?;
+        host_and_port(authority)?;
+        let bad = |c: char| c.is_control() || c == ' ' || c == '#';
+        refuse_if(path.contains(bad), "it holds a space, `#` or a control character")
+    },
+};
+
+/// A host, and a port if wanted.
+fn host_and_port(authority: &str) -> Result<(), String> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or("its `[` is not closed")?;
+            let hex = |b: u8| b.is_ascii_hexdigit() || b == b':' || b == b'.';
+            let good = (2..=45).contains(&address.len()) && address.bytes().all(hex);
+            refuse_if(!good, "between `[` and `]` is an IPv6 address")?;
+            (None, port)
+        }
+        None => {
+            let at = authority.find(':').unwrap_or(authority.len());
+            let (host, port) = authority.split_at(at);
+            (Some(host), port)
+        }
+    };
+    if let Some(host) = host {
+        let named = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
+        let good = (1..=253).contains(&host.len()) && host.bytes().all(named);
+        refuse_if(!good, "the host is a name or an address")?;
+    }
+    if port.is_empty() {
+        return Ok(());
+    }
+    let digits = port.strip_prefix(':').unwrap_or("");
+    let good = (1..=5).contains(&digits.len())
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && !digits.starts_with('0');
+    refuse_if(!good, "the port is a number from 1 to 65535")
+}
+
+/// Where a syslog server is.
+pub(super) static SYSLOG: Format = Format {
+    noun: "the address of a syslog server",
+    example: "udp://192.0.2.7:514",
+    pattern: r"^(?:(?:udp|tcp)://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[1-9][0-9]{0,4}|unix:/[^\u0000-\u001f\u007f-\u009f]*)$",
+    check: |text| {
+        if let Some(path) = text.strip_prefix("unix:") {
+            refuse_if(!path.starts_with('/'), "the path of the socket is absolute")?;
+            return line(path);
+        }
+        let rest = text.strip_prefix("udp://").or_else(|| text.strip_prefix("tcp://"));
+        let rest = rest.ok_or("it begins with udp://, tcp:// or unix:")?;
+        let port = rest.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
+        refuse_if(!port, "the port is missing")?;
+        host_and_port(rest)
+    },
+};
+
+/// A variable of the environment.
+pub(super) static VARIABLE: Format = Format {
+    noun: "the name of a variable",
+    example: "DRIFT_TOKEN",
+    pattern: r"^[A-Za-z_][A-Za-z0-9_]{0,99}$",
+    check: |text| umbra_document::formats::word(text, b"_", 100),
+};
+
+/// The name of an HTTP header.
+pub(super) static HEADER: Format = Format {
+    noun: "the name of a header",
+    example: "X-Drift-Token",
+    pattern: r"^[A-Za-z][A-Za-z0-9-]{0,63}$",
+    check: |text| {
+        let letter = text.starts_with(|c: char| c.is_ascii_alphabetic());
+        refuse_if(!letter, "it begins with a letter")?;
+        refuse_if(text.len() > 64, "it has at most 64 characters")?;
+        let all = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        refuse_if(!all, "it is made of letters, digits and `-`")
+    },
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn checks_and_patterns_agree() {
-        let all = [&PERCENT, &PATHS, &UNIT, &QUIET_HOURS, &PROBE];
+        let all =
+            [&PERCENT, &PATHS, &UNIT, &QUIET_HOURS, &PROBE, &URL, &SYSLOG, &VARIABLE, &HEADER];
         umbra_document::laws::forms_agree(&all, &[]);
+    }
+
+    #[test]
+    fn addresses_name_a_host_and_no_password() {
+        let accepted = |form: &Format, text: &str| (form.check)(text).is_ok();
+        for good in ["http://a", "https://a.b:8080/x?y=1", "http://[::1]:9093/", "https://h?x"] {
+            assert!(accepted(&URL, good), "{good}");
+        }
+        for bad in [
+            "ftp://a",
+            "http://",
+            "http:///x",
+            "http://u:p@h/",
+            "http://a b",
+            "http://a:0",
+            "http://a/#x",
+            "http://[::1",
+            "a",
+        ] {
+            assert!(!accepted(&URL, bad), "{bad}");
+        }
+        for good in ["udp://a:514", "tcp://[::1]:6514", "unix:/dev/log"] {
+            assert!(accepted(&SYSLOG, good), "{good}");
+        }
+        for bad in ["udp://a", "tcp://[::1]", "unix:dev", "http://a:1", "udp://:514"] {
+            assert!(!accepted(&SYSLOG, bad), "{bad}");
+        }
     }
 
     #[test]

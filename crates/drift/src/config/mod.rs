@@ -12,7 +12,7 @@
 //!
 //! | `source` | the value | its keys |
 //! |---|---|---|
-//! | `file` (if not given) | a file, one `key` in it, or a tree (`kind: tree`, `glob`) | `path` or `glob`, `kind`, `attrs`, `key` with `format`, `view`, `rollback` |
+//! | `file` (if not given) | a file, one `key` in it, or a tree (`kind: tree`, `glob`) | `path` or `glob`, `kind`, `attrs`, `format`, `key` with `format`, `view`, `rollback` |
 //! | `sysctl` | settings of the kernel | `key` or `glob`, `rollback` |
 //! | `command` | what a program prints | `argv`, `user`, `timeout`, `output_max`, `key` with `format` |
 //! | `package` | version and status | `key`: the package |
@@ -26,6 +26,7 @@
 mod extract;
 mod formats;
 mod model;
+mod notify;
 mod number;
 mod policy;
 mod rules;
@@ -41,6 +42,7 @@ mod words;
 pub use model::{
     Apply, Config, Confirm, Expect, Ignore, NoDiff, OnDrift, Parameter, Rollback, RollbackMode,
 };
+pub use notify::{Address, Dialect, Facility, Notify, Secret, SyslogAddress, Target, Token};
 pub use number::Numbers;
 pub use policy::{AutoRollback, Maintenance, Policy, QuietHours, Requirement};
 pub use schema::schema;

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use umbra_api::blob::Blob;
+
+use super::notify::Notify;
 use super::number::Numbers;
 use super::policy::Policy;
 use super::severity::Severities;
 use super::source::Source;
 use super::tolerance::Tolerance;
 use super::words::words;
+use crate::reading::Item;
 
 /// A whole file.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +22,20 @@ pub struct Config {
     pub parameters: Vec<Parameter>,
     /// What may be done without asking.
     pub policy: Policy,
+    /// Who is told.
+    pub notify: Vec<Notify>,
+}
+
+impl Config {
+    /// The path inside the primary's root that an item is about, if it is about one.
+    pub fn path_of(&self, item: &Item) -> Option<Blob> {
+        let parameter = self.parameters.iter().find(|one| one.name == item.parameter)?;
+        match &parameter.source {
+            Source::File { path, .. } => Some(Blob(path.clone().into_bytes())),
+            Source::Tree { .. } => item.part.clone(),
+            _ => None,
+        }
+    }
 }
 
 /// One thing that is watched.

@@ -146,6 +146,11 @@ impl Rules<'_> {
 
     fn key_and_format(&mut self) {
         let format = self.node.get("format").and_then(Node::text);
+        let command = self.node.get("source").and_then(Node::text) == Some("command");
+        if command && !self.has("key") {
+            let message = "an output without a `key` is compared as text".to_owned();
+            self.refuse_key("format", message, "only allowed beside `key`");
+        }
         if self.has("key") && !self.has("format") {
             let message = "a `key` needs the `format` of the text it is looked up in".to_owned();
             self.refuse_key("key", message, "for example `format: auto`");

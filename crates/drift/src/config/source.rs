@@ -1,8 +1,10 @@
 //! Where values come from.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::words::words;
+use crate::format::Format;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +15,8 @@ pub enum Source {
         path: String,
         /// One value inside it; the whole if not given.
         key: Option<Key>,
-        /// How the whole is written, where it is compared by keys: one of the words for
-        /// `format`.
+        /// How it is written, where no key says so: one of the words for `format`. It is
+        /// compared as text if not given.
         format: Option<String>,
         /// Which value of that key.
         view: View,
@@ -27,7 +29,8 @@ pub enum Source {
         globs: Vec<String>,
         /// Where it begins; `/` where there are only patterns.
         root: String,
-        /// How its files are written, where they are compared by keys.
+        /// How its files are written: one of the words for `format`. They are compared as text
+        /// if not given.
         format: Option<String>,
         /// What of each path counts.
         attributes: Vec<Attribute>,
@@ -93,6 +96,27 @@ pub struct Key {
     pub format: String,
     /// Which value, in the manner of that format.
     pub key: String,
+}
+
+/// The word that leaves the format to the path.
+const AUTO: &str = "auto";
+
+impl Source {
+    /// How the text at `path` is written: by the word for `format`, else as plain text. The path
+    /// decides where that word is `auto`.
+    pub fn format(&self, path: &Path) -> Format {
+        let word = match self {
+            Self::File { key: Some(key), .. } | Self::Command { key: Some(key), .. } => &key.format,
+            Self::File { format: Some(format), .. } | Self::Tree { format: Some(format), .. } => {
+                format
+            }
+            _ => return Format::Raw,
+        };
+        match word.as_str() {
+            AUTO => Format::of(path),
+            word => Format::named(word).unwrap_or(Format::Raw),
+        }
+    }
 }
 
 words! {

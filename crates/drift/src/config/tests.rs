@@ -7,6 +7,7 @@ use umbra_document::scalar::to_json;
 use umbra_document::{laws, source};
 
 use super::*;
+use crate::format::Format;
 
 /// The form that works verbatim, for ever.
 const FOUR_FIELDS: &str = include_str!("../../tests/config/four-fields.yml");
@@ -71,6 +72,24 @@ fn a_path_is_never_a_pattern() {
     assert_eq!(read, path);
 }
 
+/// A whole file or a tree may say how it is written; nothing said is text, for ever.
+#[test]
+fn a_format_needs_no_key() {
+    let format = |fields: &str, path: &str| {
+        let config = good(&format!("[{{name: a, {fields}}}]"));
+        config.parameters[0].source.format(Path::new(path))
+    };
+    assert_eq!(format("path: /etc/hosts", "/etc/hosts"), Format::Raw);
+    assert_eq!(format("path: /etc/hosts, format: auto", "/etc/hosts"), Format::Hosts);
+    assert_eq!(format("path: /etc/x, format: ini", "/etc/x"), Format::Ini);
+    assert_eq!(format("path: /etc/x, format: ini, key: a.b", "/etc/x"), Format::Ini);
+    assert_eq!(format("glob: '/etc/**', format: auto", "/etc/fstab"), Format::Fstab);
+    assert_eq!(format("glob: '/etc/**', format: auto", "/etc/motd"), Format::Raw);
+    assert_eq!(format("path: /etc, kind: tree", "/etc/fstab"), Format::Raw);
+    let keyed = "source: command, argv: [a], format: json, key: a";
+    assert_eq!(format(keyed, "/"), Format::Json);
+}
+
 #[test]
 fn everything_means_what_it_says() {
     insta::assert_debug_snapshot!(good(EVERYTHING));
@@ -122,10 +141,11 @@ fn mistakes_say_what_was_expected() {
     refused("[{name: a, path: etc}]", "bad-value", "it begins with `/`");
     refused("[{name: a, path: /a, key: b}]", "not-allowed-here", "needs the `format`");
     refused(
-        "[{name: a, source: mount, path: /a, format: ini}]",
+        "[{name: a, source: command, argv: [b], format: ini}]",
         "not-allowed-here",
-        "means nothing to the source `mount`",
+        "only allowed beside `key`",
     );
+    refused("[{name: a, source: listen, format: ini}]", "not-allowed-here", "means nothing");
     refused("[{name: a}]", "missing-key", "needs `path` or `glob`");
     refused("[{name: a, source: command, path: /a}]", "missing-key", "needs `argv`");
     refused("[{name: a, source: kernel, key: releas}]", "bad-value", "did you mean `release`?");

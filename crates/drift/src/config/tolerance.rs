@@ -43,7 +43,7 @@ pub enum Tolerance {
 #[serde(rename_all = "snake_case")]
 pub enum Difference {
     /// Between two numbers; in milliseconds or bytes where they have such units.
-    Distance(#[serde(with = "any_number")] f64),
+    Distance(#[serde(with = "wire")] f64),
     /// Between contents of which not all bytes are known.
     Content,
     /// Between two texts, in lines, or in keys where they have a format.
@@ -55,6 +55,52 @@ pub enum Difference {
         /// The greater of both, and 1 at least if the texts differ at all.
         changed: u64,
     },
+}
+
+/// Distances on the wire: JSON has neither the infinite nor what is no number, and a drift
+/// between such values must survive being written down.
+mod wire {
+    use serde::{Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(distance: &f64, to: S) -> Result<S::Ok, S::Error> {
+        if distance.is_finite() {
+            to.serialize_f64(*distance)
+        } else {
+            to.serialize_str(if distance.is_nan() { "nan" } else { "infinite" })
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        struct Distance;
+        impl de::Visitor<'_> for Distance {
+            type Value = f64;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number, \"nan\" or \"infinite\"")
+            }
+
+            fn visit_f64<E: de::Error>(self, distance: f64) -> Result<f64, E> {
+                Ok(distance)
+            }
+
+            fn visit_i64<E: de::Error>(self, distance: i64) -> Result<f64, E> {
+                Ok(distance as f64)
+            }
+
+            fn visit_u64<E: de::Error>(self, distance: u64) -> Result<f64, E> {
+                Ok(distance as f64)
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<f64, E> {
+                match word {
+                    "nan" => Ok(f64::NAN),
+                    "infinite" => Ok(f64::INFINITY),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(word), &self)),
+                }
+            }
+        }
+        from.deserialize_any(Distance)
+    }
 }
 
 /// Two values held against each other.
@@ -110,33 +156,6 @@ impl Tolerance {
                 Comparison { difference, beyond: !within(allowed), over }
             }
             (Self::Set { .. }, _) => Comparison { difference, beyond: true, over: false },
-        }
-    }
-}
-
-/// Not a number and infinities, which JSON does not have, as words.
-mod any_number {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum Wire {
-        Number(f64),
-        Word(String),
-    }
-
-    pub(super) fn serialize<S: Serializer>(number: &f64, to: S) -> Result<S::Ok, S::Error> {
-        match number.is_finite() {
-            true => Wire::Number(*number),
-            false => Wire::Word(number.to_string()),
-        }
-        .serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-        match Wire::deserialize(from)? {
-            Wire::Number(number) => Ok(number),
-            Wire::Word(word) => word.parse().map_err(D::Error::custom),
         }
     }
 }
@@ -294,6 +313,17 @@ mod tests {
         }
 
         #[test]
+    fn differences_survive_being_written_down() {
+        for distance in [0.0, 2.5, 1e300, f64::INFINITY, f64::NAN] {
+            let json = serde_json::to_string(&Difference::Distance(distance)).expect("written");
+            let back: Difference = serde_json::from_str(&json).expect("read");
+            let Difference::Distance(back) = back else { panic!("{json}") };
+            assert!(back == distance || (back.is_nan() && distance.is_nan()), "{json}");
+        }
+        assert!(serde_json::from_str::<Difference>(r#"{"distance":"far"}"#).is_err());
+    }
+
+    #[test]
         fn sets_know_no_order(mut lines in prop::collection::vec("[ab]{0,2}", 0..6)) {
             let before = lines.join("\n");
             lines.reverse();

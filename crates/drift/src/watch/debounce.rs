@@ -59,20 +59,42 @@ impl Chain {
     }
 }
 
+/// How long to wait.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// A path rests after this long without events.
+    pub quiet: Duration,
+    /// Other patience at and below some paths; the longest path that fits counts.
+    pub quiet_of: Vec<(PathBuf, Duration)>,
+    /// A path is let through this long after its first event.
+    pub longest: Duration,
+}
+
+impl Patience {
+    fn quiet(&self, path: &Path) -> Duration {
+        let fits = self.quiet_of.iter().filter(|(prefix, _)| path.starts_with(prefix));
+        let longest = fits.max_by_key(|(prefix, _)| prefix.components().count());
+        longest.map_or(self.quiet, |(_, quiet)| *quiet)
+    }
+
+    fn deadline(&self, path: &Path, chain: &Chain) -> Instant {
+        (chain.last + self.quiet(path)).min(chain.first + self.longest)
+    }
+}
+
 /// Paths that are not at rest. Each costs O(log n) per event and per rest.
 #[derive(Debug)]
 pub struct Debounce {
-    quiet: Duration,
-    longest: Duration,
+    patience: Patience,
     pending: HashMap<PathBuf, Chain>,
     /// One entry per pending path; it may lie in the past of the real deadline.
     deadlines: BinaryHeap<Reverse<(Instant, PathBuf)>>,
 }
 
 impl Debounce {
-    /// A path rests after `quiet`, and is let through `longest` after its first event.
-    pub fn new(quiet: Duration, longest: Duration) -> Self {
-        Self { quiet, longest, pending: HashMap::new(), deadlines: BinaryHeap::new() }
+    /// Everything is at rest.
+    pub fn new(patience: Patience) -> Self {
+        Self { patience, pending: HashMap::new(), deadlines: BinaryHeap::new() }
     }
 
     /// Something happened to `path`.
@@ -80,7 +102,8 @@ impl Debounce {
         if let Some(chain) = self.pending.get_mut(path) {
             return chain.absorb(event);
         }
-        self.deadlines.push(Reverse((self.deadline(&event), path.to_owned())));
+        let deadline = self.patience.deadline(path, &event);
+        self.deadlines.push(Reverse((deadline, path.to_owned())));
         self.pending.insert(path.to_owned(), event);
     }
 
@@ -93,16 +116,16 @@ impl Debounce {
         self.on(to, event);
     }
 
-    /// The paths that have come to rest at `now`, the longest waiting first.
-    pub fn settled(&mut self, now: Instant) -> Vec<(PathBuf, Chain)> {
+    /// At most `limit` paths that have come to rest at `now`, the longest waiting first.
+    pub fn settled(&mut self, now: Instant, limit: usize) -> Vec<(PathBuf, Chain)> {
         let mut settled = Vec::new();
-        while let Some(Reverse((at, _))) = self.deadlines.peek()
+        while settled.len() < limit
+            && let Some(Reverse((at, _))) = self.deadlines.peek()
             && *at <= now
             && let Some(Reverse((_, path))) = self.deadlines.pop()
         {
-            let Some(deadline) = self.pending.get(&path).map(|chain| self.deadline(chain)) else {
-                continue;
-            };
+            let Some(chain) = self.pending.get(&path) else { continue };
+            let deadline = self.patience.deadline(&path, chain);
             if deadline > now {
                 self.deadlines.push(Reverse((deadline, path)));
             } else if let Some(chain) = self.pending.remove(&path) {
@@ -131,10 +154,6 @@ impl Debounce {
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
-
-    fn deadline(&self, chain: &Chain) -> Instant {
-        (chain.last + self.quiet).min(chain.first + self.longest)
-    }
 }
 
 #[cfg(test)]
@@ -150,7 +169,8 @@ mod tests {
     }
 
     fn debounce() -> (Debounce, Instant) {
-        (Debounce::new(QUIET, LONGEST), Instant::now())
+        let quiet_of = vec![("/slow".into(), QUIET * 4), ("/slow/fast".into(), QUIET)];
+        (Debounce::new(Patience { quiet: QUIET, quiet_of, longest: LONGEST }), Instant::now())
     }
 
     #[test]
@@ -159,8 +179,8 @@ mod tests {
         let path = Path::new("/etc/hosts");
         debounce.on(path, event(start, Kinds::CREATE, None));
         debounce.on(path, event(start + QUIET / 2, Kinds::WRITTEN, None));
-        assert!(debounce.settled(start + QUIET).is_empty());
-        let settled = debounce.settled(start + QUIET * 3 / 2);
+        assert!(debounce.settled(start + QUIET, usize::MAX).is_empty());
+        let settled = debounce.settled(start + QUIET * 3 / 2, usize::MAX);
         assert_eq!(settled.len(), 1);
         assert_eq!(settled[0].1.kinds, Kinds::CREATE | Kinds::WRITTEN);
         assert!(debounce.is_empty() && debounce.next_deadline().is_none());
@@ -172,10 +192,10 @@ mod tests {
         let mut at = start;
         while at < start + LONGEST {
             debounce.on(Path::new("/log"), event(at, Kinds::MODIFY, None));
-            assert!(debounce.settled(at).is_empty());
+            assert!(debounce.settled(at, usize::MAX).is_empty());
             at += QUIET / 2;
         }
-        assert_eq!(debounce.settled(start + LONGEST).len(), 1);
+        assert_eq!(debounce.settled(start + LONGEST, usize::MAX).len(), 1);
     }
 
     #[test]
@@ -185,9 +205,23 @@ mod tests {
         debounce.on(Path::new("/etc/h.tmp"), event(start, Kinds::CREATE, Some(&vim)));
         let renamed = event(start, Kinds::RENAME, Some(&mv));
         debounce.on_rename(Path::new("/etc/h.tmp"), Path::new("/etc/h"), renamed);
-        let settled = debounce.settled(start + QUIET);
+        let settled = debounce.settled(start + QUIET, usize::MAX);
         let (_, chain) = settled.iter().find(|(path, _)| path.ends_with("h")).expect("target");
         assert_eq!(chain.writers.iter().map(|writer| writer.pid).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn the_longest_path_that_fits_says_how_long_to_wait() {
+        let (mut debounce, start) = debounce();
+        for path in ["/slow", "/slow/a", "/slow/fast/a", "/slower"] {
+            debounce.on(Path::new(path), event(start, Kinds::MODIFY, None));
+        }
+        let mut early: Vec<_> =
+            debounce.settled(start + QUIET, usize::MAX).into_iter().map(|(path, _)| path).collect();
+        early.sort();
+        assert_eq!(early, [Path::new("/slow/fast/a"), Path::new("/slower")]);
+        assert_eq!(debounce.settled(start + QUIET * 4, 1).len(), 1);
+        assert_eq!(debounce.settled(start + QUIET * 4, 1).len(), 1);
     }
 
     #[test]
@@ -197,7 +231,7 @@ mod tests {
             let writer = Arc::new(Writer::unknown(pid));
             debounce.on(Path::new("/f"), event(start, Kinds::MODIFY, Some(&writer)));
         }
-        let chain = &debounce.settled(start + QUIET)[0].1;
+        let chain = &debounce.settled(start + QUIET, usize::MAX)[0].1;
         assert_eq!((chain.writers.len(), chain.more_writers), (WRITERS_MAX, 40 - 16));
     }
 
@@ -213,14 +247,14 @@ mod tests {
             let mut last_settled = HashMap::new();
             for (path, wait) in events {
                 now += Duration::from_millis(wait);
-                for (path, chain) in debounce.settled(now) {
+                for (path, chain) in debounce.settled(now, usize::MAX) {
                     last_settled.insert(path, chain.last);
                 }
                 let path = PathBuf::from(format!("/{path}"));
                 debounce.on(&path, event(now, Kinds::MODIFY, None));
                 last_event.insert(path, now);
             }
-            for (path, chain) in debounce.settled(now + LONGEST) {
+            for (path, chain) in debounce.settled(now + LONGEST, usize::MAX) {
                 last_settled.insert(path, chain.last);
             }
             prop_assert!(debounce.is_empty());

@@ -1,7 +1,7 @@
 //! What was not seen event by event, until a scan has seen it.
 //!
 //! Losing events is allowed, losing them silently is not: every loss becomes a debt of
-//! its filesystem, and every debt ends in a [`Receipt`].
+//! its filesystem, and every debt ends in a [receipt](super::Receipt).
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -23,42 +23,13 @@ pub enum Lost {
 }
 
 impl Lost {
-    fn and(self, other: Lost) -> Lost {
+    /// Both losses together.
+    pub fn and(self, other: Lost) -> Lost {
         match (self, other) {
             (Lost::Exactly(one), Lost::Exactly(two)) => Lost::Exactly(one.saturating_add(two)),
             _ => Lost::Unknown,
         }
     }
-}
-
-/// How the time of a receipt is covered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// Every event was followed up and a scan compared the result; what it found that no
-    /// event had told is reported as a change seen by a scan.
-    Events,
-    /// A scan found the final state; what was between, and who, is not known.
-    Scan,
-}
-
-/// Proof of what is covered between two moments on one filesystem.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    /// The filesystem, as `statvfs` numbers it; `None` stands for all that is watched.
-    pub filesystem: Option<u64>,
-    /// Until here everything had been covered; `None` if nothing ever was.
-    pub from: Option<SystemTime>,
-    /// Up to here everything is covered now.
-    pub to: SystemTime,
-    /// How.
-    pub mode: Mode,
-    /// Events not followed up singly.
-    pub lost_events: Lost,
-    /// Entries that were compared with what was remembered.
-    pub entries_verified: u64,
-    /// Entries that could not be looked at, so that nothing is known of them.
-    pub entries_unread: u64,
 }
 
 /// What one filesystem owes.
@@ -79,6 +50,14 @@ pub struct Debt {
 }
 
 impl Debt {
+    /// This is owed as well.
+    pub fn add(&mut self, filesystem: u64, more: Owed) {
+        self.incur(filesystem, more.since, more.lost, None);
+        for dirty in more.dirty {
+            self.incur(filesystem, more.since, Lost::Exactly(0), Some(&dirty));
+        }
+    }
+
     /// Something on `filesystem` was not followed up; until `since` all was.
     pub fn incur(&mut self, filesystem: u64, since: SystemTime, lost: Lost, dirty: Option<&Path>) {
         let owed = self.owed.entry(filesystem).or_insert_with(|| Owed {
@@ -99,6 +78,11 @@ impl Debt {
     /// Whether `filesystem` owes a scan.
     pub fn owes(&self, filesystem: u64) -> bool {
         self.owed.contains_key(&filesystem)
+    }
+
+    /// Whether nothing is owed.
+    pub fn is_empty(&self) -> bool {
+        self.owed.is_empty()
     }
 
     /// Take over all debts, to be paid by one scan each.

@@ -1,6 +1,5 @@
 //! inotify, where filesystem marks fail: a watch per directory, and no word of who.
 
-use std::collections::{BTreeMap, HashMap};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -10,6 +9,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
 use super::Kinds;
+use super::tree::{Tree, Watched};
 
 const MOVED: ReadFlags = ReadFlags::MOVED_FROM.union(ReadFlags::MOVED_TO);
 
@@ -29,21 +29,11 @@ pub enum Event {
     Overflow,
 }
 
-/// What watching a tree came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Watched {
-    /// Directories watched.
-    pub watches: usize,
-    /// Directories that could not be watched.
-    pub unwatched: usize,
-}
-
 /// Watches on directories.
 #[derive(Debug)]
 pub struct Inotify {
     fd: OwnedFd,
-    by_watch: HashMap<i32, PathBuf>,
-    by_path: BTreeMap<PathBuf, i32>,
+    tree: Tree<i32>,
 }
 
 impl Inotify {
@@ -53,7 +43,7 @@ impl Inotify {
     /// `EMFILE` when the user has too many.
     pub fn open() -> Result<Self, Errno> {
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        Ok(Self { fd, by_watch: HashMap::new(), by_path: BTreeMap::new() })
+        Ok(Self { fd, tree: Tree::new() })
     }
 
     /// Watch `top` and every directory below it; of anything else, the directory it is in.
@@ -92,8 +82,7 @@ impl Inotify {
         match inotify::add_watch(&self.fd, directory, flags) {
             Ok(watch) => {
                 watched.watches += 1;
-                self.by_path.insert(directory.to_owned(), watch);
-                self.by_watch.insert(watch, directory.to_owned());
+                self.tree.insert(directory, watch);
             }
             Err(Errno::NOENT | Errno::NOTDIR) => {}
             Err(_) => watched.unwatched += 1,
@@ -102,12 +91,7 @@ impl Inotify {
 
     /// Forget the watches at and below `top`, which is elsewhere now.
     fn forget_tree(&mut self, top: &Path) {
-        let below = self.by_path.range(top.to_owned()..);
-        let below: Vec<_> = below.take_while(|(path, _)| path.starts_with(top)).collect();
-        let gone: Vec<_> = below.into_iter().map(|(path, watch)| (path.clone(), *watch)).collect();
-        for (path, watch) in gone {
-            self.by_path.remove(&path);
-            self.by_watch.remove(&watch);
+        for watch in self.tree.remove_below(top) {
             // It fails where the directory is gone, and the watch with it.
             let _ = inotify::remove_watch(&self.fd, watch);
         }
@@ -147,12 +131,9 @@ impl Inotify {
         if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
             return Some(Event::Overflow);
         }
-        let directory = self.by_watch.get(&watch)?.clone();
+        let directory = self.tree.path(&watch)?.clone();
         if flags.intersects(ReadFlags::IGNORED | ReadFlags::UNMOUNT) {
-            self.by_watch.remove(&watch);
-            if self.by_path.get(&directory) == Some(&watch) {
-                self.by_path.remove(&directory);
-            }
+            self.tree.remove(&watch);
             return None;
         }
         let path = match name {

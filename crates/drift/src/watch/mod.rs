@@ -3,7 +3,7 @@
 //! ```text
 //!  fanotify group ──> record ──> resolve ──┬─ execution ──> who ──┐
 //!  (filesystem marks)                      └─ change ─────────────┴──> debounce ──> stamp compared ──> Change
-//!  inotify where marks fail ───────────────── change ─────────────────────^              ^
+//!  a mark per directory, or inotify, where filesystem marks fail ────────^              ^
 //!  mount table ─────────────────────────────> scan of what is covered now ───────────────┤
 //!  lost or too many ──> debt ───────────────> scan of the filesystem ────────────────────┴──> Receipt
 //! ```
@@ -17,27 +17,41 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`watcher`] | [`Watcher`], which ties the rest together |
+//! | [`watcher`], [`options`] | [`Watcher`], which ties the rest together; what it is to do |
+//! | `events`, `queue` | reading all that is queued; scans that are due |
 //! | [`fanotify`], [`record`] | the group and its marks; its records, parsed |
 //! | [`resolve`] | directory handles to paths |
 //! | [`who`] | executions replayed: the writer of a change |
-//! | [`debounce`], [`debt`] | pure: when a path is at rest; what is owed |
+//! | [`debounce`], [`debt`], [`hot`] | pure: when a path is at rest; what is owed; what costs more than it is worth |
 //! | [`cover`] | which mechanism watches which filesystem |
-//! | [`intake`] | where a record becomes a path at unrest, or a debt |
+//! | [`directories`], [`programs`] | a mark per directory, and executions, where filesystem marks fail |
 //! | [`fallback`], [`mounts`] | inotify; the mount table |
-//! | [`stamp`], [`scan`] | what is remembered of an entry; comparing a tree with it |
+//! | [`intake`] | where a record becomes a path at unrest, or a debt |
+//! | [`memory`], [`stamp`], [`scan`] | what is remembered, also on disk; comparing a tree with it |
+//! | [`receipt`] | proof of what is covered |
+//! | [`system`] | what is no file: network and clock |
 
 pub mod cover;
 pub mod debounce;
 pub mod debt;
+pub mod directories;
+mod events;
 pub mod fallback;
 pub mod fanotify;
+pub mod hot;
 pub mod intake;
+pub mod memory;
 pub mod mounts;
+pub mod options;
+pub mod programs;
+mod queue;
+pub mod receipt;
 pub mod record;
 pub mod resolve;
 pub mod scan;
 pub mod stamp;
+pub mod system;
+mod tree;
 pub mod watcher;
 pub mod who;
 
@@ -48,9 +62,12 @@ use bitflags::bitflags;
 use rustix::io::Errno;
 
 pub use debounce::Chain;
-pub use debt::{Lost, Mode, Receipt};
-pub use stamp::{Fields, Memory, Stamp};
-pub use watcher::{Options, Watcher};
+pub use debt::Lost;
+pub use memory::Memory;
+pub use options::Options;
+pub use receipt::{Mode, Occasion, Receipt};
+pub use stamp::{Fields, Stamp};
+pub use watcher::Watcher;
 
 /// What a watcher reports.
 #[derive(Debug, Clone)]
@@ -120,7 +137,18 @@ pub struct Coverage {
 pub enum Mechanism {
     /// A filesystem mark: everything, and who.
     Fanotify(fanotify::Rung),
-    /// A watch per directory: changes, but not who.
+    /// A fanotify mark per directory: everything, and who.
+    Directories {
+        /// What the group reports.
+        rung: fanotify::Rung,
+        /// Directories marked.
+        watches: usize,
+        /// Directories that could not be marked, which only scans look at.
+        unwatched: usize,
+        /// What a filesystem mark was refused with.
+        why: Errno,
+    },
+    /// An inotify watch per directory: changes, but not who.
     Inotify {
         /// Directories watched.
         watches: usize,
@@ -134,6 +162,21 @@ pub enum Mechanism {
         /// What watching was refused with.
         why: Errno,
     },
+}
+
+/// What a watcher has seen and done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Statistics {
+    /// Records of fanotify groups, also of what is not watched.
+    pub records: u64,
+    /// Executions replayed.
+    pub executions: u64,
+    /// Directories that are not watched and were ignored because they send much.
+    pub ignored_directories: usize,
+    /// Scans that are waiting or being made.
+    pub queued_scans: usize,
+    /// Paths that are not at rest.
+    pub unrest: usize,
 }
 
 bitflags! {

@@ -44,6 +44,8 @@ pub struct Record<'a> {
     pub pid: i32,
     /// A descriptor of that process, to be closed by the reader; `None` once it is gone.
     pub pidfd: Option<i32>,
+    /// The file itself, opened, to be closed by the reader; only of groups without handles.
+    pub file: Option<i32>,
     /// Where it happened; of a rename, where to.
     pub place: Option<Place<'a>>,
     /// Of a rename, where from.
@@ -108,6 +110,7 @@ fn take_record(bytes: &[u8]) -> Result<(Record<'_>, &[u8]), Refused> {
         mask: u64::from(u32_at(event, 8)?) | u64::from(u32_at(event, 12)?) << 32,
         pid: u32_at(event, 20)?.cast_signed(),
         pidfd: None,
+        file: Some(u32_at(event, 16)?.cast_signed()).filter(|fd| *fd >= 0),
         place: None,
         from: None,
     };
@@ -211,6 +214,15 @@ mod tests {
         bytes.extend(8u16.to_ne_bytes());
         bytes.extend(value.to_ne_bytes());
         bytes
+    }
+
+    #[test]
+    fn a_group_without_handles_has_an_open_file() {
+        let mut bytes = event(libc::FAN_OPEN_EXEC, 3, &[pidfd(5)]);
+        assert_eq!(parse(&bytes).next().expect("one").expect("good").file, None);
+        bytes[16..20].copy_from_slice(&9i32.to_ne_bytes());
+        let record = parse(&bytes).next().expect("one").expect("good");
+        assert_eq!((record.file, record.pidfd, record.place), (Some(9), Some(5), None));
     }
 
     fn event(mask: u64, pid: i32, information: &[Vec<u8>]) -> Vec<u8> {

@@ -3,7 +3,7 @@
 //! A handle outlives renames, a path does not: resolved paths are kept until a directory
 //! of that filesystem is renamed, and then forgotten all at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -27,48 +27,58 @@ pub struct Resolver {
 
 #[derive(Debug, Default)]
 struct Filesystem {
-    /// A directory in each mount whose paths are wanted. Opened when needed only: an open
+    /// A directory in each mount whose paths are wanted, by the mount's number. Opened when needed only: an open
     /// one would keep the mount from being removed.
-    mounts: Vec<PathBuf>,
-    /// What was resolved lately, and before. `None`: there is no path to it (any more).
-    young: HashMap<Box<[u8]>, Option<Arc<Path>>>,
-    old: HashMap<Box<[u8]>, Option<Arc<Path>>>,
+    mounts: BTreeMap<u64, PathBuf>,
+    /// What was resolved lately, and before: one path by each mount that leads there.
+    young: HashMap<Box<[u8]>, Paths>,
+    old: HashMap<Box<[u8]>, Paths>,
 }
 
+/// The paths of a directory.
+type Paths = Arc<[PathBuf]>;
+
 impl Resolver {
-    /// Handles of `fsid` are looked up in the mount `directory` lies in.
-    pub fn add(&mut self, fsid: u64, directory: PathBuf) {
+    /// Handles of `fsid` are looked up in `mount`, which `directory` lies in.
+    pub fn add(&mut self, fsid: u64, mount: u64, directory: PathBuf) {
         let filesystem = self.filesystems.entry(fsid).or_default();
-        filesystem.mounts.push(directory);
+        filesystem.mounts.entry(mount).or_insert(directory);
         filesystem.forget();
     }
 
-    /// The path of `place`; `None` if it has none any more, or none in a known mount.
+    /// The paths of `place`, one by each known mount; none if it is gone.
     ///
     /// # Errors
     /// Where that could not be found out, as when descriptors have run out.
-    pub fn path(&mut self, place: &Place<'_>) -> Result<Option<PathBuf>, Errno> {
-        let directory = self.directory(place)?;
-        Ok(directory.map(|directory| match place.name {
+    pub fn paths(&mut self, place: &Place<'_>) -> Result<Vec<PathBuf>, Errno> {
+        let directories = self.directories(place)?;
+        let path = |directory: &PathBuf| match place.name {
             Some(name) => directory.join(name),
-            None => directory.to_path_buf(),
-        }))
+            None => directory.clone(),
+        };
+        Ok(directories.iter().map(path).collect())
     }
 
-    fn directory(&mut self, place: &Place<'_>) -> Result<Option<Arc<Path>>, Errno> {
-        let Some(filesystem) = self.filesystems.get_mut(&place.fsid) else { return Ok(None) };
+    /// The paths of the directory of `place`.
+    ///
+    /// # Errors
+    /// As for [`Self::paths`].
+    pub fn directories(&mut self, place: &Place<'_>) -> Result<Paths, Errno> {
+        let Some(filesystem) = self.filesystems.get_mut(&place.fsid) else {
+            return Ok(Arc::default());
+        };
         if let Some(known) = filesystem.young.get(place.handle) {
-            return Ok(known.clone());
+            return Ok(Arc::clone(known));
         }
-        let path = match filesystem.old.remove(place.handle) {
+        let paths = match filesystem.old.remove(place.handle) {
             Some(known) => known,
-            None => lookup_in(&filesystem.mounts, place.handle)?,
+            None => lookup_in(&filesystem.mounts, place.handle)?.into(),
         };
         if filesystem.young.len() >= CACHE_MAX / 2 {
             filesystem.old = std::mem::take(&mut filesystem.young);
         }
-        filesystem.young.insert(place.handle.into(), path.clone());
-        Ok(path)
+        filesystem.young.insert(place.handle.into(), Arc::clone(&paths));
+        Ok(paths)
     }
 
     /// A directory of `fsid` was renamed or removed: paths below it are others now.
@@ -86,21 +96,23 @@ impl Filesystem {
     }
 }
 
-fn lookup_in(mounts: &[PathBuf], handle: &[u8]) -> Result<Option<Arc<Path>>, Errno> {
-    for mount in mounts {
+fn lookup_in(mounts: &BTreeMap<u64, PathBuf>, handle: &[u8]) -> Result<Vec<PathBuf>, Errno> {
+    let mut paths = Vec::new();
+    for mount in mounts.values() {
         match lookup(mount, handle) {
+            Ok(Some(path)) if !paths.contains(&path) => paths.push(path),
             // Gone, or where no path leads.
-            Ok(None) | Err(Errno::STALE | Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => {}
-            result => return result,
+            Ok(_) | Err(Errno::STALE | Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => {}
+            Err(error) => return Err(error),
         }
     }
-    Ok(None)
+    Ok(paths)
 }
 
 /// The path by which the directory is reached now. The kernel also prints paths of
 /// directories that are deleted or lie outside of the mount; those lead elsewhere, so a
 /// path counts only if it leads to that very directory.
-fn lookup(mount: &Path, handle: &[u8]) -> Result<Option<Arc<Path>>, Errno> {
+fn lookup(mount: &Path, handle: &[u8]) -> Result<Option<PathBuf>, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mount = openat(CWD, mount, flags, Mode::empty())?;
     let directory = open_handle(&mount, handle)?;
@@ -108,7 +120,7 @@ fn lookup(mount: &Path, handle: &[u8]) -> Result<Option<Arc<Path>>, Errno> {
     let path = PathBuf::from(OsString::from_vec(readlink(link, Vec::new())?.into_bytes()));
     let there = identity(CWD, &path)?;
     let same = path.is_absolute() && there == identity(directory.as_fd(), Path::new(""))?;
-    Ok(same.then(|| path.into()))
+    Ok(same.then_some(path))
 }
 
 fn identity(at: BorrowedFd<'_>, path: &Path) -> Result<(u32, u32, u64), Errno> {

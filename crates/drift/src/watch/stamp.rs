@@ -1,10 +1,6 @@
 //! What is remembered of an entry to tell whether it changed.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use bitflags::bitflags;
@@ -105,93 +101,6 @@ impl From<&Statx> for Stamp {
     }
 }
 
-/// What is remembered of all watched entries.
-#[derive(Debug, Clone, Default)]
-pub struct Memory {
-    /// By path bytes, so that what lies below a directory is one range.
-    entries: BTreeMap<Box<[u8]>, Remembered>,
-    /// When the last complete look at everything began; `None`: there was none.
-    pub complete: Option<SystemTime>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Remembered {
-    pub(super) stamp: Stamp,
-    /// The scan that saw it last.
-    pub(super) generation: u64,
-}
-
-impl Memory {
-    /// What is remembered of `path`.
-    pub fn get(&self, path: &Path) -> Option<&Stamp> {
-        self.entries.get(path.as_os_str().as_bytes()).map(|remembered| &remembered.stamp)
-    }
-
-    /// How many entries are remembered.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether nothing is.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Every entry, in the order of its path's bytes.
-    pub fn iter(&self) -> impl Iterator<Item = (&Path, &Stamp)> {
-        self.entries
-            .iter()
-            .map(|(path, remembered)| (Path::new(OsStr::from_bytes(path)), &remembered.stamp))
-    }
-
-    pub(super) fn entry(&mut self, path: &[u8]) -> Option<&mut Remembered> {
-        self.entries.get_mut(path)
-    }
-
-    pub(super) fn insert(&mut self, path: &[u8], stamp: Stamp, generation: u64) {
-        self.entries.insert(path.into(), Remembered { stamp, generation });
-    }
-
-    pub(super) fn remove(&mut self, path: &Path) -> Option<Stamp> {
-        self.entries.remove(path.as_os_str().as_bytes()).map(|remembered| remembered.stamp)
-    }
-
-    /// Remember `path` as it is now, or that it is not there.
-    pub(super) fn set(&mut self, path: &Path, stamp: Option<Stamp>, generation: u64) {
-        match stamp {
-            Some(stamp) => self.insert(path.as_os_str().as_bytes(), stamp, generation),
-            None => drop(self.remove(path)),
-        }
-    }
-
-    pub(super) fn newest_generation(&self) -> u64 {
-        self.entries.values().map(|remembered| remembered.generation).max().unwrap_or_default()
-    }
-
-    /// `top` and what lies below it, where no scan since `generation` has been.
-    pub(super) fn unseen(&self, top: &Path, generation: u64) -> Vec<PathBuf> {
-        let top = top.as_os_str().as_bytes();
-        let mut first = top.to_vec();
-        if first != b"/" {
-            first.push(b'/');
-        }
-        // '0' is the byte after '/': the range is exactly what begins with "top/".
-        let mut last = first.clone();
-        last.pop();
-        last.push(b'0');
-        let own = self.entries.get_key_value(top);
-        let below = self.entries.range::<[u8], _>((
-            std::ops::Bound::Included(&first[..]),
-            std::ops::Bound::Excluded(&last[..]),
-        ));
-        own.into_iter()
-            .chain(below)
-            .filter(|(_, remembered)| remembered.generation < generation)
-            .map(|(path, _)| PathBuf::from(OsStr::from_bytes(path)))
-            .collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,16 +127,5 @@ mod tests {
         check(|stamp| stamp.size += 1, Fields::SIZE);
         check(|stamp| stamp.mtime.1 ^= 1, Fields::MTIME);
         check(|stamp| stamp.ctime.0 += 1, Fields::CTIME);
-    }
-
-    #[test]
-    fn below_a_directory_is_not_what_begins_like_it() {
-        let mut memory = Memory::default();
-        for path in ["/e", "/e/a", "/e/a/b", "/e/a-", "/e/a0", "/f"] {
-            memory.insert(path.as_bytes(), stamp(), 1);
-        }
-        let unseen = |top: &str| memory.unseen(Path::new(top), 2).len();
-        assert_eq!((unseen("/e/a"), unseen("/e"), unseen("/")), (2, 5, 6));
-        assert!(memory.unseen(Path::new("/"), 1).is_empty());
     }
 }

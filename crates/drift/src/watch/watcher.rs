@@ -2,107 +2,58 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::CWD;
 use rustix::io::Errno;
+use umbra_state::Digest;
 
 use super::cover::Cover;
 use super::debounce::{Chain, Debounce};
-use super::debt::{Debt, Lost, Mode, Owed};
-use super::fallback;
+use super::debt::{Debt, Lost};
 use super::fanotify::Group;
+use super::hot::Hot;
 use super::intake::Intake;
-use super::scan::{Found, Scan};
-use super::stamp::{Memory, Stamp};
+use super::memory::{Memory, Origin};
+use super::options::Options;
+use super::queue::{Queue, Reason};
+use super::stamp::Stamp;
 use super::who::Executions;
-use super::{Change, Kinds, Report, Seen, What};
+use super::{Change, Kinds, Report, Seen, Statistics, What};
 
-/// Buffers read before paths at rest are looked at again.
-const READS_MAX: usize = 16;
-/// Directories looked into before events are read again.
-const STEPS: usize = 64;
-
-/// What to watch, and how patiently.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Files, and directories with all below them; absolute.
-    pub roots: Vec<PathBuf>,
-    /// A path rests after this long without events.
-    pub quiet: Duration,
-    /// A path that never rests is looked at this long after its first event.
-    pub longest: Duration,
-    /// Paths at unrest beyond which events are not followed up singly but scanned for.
-    pub backlog_max: usize,
-    /// Compare everything with what is remembered this often: events are verified, not
-    /// trusted (writes through memory maps and through other hard links are found so).
-    pub verify_every: Option<Duration>,
-    /// Let the kernel's queue grow without a bound.
-    pub unlimited_queue: bool,
-}
-
-impl Options {
-    /// The usual patience for `roots`.
-    pub fn new(roots: Vec<PathBuf>) -> Self {
-        Self {
-            roots,
-            quiet: Duration::from_millis(50),
-            longest: Duration::from_secs(1),
-            backlog_max: 100_000,
-            verify_every: Some(Duration::from_secs(30)),
-            unlimited_queue: true,
-        }
-    }
-}
+/// Reports made ahead of being asked for.
+pub(super) const REPORTS_MAX: usize = 8192;
 
 /// Watches files; see the module.
 #[derive(Debug)]
 pub struct Watcher {
-    options: Options,
-    cover: Cover,
-    intake: Intake,
-    memory: Memory,
-    reports: VecDeque<Report>,
-    jobs: VecDeque<Job>,
-    running: Option<(Reason, Scan)>,
-    generation: u64,
+    pub(super) options: Options,
+    pub(super) cover: Cover,
+    pub(super) intake: Intake,
+    pub(super) memory: Memory,
+    pub(super) reports: VecDeque<Report>,
+    pub(super) queue: Queue,
     verify_at: Option<Instant>,
     /// The last complete look before the newest one.
-    verified_before: Option<SystemTime>,
-    buffer: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Job {
-    reason: Reason,
-    tops: Vec<PathBuf>,
-}
-
-/// Why a scan is made.
-#[derive(Debug)]
-enum Reason {
-    /// Nothing had been watched until now.
-    Start,
-    Debt(u64, Owed),
-    Verify,
-    /// A directory came, went or was renamed.
-    Subtree(Chain),
-    Mount,
+    pub(super) verified_before: Option<SystemTime>,
+    pub(super) buffer: Vec<u8>,
+    /// The hash of the last receipt.
+    pub(super) head: Digest,
 }
 
 impl Watcher {
     /// Watch, and first compare with `memory`: what changed since it was complete is
-    /// reported. An empty memory is filled without reports.
+    /// reported. An empty memory is filled without reports, and so are roots it did not
+    /// have yet.
     ///
     /// # Errors
     /// Where `/proc` is not mounted, or a root has no parent directory.
-    pub fn start(mut options: Options, memory: Memory) -> io::Result<Self> {
-        options.roots = options.roots.iter().map(|root| real(root)).collect::<Result<_, _>>()?;
+    pub fn start(mut options: Options, mut memory: Memory) -> io::Result<Self> {
+        options.roots = options.real_roots()?;
         let group = Group::open(options.unlimited_queue);
-        let mut cover = Cover::new(options.roots.clone(), group)?;
+        let mut cover = Cover::new(options.roots.clone(), group, options.unlimited_queue)?;
         let (coverage, resolver) = cover.establish();
         let now = Instant::now();
         let intake = Intake {
@@ -110,25 +61,30 @@ impl Watcher {
             resolver,
             // After the marks: whoever executes meanwhile is in one of the two.
             executions: Executions::seeded(now),
-            debounce: Debounce::new(options.quiet, options.longest),
+            debounce: Debounce::new(options.patience()),
             debt: Debt::default(),
             backlog_max: options.backlog_max,
             caught_up: SystemTime::now(),
+            hot: Hot::default(),
+            records: 0,
         };
-        let start = Job { reason: Reason::Start, tops: options.roots.clone() };
-        let generation = memory.newest_generation();
+        let head = match &memory.origin {
+            Origin::Saved { head, .. } => *head,
+            Origin::Own | Origin::Refused(_) => Digest::new([0; 32]),
+        };
+        let start = Reason::start(&memory, &options.roots);
+        memory.keep_below(&options.roots);
         Ok(Self {
             verify_at: options.verify_every.map(|every| now + every),
             verified_before: memory.complete,
+            queue: Queue::new(start, options.roots.clone()),
             options,
             cover,
             intake,
             memory,
             reports: coverage.into_iter().map(Report::Coverage).collect(),
-            jobs: [start].into(),
-            running: None,
-            generation,
             buffer: Group::buffer(),
+            head,
         })
     }
 
@@ -144,14 +100,13 @@ impl Watcher {
             }
             self.read_events()?;
             let now = Instant::now();
-            for (path, chain) in self.intake.debounce.settled(now) {
+            for (path, chain) in self.intake.debounce.settled(now, REPORTS_MAX) {
                 self.evaluate(path, chain);
             }
-            if self.verify_at.is_some_and(|at| at <= now) && !self.scans() {
+            if self.verify_at.is_some_and(|at| at <= now) && self.queue.is_empty() {
                 self.verify_at = self.options.verify_every.map(|every| now + every);
-                self.cover.renew_inotify();
-                let tops = self.options.roots.clone();
-                self.jobs.push_back(Job { reason: Reason::Verify, tops });
+                self.cover.renew();
+                self.queue.push(Reason::Verify, self.options.roots.clone());
             }
             self.scan_some();
             if !self.reports.is_empty() {
@@ -160,7 +115,7 @@ impl Watcher {
             if now >= until {
                 return Ok(None);
             }
-            if !self.scans() {
+            if self.queue.is_empty() && self.intake.debt.is_empty() {
                 self.wait(until)?;
             }
         }
@@ -171,8 +126,36 @@ impl Watcher {
         &self.memory
     }
 
-    fn scans(&self) -> bool {
-        self.running.is_some() || !self.jobs.is_empty()
+    /// Write what is remembered to `path`, durably and at once or not at all, for
+    /// [`Memory::load`] after a restart or a reboot. Whoever saves must have made durable
+    /// what was reported before: it is not reported again. What is reported later is, and
+    /// what is at unrest or owed now is found by the look at the start.
+    ///
+    /// False: nothing was written, since reports wait to be taken with [`Self::next`] that
+    /// a restart would not make again. There are some thousands of them at most.
+    ///
+    /// # Errors
+    /// What writing fails with; what was there before is still there then.
+    pub fn save(&self, path: &Path) -> io::Result<bool> {
+        if !self.reports.is_empty() {
+            return Ok(false);
+        }
+        let settled =
+            self.queue.is_empty() && self.intake.debounce.is_empty() && self.intake.debt.is_empty();
+        let covered = if settled { Some(self.intake.caught_up) } else { self.memory.complete };
+        let covered = covered.filter(|_| self.memory.complete.is_some());
+        self.memory.save(path, covered, &self.head).map(|()| true)
+    }
+
+    /// What it has seen and done so far.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            records: self.intake.records,
+            executions: self.intake.executions.replayed(),
+            ignored_directories: self.intake.hot.ignored(),
+            queued_scans: self.queue.len(),
+            unrest: self.intake.debounce.len(),
+        }
     }
 
     fn wait(&self, until: Instant) -> io::Result<()> {
@@ -181,122 +164,28 @@ impl Watcher {
         let wait = until.saturating_duration_since(Instant::now());
         let wait = Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 });
         let mut fds = vec![PollFd::new(&self.cover.table, PollFlags::PRI)];
-        if let Ok(group) = &self.cover.group {
-            fds.push(PollFd::new(group, PollFlags::IN));
-        }
-        if let Some(inotify) = &self.cover.inotify {
-            fds.push(PollFd::from_borrowed_fd(inotify.as_fd(), PollFlags::IN));
-        }
+        fds.extend(self.cover.queues().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         match poll(&mut fds, Some(&wait)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn read_events(&mut self) -> io::Result<()> {
-        let began = SystemTime::now();
-        self.read_mounts()?;
-        let caught_up = self.read_group()? & self.read_inotify()?;
-        if !caught_up {
-            return Ok(());
-        }
-        // Only now is it known what a scan must make up for.
-        for (filesystem, owed) in self.intake.debt.take() {
-            let known = self.cover.filesystems.get(&filesystem);
-            let tops = known.unwrap_or(&self.options.roots).clone();
-            self.jobs.push_back(Job { reason: Reason::Debt(filesystem, owed), tops });
-        }
-        self.intake.caught_up = began;
-        Ok(())
-    }
-
-    /// Whether nothing is left to read.
-    fn read_group(&mut self) -> io::Result<bool> {
-        let Self { cover, intake, buffer, .. } = self;
-        let Ok(group) = &cover.group else { return Ok(true) };
-        for _ in 0..READS_MAX {
-            let now = Instant::now();
-            let mut lost = false;
-            let more = group.read(buffer, |record| match record {
-                Ok((record, _)) if record.mask & libc::FAN_Q_OVERFLOW != 0 => lost = true,
-                Ok((record, process)) => intake.on_record(&record, &process, now),
-                Err(_) => lost = true,
-            })?;
-            if lost {
-                for filesystem in cover.filesystems.keys() {
-                    intake.debt.incur(*filesystem, intake.caught_up, Lost::Unknown, None);
-                }
-            }
-            if !more {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether nothing is left to read.
-    fn read_inotify(&mut self) -> io::Result<bool> {
-        let Self { cover, intake, .. } = self;
-        let Some(inotify) = &mut cover.inotify else { return Ok(true) };
-        for _ in 0..READS_MAX {
-            let Some(events) = inotify.read()? else { return Ok(true) };
-            let now = Instant::now();
-            for event in events {
-                match event {
-                    fallback::Event::Overflow => {
-                        for filesystem in cover.filesystems.keys() {
-                            intake.debt.incur(*filesystem, intake.caught_up, Lost::Unknown, None);
-                        }
-                    }
-                    fallback::Event::Path { path, kinds, subtree } => {
-                        let under =
-                            |places: &[PathBuf]| places.iter().any(|place| path.starts_with(place));
-                        let mut all = cover.filesystems.iter();
-                        let filesystem = all.find(|(_, places)| under(places));
-                        let filesystem = filesystem.map_or(0, |(filesystem, _)| *filesystem);
-                        let event = Chain::new(now, kinds, subtree, None);
-                        intake.on_path(filesystem, &path, event);
-                    }
-                }
-            }
-        }
-        Ok(false)
-    }
-
-    fn read_mounts(&mut self) -> io::Result<()> {
-        let mut fds = [PollFd::new(&self.cover.table, PollFlags::PRI)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        if poll(&mut fds, Some(&now))? == 0 {
-            return Ok(());
-        }
-        let changed = self.cover.table.refresh()?;
-        if changed.is_empty() {
-            return Ok(());
-        }
-        let (news, resolver) = self.cover.establish();
-        self.intake.resolver = resolver;
-        self.reports.extend(news.into_iter().map(Report::Coverage));
-        for point in changed {
-            let roots = self.options.roots.iter();
-            let tops: Vec<_> = if roots.clone().any(|root| point.starts_with(root)) {
-                vec![point]
-            } else {
-                roots.filter(|root| root.starts_with(&point)).cloned().collect()
-            };
-            if !tops.is_empty() {
-                self.jobs.push_back(Job { reason: Reason::Mount, tops });
-            }
-        }
-        Ok(())
-    }
-
     /// A path came to rest: what is it now?
     fn evaluate(&mut self, path: PathBuf, chain: Chain) {
+        let stamp = match Stamp::of(CWD, &path) {
+            Ok(stamp) => Some(stamp),
+            Err(Errno::NOENT | Errno::NOTDIR) => None,
+            // It may be there or not: the receipt of a scan says how much is not known.
+            Err(_) => {
+                let filesystem = self.cover.filesystem_of(&path);
+                let since = self.intake.caught_up;
+                return self.intake.debt.incur(filesystem, since, Lost::Exactly(1), None);
+            }
+        };
         if chain.subtree {
-            let reason = Reason::Subtree(chain.clone());
-            self.jobs.push_back(Job { reason, tops: vec![path.clone()] });
+            self.scan_subtree(&path, &chain);
         }
-        let stamp = Stamp::of(CWD, &path).ok();
         let what = match (self.memory.get(&path), &stamp) {
             // It came and went.
             (None, None) => return,
@@ -310,90 +199,17 @@ impl Watcher {
             true => Seen::Scan { since: self.verified_before },
             false => Seen::Events(chain),
         };
-        self.memory.set(&path, stamp, self.generation);
+        self.memory.set(&path, stamp);
         self.reports.push_back(Report::Change(Change { path, what, stamp, seen }));
     }
 
-    fn scan_some(&mut self) {
-        for _ in 0..STEPS {
-            let Some((reason, mut scan)) = self.running.take().or_else(|| self.begin()) else {
-                return;
-            };
-            // What a verification finds may only be ahead of its events: it waits for
-            // them, since they say who.
-            let verifies = matches!(reason, Reason::Verify);
-            let debounce = &mut self.intake.debounce;
-            let now = Instant::now();
-            let mut leave = |path: &Path| {
-                let busy = debounce.holds(path);
-                if verifies && !busy {
-                    debounce.on(path, Chain::new(now, Kinds::default(), false, None));
-                }
-                busy || verifies
-            };
-            match scan.step(&mut self.memory, &mut leave) {
-                Some(found) => {
-                    self.report(&reason, found);
-                    self.running = Some((reason, scan));
-                }
-                None => {
-                    let found = scan.missing(&mut self.memory, leave);
-                    self.report(&reason, found);
-                    self.end(reason, &scan);
-                }
-            }
+    /// A directory came, went or was renamed: what lies below it did too.
+    fn scan_subtree(&mut self, path: &Path, chain: &Chain) {
+        if self.queue.is_full() {
+            let filesystem = self.cover.filesystem_of(path);
+            let since = self.intake.caught_up;
+            return self.intake.debt.incur(filesystem, since, Lost::Exactly(1), path.parent());
         }
-    }
-
-    fn begin(&mut self) -> Option<(Reason, Scan)> {
-        let Job { reason, tops } = self.jobs.pop_front()?;
-        self.generation += 1;
-        let (first, last) = match &reason {
-            Reason::Debt(_, owed) => (owed.dirty.clone(), Some(owed.since)),
-            Reason::Start => (Default::default(), self.memory.complete),
-            _ => Default::default(),
-        };
-        let scan = Scan::new(tops, first, self.generation, last);
-        Some((reason, scan))
-    }
-
-    fn report(&mut self, reason: &Reason, found: Vec<Found>) {
-        let seen = match reason {
-            // The first look at everything has nothing to compare with.
-            Reason::Start if self.memory.complete.is_none() => return,
-            // What a verification finds is left to `evaluate`.
-            Reason::Start | Reason::Verify => Seen::Scan { since: self.memory.complete },
-            Reason::Debt(_, owed) => Seen::Scan { since: Some(owed.since) },
-            Reason::Subtree(chain) => Seen::Events(chain.clone()),
-            Reason::Mount => Seen::Mount,
-        };
-        self.reports.extend(found.into_iter().map(|Found { path, what, stamp }| {
-            Report::Change(Change { path, what, stamp, seen: seen.clone() })
-        }));
-    }
-
-    fn end(&mut self, reason: Reason, scan: &Scan) {
-        let from = self.memory.complete;
-        let receipt = match &reason {
-            Reason::Start => scan.receipt(None, from, Mode::Scan, Lost::Exactly(0)),
-            Reason::Verify => scan.receipt(None, from, Mode::Events, Lost::Exactly(0)),
-            Reason::Debt(filesystem, owed) => {
-                scan.receipt(Some(*filesystem), Some(owed.since), Mode::Scan, owed.lost)
-            }
-            Reason::Subtree(_) | Reason::Mount => return,
-        };
-        if matches!(reason, Reason::Start | Reason::Verify) {
-            self.verified_before = from;
-            self.memory.complete = Some(scan.began());
-        }
-        self.reports.push_back(Report::Receipt(receipt));
-    }
-}
-
-/// `root` without links on the way to it: events name what is really there.
-fn real(root: &Path) -> io::Result<PathBuf> {
-    match (root.parent(), root.file_name()) {
-        (Some(parent), Some(name)) => Ok(parent.canonicalize()?.join(name)),
-        _ => root.canonicalize(),
+        self.queue.push(Reason::Subtree(chain.clone()), vec![path.to_owned()]);
     }
 }

@@ -72,8 +72,8 @@ fn storm(limit: impl Fn(&mut Options)) -> Lost {
     assert_eq!(watched.changes.iter().filter(gone).count(), 101);
     // What is remembered is what is there.
     for (path, stamp) in watched.watcher.memory().iter() {
-        let now = umbra_drift::watch::Stamp::of(rustix::fs::CWD, path).expect("still there");
-        assert!(now.differs(stamp).is_empty(), "{path:?}");
+        let now = umbra_drift::watch::Stamp::of(rustix::fs::CWD, &path).expect("still there");
+        assert!(now.differs(&stamp).is_empty(), "{path:?}");
     }
     assert_eq!(watched.watcher.memory().len(), expected.len() + 17);
 

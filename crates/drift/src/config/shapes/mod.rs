@@ -1,5 +1,6 @@
 //! The form of a drift configuration: which keys it has and what each may hold.
 
+mod notify;
 mod parameter;
 mod parts;
 mod policy;
@@ -41,6 +42,7 @@ pub(super) static FILE: Shape = Shape {
         Field::new("parameters", PARAMETERS, "What is watched."),
         Field::new("monitoring", PARAMETERS, "Another word for `parameters`."),
         Field::new("policy", Ty::Object(&policy::POLICY), "What may be done without asking."),
+        Field::new("notify", list!(&notify::SINK, 100), "Who is told; the log if not given."),
     ],
     exactly_one: &["parameters", "monitoring"],
 };

@@ -75,8 +75,11 @@ pub(in crate::config) static PARAMETER: Shape = Shape {
             "One value inside the file or the output; or the name of a setting, package, \
              property, account or fact.",
         ),
-        Field::new("format", Ty::Word(FORMATS), "How the file or the output is written.")
-            .with(&["key", "path", "glob"]),
+        Field::new(
+            "format",
+            Ty::Word(FORMATS),
+            "How the file, the tree's files or the output is written; as text only if not given.",
+        ),
         Field::new(
             "view",
             Ty::Word(View::WORDS),

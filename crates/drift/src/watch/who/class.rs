@@ -78,7 +78,8 @@ pub fn classify<'a>(chain: impl Iterator<Item = &'a Program> + Clone, origin: &O
     managers.next().map_or(Class::Unexplained, Class::ConfigurationManager)
 }
 
-fn named(program: &Program, names: &[&str]) -> Option<String> {
+/// The name of `program` if it is one of these and lies where only root can put it.
+pub(crate) fn named(program: &Program, names: &[&str]) -> Option<String> {
     let files = [program.script.as_deref(), program.exe.as_deref()];
     files.into_iter().flatten().filter(|file| in_system(file)).find_map(|file| {
         let name = file.file_name()?.to_str()?;

@@ -5,11 +5,16 @@
 //! what an event does not say (arguments, user, parent, unit), believed only if its pidfd
 //! shows afterwards that the number had not passed to another process.
 //!
-//! Limits: a process that forked and never executed is known only while it lives, else by
-//! the last execution seen under its number; events carry no user; parents of a process
-//! that ended before its execution was read are not known.
+//! A process that forked and never executed is what its parent is: the kernel's process
+//! connector says who forked whom.
+//!
+//! Limits: without the connector such a process is known only while it lives; events carry
+//! no user; parents of a process that ended before its execution was read are not known
+//! without it either. From within a process namespace nobody outside can be told from
+//! another ([`Known::Outside`]).
 
 pub mod class;
+mod forks;
 pub mod origin;
 mod process;
 mod table;
@@ -47,6 +52,8 @@ pub enum Known {
     Replayed,
     /// Nothing is known but its number.
     Not,
+    /// It runs outside of this process namespace, which shows nothing of it.
+    Outside,
 }
 
 /// Who made a change.
@@ -85,7 +92,7 @@ impl Writer {
             parents: Vec::new(),
             origin: Origin::default(),
             class: Class::Unexplained,
-            known: Known::Not,
+            known: if pid == 0 { Known::Outside } else { Known::Not },
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::class::classify;
+use super::forks::Forks;
 use super::process::{self, ProcessRef, Shown};
 use super::{Known, Program, Writer};
 
@@ -21,6 +22,8 @@ const PARENTS_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub struct Executions {
     processes: HashMap<i32, Process>,
+    /// Who forked whom, where that can be had.
+    forks: Option<Forks>,
     /// How many executions were replayed.
     replayed: u64,
     swept: Option<Instant>,
@@ -34,7 +37,13 @@ struct Process {
     script: Option<PathBuf>,
     /// The script's interpreter has not been seen yet.
     awaits_interpreter: bool,
+    /// What it executed lies on an overlay: its path there.
+    overlaid: Option<PathBuf>,
     parent: Option<i32>,
+    /// It began as a copy of its parent.
+    forked: bool,
+    /// It has such copies.
+    has_forked: bool,
     shown: Option<Shown>,
     seen: Instant,
     /// Built once per execution.
@@ -44,7 +53,8 @@ struct Process {
 impl Executions {
     /// Begin with the processes that run now.
     pub fn seeded(now: Instant) -> Self {
-        let mut table = Self::default();
+        // Before the look: whoever forks meanwhile is in one of the two.
+        let mut table = Self { forks: Forks::open().ok(), ..Self::default() };
         for pid in process::all() {
             if let Some(shown) = process::look(pid) {
                 table.processes.insert(pid, Process::living(None, shown, now));
@@ -58,19 +68,89 @@ impl Executions {
         self.replayed
     }
 
+    /// Take in who forked whom, before what they did is followed up.
+    pub fn read_forks(&mut self, now: Instant) {
+        if let Some(forks) = self.forks.take() {
+            forks.read(|parent, child| self.on_fork(parent, child, now));
+            self.forks = Some(forks);
+        }
+    }
+
+    /// `child` is a new process, a copy of `parent`.
+    fn on_fork(&mut self, parent: i32, child: i32, now: Instant) {
+        self.bound(now);
+        let copy = Process { parent: Some(parent), forked: true, ..Process::new(now) };
+        self.processes.insert(child, copy);
+        if let Some(parent) = self.processes.get_mut(&parent) {
+            parent.has_forked = true;
+        }
+    }
+
+    /// What the copies of `pid` are stays what they are when it becomes something else.
+    fn settle_copies(&mut self, pid: i32) {
+        let Some(entry) = self.processes.get_mut(&pid) else { return };
+        if !std::mem::take(&mut entry.has_forked) {
+            return;
+        }
+        let (exe, script) = (entry.exe.clone(), entry.script.clone());
+        let copies = self.processes.values_mut().filter(|process| {
+            process.forked && process.exe.is_none() && process.parent == Some(pid)
+        });
+        for copy in copies {
+            (copy.exe, copy.script) = (exe.clone(), script.clone());
+        }
+    }
+
+    /// What a copy is: the nearest of its parents that is known to be something.
+    fn inherited(&self, pid: i32) -> Option<(PathBuf, Option<PathBuf>)> {
+        let mut entry = self.processes.get(&pid)?;
+        for _ in 0..PARENTS_MAX {
+            let parent = entry.parent.filter(|_| entry.forked)?;
+            entry = match self.processes.get(&parent) {
+                Some(entry) => entry,
+                None => return process::look(parent)?.exe.map(|exe| (exe, None)),
+            };
+            if let Some(exe) = &entry.exe {
+                return Some((exe.clone(), entry.script.clone()));
+            }
+        }
+        None
+    }
+
+    /// As [`Self::on_exec`], of a `file` of a mount that is known as `inside` within it. An
+    /// overlay opens the file in one of its layers too, which is nobody's program.
+    pub fn on_exec_inside(
+        &mut self,
+        process: &ProcessRef,
+        file: &Path,
+        inside: PathBuf,
+        now: Instant,
+    ) {
+        self.on_exec(process, file, now);
+        if let Some(entry) = self.processes.get_mut(&process.pid()) {
+            entry.overlaid = Some(inside);
+        }
+    }
+
     /// `process` opened `file` for execution. The kernel opens a script, its interpreter
     /// and the loader in this order; the loader is nobody's program.
     pub fn on_exec(&mut self, process: &ProcessRef, file: &Path, now: Instant) {
         self.replayed += 1;
-        if is_loader(file) {
+        // All from outside of this namespace have the same number.
+        if is_loader(file) || process.pid() == 0 {
             return;
         }
         self.bound(now);
+        self.settle_copies(process.pid());
         let identity = process.identity();
         let shown = process.look();
         let script = is_script(file);
         let entry = self.processes.entry(process.pid()).or_insert_with(|| Process::new(now));
         entry.become_process(identity);
+        if entry.overlaid.as_deref().is_some_and(|inside| file.ends_with(inside)) {
+            return;
+        }
+        entry.overlaid = None;
         let through_env = entry.exe.as_deref().is_some_and(|exe| exe.ends_with("env"));
         if script {
             entry.script = Some(file.to_owned());
@@ -89,6 +169,9 @@ impl Executions {
     /// Who `process` is, to be asked in the order of the events.
     pub fn writer(&mut self, process: &ProcessRef, now: Instant) -> Arc<Writer> {
         let pid = process.pid();
+        if pid == 0 {
+            return Arc::new(Writer::unknown(0));
+        }
         let identity = process.identity();
         let entry = self.processes.entry(pid).or_insert_with(|| Process::new(now));
         // Known only by its number so far: that may have been another process.
@@ -114,6 +197,12 @@ impl Executions {
                 None => entry.exe.clone_from(&shown.exe),
             }
             entry.shown = Some(shown);
+        }
+        if entry.exe.is_none()
+            && let Some((exe, script)) = self.inherited(pid)
+            && let Some(entry) = self.processes.get_mut(&pid)
+        {
+            (entry.exe, entry.script) = (Some(exe), script);
         }
         self.bound(now);
         let writer = Arc::new(self.build(pid, alive));
@@ -188,7 +277,10 @@ impl Process {
             exe: None,
             script: None,
             awaits_interpreter: false,
+            overlaid: None,
             parent: None,
+            forked: false,
+            has_forked: false,
             shown: None,
             seen: now,
             writer: None,
@@ -243,6 +335,11 @@ mod tests {
         ProcessRef::new(pid, None)
     }
 
+    /// A process that is told apart by a descriptor of its own and shows nothing.
+    fn told_apart(pid: i32, by: &std::fs::File) -> ProcessRef {
+        ProcessRef::new(pid, Some(by.try_clone().expect("descriptor").into()))
+    }
+
     const PID: i32 = i32::MAX - 7;
 
     #[test]
@@ -273,6 +370,77 @@ mod tests {
         let program = table.writer(&gone(PID), now).program.clone();
         assert_eq!(program.exe.as_deref(), Some(Path::new("/usr/bin/python3")));
         assert_eq!(program.script.as_deref(), Some(script.as_path()));
+    }
+
+    #[test]
+    fn the_layer_of_an_overlay_is_no_program() {
+        let (now, mut table) = (Instant::now(), Executions::default());
+        let merged = Path::new("/merged/bin/tool");
+        table.on_exec_inside(&gone(PID), merged, "bin/tool".into(), now);
+        table.on_exec(&gone(PID), Path::new("/layers/7/bin/tool"), now);
+        assert_eq!(table.writer(&gone(PID), now).program.exe.as_deref(), Some(merged));
+        table.on_exec(&gone(PID), Path::new("/bin/other"), now);
+        table.on_exec(&gone(PID), Path::new("/layers/7/bin/tool"), now);
+        let layer = Some(Path::new("/layers/7/bin/tool"));
+        assert_eq!(table.writer(&gone(PID), now).program.exe.as_deref(), layer);
+    }
+
+    #[track_caller]
+    fn check(table: &mut Executions, process: &ProcessRef, exe: Option<&str>) {
+        let writer = table.writer(process, Instant::now());
+        assert_eq!(writer.program.exe.as_deref(), exe.map(Path::new));
+    }
+
+    #[test]
+    fn a_number_used_again_is_another_process() {
+        let file = || tempfile::tempfile().expect("file");
+        let (one, other, third) = (file(), file(), file());
+        let (now, mut table) = (Instant::now(), Executions::default());
+        table.on_exec(&told_apart(PID, &one), Path::new("/usr/bin/one"), now);
+        check(&mut table, &told_apart(PID, &one), Some("/usr/bin/one"));
+        // It forked and never executed: nothing of the process before is its.
+        check(&mut table, &told_apart(PID, &other), None);
+        table.on_exec(&told_apart(PID, &third), Path::new("/usr/bin/third"), now);
+        check(&mut table, &told_apart(PID, &third), Some("/usr/bin/third"));
+    }
+
+    #[test]
+    fn a_number_seen_before_its_process_is_not_taken_for_it() {
+        let (now, mut table) = (Instant::now(), Executions::default());
+        let own = std::process::id().cast_signed();
+        // The execution of a process that has ended, whose number is ours now.
+        table.on_exec(&gone(own), Path::new("/usr/bin/earlier"), now);
+        let pid = rustix::process::Pid::from_raw(own).expect("number");
+        let fd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
+        let process = ProcessRef::new(own, Some(fd.expect("descriptor")));
+        let exe = std::fs::read_link("/proc/self/exe").expect("own program");
+        check(&mut table, &process, exe.to_str());
+    }
+
+    #[test]
+    fn a_copy_is_what_its_parent_was_then() {
+        let (now, mut table) = (Instant::now(), Executions::default());
+        let (parent, child, grandchild) = (PID, PID - 1, PID - 2);
+        table.on_exec(&gone(parent), Path::new("/usr/bin/first"), now);
+        table.on_fork(parent, child, now);
+        table.on_fork(child, grandchild, now);
+        check(&mut table, &gone(grandchild), Some("/usr/bin/first"));
+        table.on_exec(&gone(parent), Path::new("/usr/bin/second"), now);
+        check(&mut table, &gone(child), Some("/usr/bin/first"));
+        // The number again, of a copy of what the parent is now.
+        table.on_fork(parent, child, now);
+        check(&mut table, &gone(child), Some("/usr/bin/second"));
+        table.on_exec(&gone(child), Path::new("/usr/bin/third"), now);
+        check(&mut table, &gone(child), Some("/usr/bin/third"));
+        assert_eq!(table.writer(&gone(child), now).parents[0].pid, parent);
+    }
+
+    #[test]
+    fn processes_outside_of_the_namespace_are_not_one() {
+        let (now, mut table) = (Instant::now(), Executions::default());
+        table.on_exec(&gone(0), Path::new("/usr/bin/outside"), now);
+        let writer = table.writer(&gone(0), now);
+        assert_eq!((writer.known, &writer.program.exe), (Known::Outside, &None));
     }
 
     #[test]

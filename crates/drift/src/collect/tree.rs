@@ -1,0 +1,399 @@
+//! All paths of a tree, walked relative to open directories.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::mem::MaybeUninit;
+use std::ops::Bound;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fstat, fstatfs, openat, statat};
+use rustix::io::Errno;
+
+use super::context::Context;
+use super::entry::{listed, open_quietly, parent_of, refused, silent, unreadable};
+use super::globs::Globs;
+use super::secret::Secrecy;
+use crate::file::Reason;
+use crate::reading::Reading;
+
+/// Deeper directories are not walked; each takes a descriptor while it is.
+pub const DEPTH_MAX: usize = 128;
+/// More paths than this are no configuration.
+pub const ENTRIES_MAX: usize = 1_000_000;
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
+
+/// Paths with their readings.
+pub(super) type Found = Vec<(Vec<u8>, Reading)>;
+
+/// A tree, and what was last there.
+#[derive(Debug)]
+pub(super) struct Tree {
+    globs: Globs,
+    known: BTreeMap<Box<[u8]>, Known>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Known {
+    /// Whether it belongs to the tree, and not only lies on the way.
+    member: bool,
+    /// Device and inode of a directory.
+    directory: Option<(u64, u64)>,
+}
+
+impl Tree {
+    pub(super) fn new(globs: Globs) -> Self {
+        Self { globs, known: BTreeMap::new() }
+    }
+
+    /// Where it begins.
+    pub(super) fn bases(&self) -> &[PathBuf] {
+        &self.globs.bases
+    }
+
+    /// Everything. A base that is missing is said to be.
+    pub(super) fn all(&mut self, context: &mut Context, secrecy: &Secrecy) -> Found {
+        self.known.clear();
+        let mut found = Found::new();
+        for base in self.globs.bases.clone() {
+            let mut walk = Walk { tree: self, context, secrecy, found: &mut found };
+            if !walk.top(&base) {
+                found.push((bytes(&base).to_vec(), Reading::Absent));
+            }
+        }
+        found
+    }
+
+    /// What is or was at `path`, and below it where that is another directory than it was.
+    pub(super) fn path(&mut self, context: &mut Context, secrecy: &Secrecy, path: &Path) -> Found {
+        let below: Vec<PathBuf> =
+            self.globs.bases.iter().filter(|base| base.starts_with(path)).cloned().collect();
+        let mut found = Found::new();
+        if below.is_empty() {
+            if self.globs.reach(path) {
+                self.look_again(context, secrecy, path, &mut found);
+            }
+        } else {
+            // A base itself, or a directory on the way to it.
+            below.iter().for_each(|base| self.look_again(context, secrecy, base, &mut found));
+        }
+        found
+    }
+
+    fn look_again(
+        &mut self,
+        context: &mut Context,
+        secrecy: &Secrecy,
+        path: &Path,
+        found: &mut Found,
+    ) {
+        let before = self.known.get(bytes(path)).copied();
+        let same = before.is_some_and(|known| {
+            known.directory.is_some() && known.directory == identity(context, path)
+        });
+        if same {
+            let mut walk = Walk { tree: self, context, secrecy, found };
+            walk.only(path);
+            return;
+        }
+        let gone = self.forget(path);
+        let already = found.len();
+        let mut walk = Walk { tree: self, context, secrecy, found };
+        let there = walk.top(path);
+        if !there && self.globs.matches(path) {
+            found.push((bytes(path).to_vec(), Reading::Absent));
+        }
+        let new: std::collections::BTreeSet<Vec<u8>> =
+            found.iter().skip(already).map(|(path, _)| path.clone()).collect();
+        let gone = gone.into_iter().filter(|path| !new.contains(path));
+        found.extend(gone.map(|path| (path, Reading::Absent)));
+    }
+
+    /// The members that were known at `top` and below it.
+    fn forget(&mut self, top: &Path) -> Vec<Vec<u8>> {
+        let top = bytes(top);
+        let (first, last) = below(top);
+        let range = (Bound::Included(&first[..]), Bound::Excluded(&last[..]));
+        let mut paths: Vec<Box<[u8]>> =
+            self.known.range::<[u8], _>(range).map(|(path, _)| path.clone()).collect();
+        paths.push(top.into());
+        let mut members = Vec::new();
+        for path in paths {
+            if self.known.remove(&path).is_some_and(|known| known.member) {
+                members.push(path.into_vec());
+            }
+        }
+        members
+    }
+}
+
+/// The bounds of what lies below a directory: '0' is the byte after '/'.
+pub(super) fn below(top: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    let top = top.strip_suffix(b"/").unwrap_or(top);
+    ([top, b"/"].concat(), [top, b"0"].concat())
+}
+
+fn identity(context: &Context, path: &Path) -> Option<(u64, u64)> {
+    let stat = look(context, path).ok()?;
+    let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    directory.then_some((stat.st_dev, stat.st_ino))
+}
+
+/// What is at the path itself.
+fn look(context: &Context, path: &Path) -> Result<Stat, Reason> {
+    let Some(name) = path.file_name() else {
+        return fstat(context.place.root()).map_err(Reason::Refused);
+    };
+    let parent = parent_of(&context.place, path)?.ok_or(Reason::Refused(Errno::NOENT))?;
+    statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(Reason::Refused)
+}
+
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
+
+/// One look at a part of a tree.
+struct Walk<'a> {
+    tree: &'a mut Tree,
+    context: &'a mut Context,
+    secrecy: &'a Secrecy,
+    found: &'a mut Found,
+}
+
+/// A directory that is being walked.
+struct Open {
+    fd: OwnedFd,
+    device: u64,
+    /// How much of the path is its own.
+    length: usize,
+    /// Its directories that are still to be walked.
+    waiting: Vec<Box<[u8]>>,
+}
+
+impl Walk<'_> {
+    /// Walks `top`; false if nothing is there.
+    fn top(&mut self, top: &Path) -> bool {
+        let stat = match look(self.context, top) {
+            Ok(stat) => stat,
+            Err(Reason::Refused(Errno::NOENT | Errno::NOTDIR)) => return false,
+            Err(reason) => {
+                self.push(bytes(top), None, unreadable(&reason));
+                return true;
+            }
+        };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Directory {
+            self.directories(top);
+        } else {
+            self.single(top, kind);
+        }
+        true
+    }
+
+    /// The path itself, and nothing below it.
+    fn only(&mut self, path: &Path) {
+        if !self.tree.globs.matches(path) {
+            return;
+        }
+        let reading = match self.open_top(path) {
+            Ok(fd) => match fstat(&fd) {
+                Ok(stat) => silent(&fd, &stat, false),
+                Err(error) => refused(error),
+            },
+            Err(Reason::Refused(error)) => refused(error),
+            Err(reason) => unreadable(&reason),
+        };
+        self.found.push((bytes(path).to_vec(), reading));
+    }
+
+    fn single(&mut self, path: &Path, kind: FileType) {
+        let (Some(name), true) = (path.file_name(), self.tree.globs.matches(path)) else { return };
+        match parent_of(&self.context.place, path) {
+            Ok(Some(parent)) => self.leaf(&parent, name.as_bytes(), kind, bytes(path)),
+            Ok(None) => self.push(bytes(path), None, Reading::Absent),
+            Err(reason) => self.push(bytes(path), None, unreadable(&reason)),
+        }
+    }
+
+    fn open_top(&self, top: &Path) -> Result<OwnedFd, Reason> {
+        let Some(name) = top.file_name() else {
+            return openat(self.context.place.root(), ".", DIRECTORY, Mode::empty())
+                .map_err(Reason::Refused);
+        };
+        let parent = parent_of(&self.context.place, top)?.ok_or(Reason::Refused(Errno::NOENT))?;
+        open_quietly(parent.as_fd(), name.as_bytes(), DIRECTORY).map_err(Reason::Refused)
+    }
+
+    fn directories(&mut self, top: &Path) {
+        let mut path = bytes(top).to_vec();
+        let first = match self.open_top(top) {
+            Ok(fd) => fd,
+            Err(reason) => return self.push(&path, None, unreadable(&reason)),
+        };
+        let mut listing = vec![MaybeUninit::uninit(); 32 << 10];
+        let mut stack = Vec::new();
+        stack.extend(self.enter(first, None, &mut path, 0, &mut listing));
+        while let Some(open) = stack.last_mut() {
+            path.truncate(open.length);
+            let Some(name) = open.waiting.pop() else {
+                stack.pop();
+                continue;
+            };
+            push_name(&mut path, &name);
+            let (fd, device) = (open_quietly(open.fd.as_fd(), &name, DIRECTORY), open.device);
+            match fd {
+                Ok(fd) => {
+                    let depth = stack.len();
+                    stack.extend(self.enter(fd, Some(device), &mut path, depth, &mut listing));
+                }
+                Err(Errno::NOENT) => {}
+                // It was a directory when it was listed.
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    self.push(&path, None, unreadable(&Reason::Changing));
+                }
+                Err(error) => self.push(&path, None, unreadable(&Reason::Refused(error))),
+            }
+        }
+    }
+
+    /// Reads a directory itself and all in it that is none.
+    fn enter(
+        &mut self,
+        fd: OwnedFd,
+        above: Option<u64>,
+        path: &mut Vec<u8>,
+        depth: usize,
+        listing: &mut [MaybeUninit<u8>],
+    ) -> Option<Open> {
+        let stat = match fstat(&fd) {
+            Ok(stat) => stat,
+            Err(error) => {
+                self.push(path, None, unreadable(&Reason::Refused(error)));
+                return None;
+            }
+        };
+        let identity = Some((stat.st_dev, stat.st_ino));
+        let here = Path::new(OsStr::from_bytes(path));
+        if depth >= DEPTH_MAX {
+            let why = format!("it lies more than {DEPTH_MAX} directories deep");
+            self.push(path, identity, Reading::Unreadable { why });
+            return None;
+        }
+        let pruned = self.tree.globs.prunes(here);
+        if self.tree.globs.matches(here) {
+            self.push(path, identity, silent(&fd, &stat, false));
+        } else if !pruned {
+            self.tree
+                .known
+                .insert(path.as_slice().into(), Known { member: false, directory: identity });
+        }
+        let device = stat.st_dev;
+        if pruned || above.is_some_and(|above| above != device && is_view(&fd)) {
+            return None;
+        }
+        let length = path.len();
+        let mut waiting = Vec::new();
+        let mut entries = RawDir::new(&fd, listing);
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let reading = unreadable(&Reason::Refused(error));
+                    path.truncate(length);
+                    self.push(path, identity, reading);
+                    break;
+                }
+            };
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            path.truncate(length);
+            push_name(path, name);
+            let kind = match entry.file_type() {
+                FileType::Unknown => match statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                    Err(_) => continue,
+                },
+                kind => kind,
+            };
+            if kind == FileType::Directory {
+                waiting.push(name.into());
+            } else if self.tree.globs.matches(Path::new(OsStr::from_bytes(path))) {
+                self.leaf(&fd, name, kind, path);
+            }
+        }
+        path.truncate(length);
+        Some(Open { fd, device, length, waiting })
+    }
+
+    fn leaf(&mut self, directory: &OwnedFd, name: &[u8], kind: FileType, path: &[u8]) {
+        if self.tree.known.len() > ENTRIES_MAX {
+            return;
+        }
+        let hidden = self.secrecy.hides(Path::new(OsStr::from_bytes(path)));
+        let keep = (!hidden && self.context.may_keep()).then_some(self.secrecy);
+        let reading = listed(&mut self.context.reader, directory.as_fd(), name, kind, keep);
+        self.context.kept(&reading);
+        // It went after it was listed.
+        if reading != Reading::Absent {
+            self.push(path, None, reading);
+        }
+    }
+
+    fn push(&mut self, path: &[u8], directory: Option<(u64, u64)>, reading: Reading) {
+        if self.tree.known.len() == ENTRIES_MAX {
+            let why = format!("the tree has more than {ENTRIES_MAX} paths");
+            self.found.push((path.to_vec(), Reading::Unreadable { why }));
+        } else if self.tree.known.len() < ENTRIES_MAX {
+            self.found.push((path.to_vec(), reading));
+        }
+        self.tree.known.insert(path.into(), Known { member: true, directory });
+    }
+}
+
+fn push_name(path: &mut Vec<u8>, name: &[u8]) {
+    if path.last() != Some(&b'/') {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+}
+
+/// Whether this filesystem shows what the kernel knows, or lies where looking can take for ever:
+/// the directory itself belongs to the tree, what is below does not.
+fn is_view(fd: &OwnedFd) -> bool {
+    /// `statfs(2)`, and `linux/magic.h` for the rest.
+    const VIEWS: &[u32] = &[
+        0x9fa0,      // proc
+        0x6265_6572, // sysfs
+        0x0027_e0eb, // cgroup
+        0x6367_7270, // cgroup2
+        0x1cd1,      // devpts
+        0x6462_6720, // debugfs
+        0x7472_6163, // tracefs
+        0x7363_6673, // securityfs
+        0xcafe_4a11, // bpf
+        0x6165_676c, // pstore
+        0x1980_0202, // mqueue
+        0xde5e_81e4, // efivarfs
+        0x6265_6570, // configfs
+        0x0187,      // autofs
+        0x4249_4e4d, // binfmt_misc
+        0x6e73_6673, // nsfs
+        0x958458f6,  // hugetlbfs
+        0x6969,      // nfs
+        0xff53_4d42, // cifs
+        0xfe53_4d42, // smb2
+        0x00c3_6400, // ceph
+        0x6573_5546, // fuse
+        0x0102_1997, // 9p
+    ];
+    // The kernel's numbers are 32 bits wide, whatever type holds them.
+    fstatfs(fd).is_ok_and(|found| VIEWS.contains(&(found.f_type as u32)))
+}

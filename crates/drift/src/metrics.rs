@@ -1,0 +1,332 @@
+//! Counters of drift that survive a restart, as Prometheus reads them.
+//!
+//! They are kept as one JSON value with the alerts, so that a counter never goes back: a registry
+//! that begins at zero with each process is what other monitors' restarts lose. Written by hand,
+//! since a registry's counters cannot be set to what was kept; the text form is a few lines.
+//!
+//! Labels are bounded: the first [`NAMES_MAX`] names of parameters, primaries and sinks have
+//! their own, all others are counted together as `other`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::{Alert, Book, News};
+use crate::config::Severity;
+use crate::render::text::line;
+use crate::report::Check;
+use crate::sink::outbox::{Cause, Change, Outbox};
+use crate::watch::{Lost, Mode, Receipt};
+
+/// Names with a label of their own.
+pub const NAMES_MAX: usize = 200;
+/// What all others are called.
+const OTHER: &str = "other";
+
+/// Everything that is counted.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Metrics {
+    /// Tellings, by severity and why.
+    told: BTreeMap<Severity, BTreeMap<News, u64>>,
+    /// Alerts opened, by parameter.
+    opened: BTreeMap<String, u64>,
+    receipts: Receipts,
+    /// Deliveries, by sink.
+    deliveries: BTreeMap<String, Deliveries>,
+    /// The last check, by primary.
+    checks: BTreeMap<String, LastCheck>,
+    checks_made: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Receipts {
+    by_events: u64,
+    by_scan: u64,
+    /// Gaps of which nobody knows how many events they cost.
+    lost_unknown: u64,
+    lost_events: u64,
+    entries_verified: u64,
+    entries_unread: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Deliveries {
+    delivered: u64,
+    failed: u64,
+    lost: BTreeMap<Cause, u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct LastCheck {
+    at_ms: i64,
+    items: u64,
+    drifted: u64,
+    unread: u64,
+}
+
+impl Metrics {
+    /// An alert was told.
+    pub fn on_alert(&mut self, alert: &Alert) {
+        let severity = alert.discrepancy.severity;
+        count(self.told.entry(severity).or_default().entry(alert.news).or_default());
+        if alert.told == 1 {
+            count(of(&mut self.opened, &alert.discrepancy.item.parameter));
+        }
+    }
+
+    /// A span of time is covered.
+    pub fn on_receipt(&mut self, receipt: &Receipt) {
+        let counts = &mut self.receipts;
+        match receipt.mode {
+            Mode::Events => count(&mut counts.by_events),
+            Mode::Scan => count(&mut counts.by_scan),
+        }
+        match receipt.lost_events {
+            Lost::Exactly(number) => add(&mut counts.lost_events, number),
+            Lost::Unknown => count(&mut counts.lost_unknown),
+        }
+        add(&mut counts.entries_verified, receipt.entries_verified);
+        add(&mut counts.entries_unread, receipt.entries_unread);
+    }
+
+    /// A delivery was tried.
+    pub fn on_delivery(&mut self, sink: &str, arrived: bool) {
+        let counts = of(&mut self.deliveries, sink);
+        count(if arrived { &mut counts.delivered } else { &mut counts.failed });
+    }
+
+    /// The outbox wants something kept.
+    pub fn on_change(&mut self, change: &Change) {
+        if let Change::Lost { sink, cause, .. } = change {
+            count(of(&mut self.deliveries, sink).lost.entry(*cause).or_default());
+        }
+    }
+
+    /// A machine was compared with its shadow.
+    pub fn on_check(&mut self, check: &Check) {
+        count(&mut self.checks_made);
+        *of(&mut self.checks, &check.primary) = LastCheck {
+            at_ms: check.checked_at_ms,
+            items: check.items,
+            drifted: check.entries.len() as u64,
+            unread: check.unread.len() as u64,
+        };
+    }
+
+    /// The text that Prometheus scrapes (exposition format 0.0.4), with how things stand now.
+    pub fn render(&self, book: &Book, outbox: &Outbox) -> String {
+        let mut page = Page::default();
+        page.family("umbra_drift_alerts_told_total", "counter", "Tellings of alerts.");
+        for (severity, news) in &self.told {
+            for (news, count) in news {
+                page.sample(&[("severity", severity.as_str()), ("news", news.as_str())], *count);
+            }
+        }
+        page.family("umbra_drift_alerts_opened_total", "counter", "Alerts opened.");
+        for (parameter, count) in &self.opened {
+            page.sample(&[("parameter", parameter)], *count);
+        }
+        page.family("umbra_drift_alerts_open", "gauge", "Items that differ now.");
+        let severities = [Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+        for severity in severities {
+            let open = book.open().filter(|alert| alert.discrepancy.severity == severity);
+            page.sample(&[("severity", severity.as_str())], open.count() as u64);
+        }
+        self.receipts(&mut page);
+        self.sinks(outbox, &mut page);
+        self.checks(&mut page);
+        page.text
+    }
+
+    fn receipts(&self, page: &mut Page) {
+        let counts = &self.receipts;
+        page.family("umbra_drift_receipts_total", "counter", "Spans of time that are covered.");
+        page.sample(&[("mode", "events")], counts.by_events);
+        page.sample(&[("mode", "scan")], counts.by_scan);
+        let plain = [
+            ("umbra_drift_lost_events_total", "Events not followed up singly.", counts.lost_events),
+            (
+                "umbra_drift_lost_unknown_total",
+                "Gaps of unknown length that a scan has covered.",
+                counts.lost_unknown,
+            ),
+            (
+                "umbra_drift_entries_verified_total",
+                "Entries compared by scans.",
+                counts.entries_verified,
+            ),
+            (
+                "umbra_drift_entries_unread_total",
+                "Entries scans could not look at.",
+                counts.entries_unread,
+            ),
+        ];
+        for (name, help, count) in plain {
+            page.family(name, "counter", help);
+            page.sample(&[], count);
+        }
+    }
+
+    fn sinks(&self, outbox: &Outbox, page: &mut Page) {
+        page.family("umbra_drift_deliveries_total", "counter", "Deliveries tried.");
+        for (sink, counts) in &self.deliveries {
+            page.sample(&[("sink", sink), ("result", "delivered")], counts.delivered);
+            page.sample(&[("sink", sink), ("result", "failed")], counts.failed);
+        }
+        page.family("umbra_drift_deliveries_lost_total", "counter", "Documents given up.");
+        for (sink, counts) in &self.deliveries {
+            for (cause, count) in &counts.lost {
+                page.sample(&[("sink", sink), ("cause", cause.as_str())], *count);
+            }
+        }
+        page.family("umbra_drift_outbox_waiting", "gauge", "Documents not delivered yet.");
+        for (sink, depth) in outbox.depth().take(NAMES_MAX) {
+            page.sample(&[("sink", sink)], depth as u64);
+        }
+    }
+
+    fn checks(&self, page: &mut Page) {
+        page.family("umbra_drift_checks_total", "counter", "Comparisons of whole machines.");
+        page.sample(&[], self.checks_made);
+        let gauges: [Gauge; 4] = [
+            (
+                "umbra_drift_last_check_timestamp_seconds",
+                "When the last comparison was made.",
+                |last| u64::try_from(last.at_ms / 1000).unwrap_or(0),
+            ),
+            ("umbra_drift_last_check_items", "Items it compared.", |last| last.items),
+            ("umbra_drift_last_check_drifted", "Items that differed.", |last| last.drifted),
+            ("umbra_drift_last_check_unread", "Items it could not read.", |last| last.unread),
+        ];
+        for (name, help, of) in gauges {
+            page.family(name, "gauge", help);
+            for (primary, last) in &self.checks {
+                page.sample(&[("primary", primary)], of(last));
+            }
+        }
+    }
+}
+
+/// Name, help, and what of the last check it is.
+type Gauge = (&'static str, &'static str, fn(&LastCheck) -> u64);
+
+fn count(counter: &mut u64) {
+    add(counter, 1);
+}
+
+fn add(counter: &mut u64, number: u64) {
+    *counter = counter.saturating_add(number);
+}
+
+/// The entry of a name, or of all names for which there is no room.
+fn of<'a, T: Default>(names: &'a mut BTreeMap<String, T>, name: &str) -> &'a mut T {
+    let known = names.contains_key(name) || names.len() < NAMES_MAX;
+    let name = if known { name } else { OTHER };
+    names.entry(name.to_owned()).or_default()
+}
+
+#[derive(Default)]
+struct Page {
+    text: String,
+    name: &'static str,
+}
+
+impl Page {
+    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
+        self.name = name;
+        // Writing to a text does not fail.
+        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn sample(&mut self, labels: &[(&str, &str)], value: u64) {
+        self.text.push_str(self.name);
+        for (index, (label, value)) in labels.iter().enumerate() {
+            let sign = if index == 0 { '{' } else { ',' };
+            let value = line(value.as_bytes(), 200).replace('\\', r"\\").replace('"', "\\\"");
+            let _ = write!(self.text, "{sign}{label}=\"{value}\"");
+        }
+        let end = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.text, "{end} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::alert::{Differs, Effect, Event};
+    use crate::render::samples::{AT_MS, texts};
+
+    fn differs(book: &mut Book, metrics: &mut Metrics, parameter: &str) {
+        let discrepancy = texts(parameter, "a", "b");
+        let differs = Differs { primary: "web".into(), discrepancy, attribution: None, path: None };
+        for effect in book.on(Event::Differs(Box::new(differs)), AT_MS) {
+            if let Effect::Tell(alert) = effect {
+                metrics.on_alert(&alert);
+            }
+        }
+    }
+
+    fn receipt(mode: Mode, lost_events: Lost) -> Receipt {
+        let (entries_verified, entries_unread) = (10, 1);
+        let to = SystemTime::UNIX_EPOCH;
+        Receipt {
+            filesystem: None,
+            from: None,
+            to,
+            mode,
+            lost_events,
+            entries_verified,
+            entries_unread,
+        }
+    }
+
+    #[test]
+    fn what_is_counted_is_shown_and_survives_a_restart() {
+        let (mut book, mut metrics) = (Book::default(), Metrics::default());
+        differs(&mut book, &mut metrics, "dns");
+        differs(&mut book, &mut metrics, "a \"quoted\" \\ name\n");
+        metrics.on_receipt(&receipt(Mode::Scan, Lost::Unknown));
+        metrics.on_receipt(&receipt(Mode::Events, Lost::Exactly(7)));
+        metrics.on_delivery("log", true);
+        metrics.on_delivery("slack-1", false);
+        let lost = Change::Lost { sink: "slack-1".into(), cause: Cause::Full, count: 1 };
+        metrics.on_change(&lost);
+        metrics.on_check(&Check {
+            primary: "web".into(),
+            checked_at_ms: AT_MS,
+            items: 12,
+            ..Check::default()
+        });
+        let kept = serde_json::to_string(&metrics).expect("serialisable");
+        let metrics: Metrics = serde_json::from_str(&kept).expect("readable");
+        insta::assert_snapshot!(metrics.render(&book, &Outbox::default()));
+    }
+
+    #[test]
+    fn labels_are_bounded() {
+        let (mut book, mut metrics) = (Book::default(), Metrics::default());
+        for number in 0..1000 {
+            differs(&mut book, &mut metrics, &format!("p{number}"));
+            metrics.on_delivery(&format!("s{number}"), true);
+        }
+        let text = metrics.render(&book, &Outbox::default());
+        assert!(text.lines().count() < 4 * NAMES_MAX, "{}", text.lines().count());
+        assert!(
+            text.contains(r#"umbra_drift_alerts_opened_total{parameter="other"} 800"#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_an_older_daemon_kept_is_read() {
+        let metrics: Metrics = serde_json::from_str(r#"{"checks_made":3}"#).expect("readable");
+        assert_eq!(metrics.checks_made, 3);
+    }
+}

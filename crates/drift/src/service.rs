@@ -1,0 +1,281 @@
+//! What people and programs ask a daemon about drift, and what they are answered.
+//!
+//! Plain data for its API; a field once published keeps its meaning.
+
+use serde::{Deserialize, Serialize};
+use umbra_api::blob::Blob;
+use umbra_state::Cause;
+
+use crate::alert::Alert;
+use crate::config::Severity;
+use crate::discrepancy::Discrepancy;
+use crate::history::Change;
+use crate::reading::Item;
+use crate::watch::Receipt;
+use crate::wire::Covered;
+
+/// A machine to be taken under care.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddPrimary {
+    /// Its name.
+    pub name: String,
+    /// Its root directory; `None` for the daemon's own machine.
+    #[serde(default)]
+    pub root: Option<String>,
+    /// The image it runs from, for rehearsals.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// What is watched; what is worth watching on this machine if not given.
+    #[serde(default)]
+    pub config: Option<ConfigText>,
+}
+
+/// A configuration as a client read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigText {
+    /// Where.
+    pub path: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// How a primary is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Its agent reads everything for the first time.
+    Starting,
+    /// It is watched.
+    Watched,
+    /// Its agent is gone and will be started again.
+    Unwatched,
+}
+
+/// A primary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrimaryInfo {
+    /// Its name.
+    pub name: String,
+    /// Its root directory; `None` for the daemon's own machine.
+    pub root: Option<String>,
+    /// The image it runs from.
+    pub image: Option<String>,
+    /// Where its configuration was read; `None` if it was made for it.
+    pub config_path: Option<String>,
+    /// How it is doing.
+    pub phase: Phase,
+    /// Why, where that is not well.
+    pub why: Option<String>,
+    /// How many parameters are watched.
+    pub parameters: u64,
+    /// How many facts they have.
+    pub items: u64,
+    /// How many historical shadows there are.
+    pub shadows: u64,
+    /// The known good one.
+    pub good: u64,
+    /// How many facts differ now, by severity.
+    pub open: Vec<(Severity, u64)>,
+    /// How many facts cannot be compared.
+    pub unknown: u64,
+    /// When all of it was last known, in milliseconds since 1970 UTC.
+    pub looked_at_ms: Option<i64>,
+    /// How its filesystems are watched.
+    pub coverage: Vec<Covered>,
+    /// When it was added, in milliseconds since 1970 UTC.
+    pub added_at_ms: i64,
+}
+
+/// Which facts are meant; all where nothing is said.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selection {
+    /// Those of these parameters.
+    #[serde(default)]
+    pub parameters: Vec<String>,
+    /// Those at these paths and below.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// Only this key of the file at the one path.
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+impl Selection {
+    /// Whether a fact is meant, which is about this path if it is about one.
+    pub fn holds(&self, item: &Item, path: Option<&Blob>) -> bool {
+        if self.parameters.is_empty() && self.paths.is_empty() {
+            return true;
+        }
+        let below = |top: &String| {
+            let top = top.trim_end_matches('/').as_bytes();
+            path.and_then(|path| path.0.strip_prefix(top))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        };
+        self.parameters.contains(&item.parameter) || self.paths.iter().any(below)
+    }
+}
+
+/// What differs now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DriftReply {
+    /// Every open alert, the gravest first.
+    pub alerts: Vec<Alert>,
+    /// What cannot be compared, and why.
+    pub unknown: Vec<(Item, String)>,
+    /// How many facts were compared.
+    pub items: u64,
+    /// When all of it was last known, in milliseconds since 1970 UTC.
+    pub looked_at_ms: Option<i64>,
+}
+
+/// A historical shadow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowEntry {
+    /// Its place in the timeline.
+    pub sequence: u64,
+    /// Its content's name: equal shadows have equal ones.
+    pub id: String,
+    /// When it was taken, in milliseconds since 1970 UTC.
+    pub taken_at_ms: i64,
+    /// Why.
+    pub cause: Cause,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// Whether it is never thinned out.
+    pub kept: bool,
+    /// How many facts it has.
+    pub items: u64,
+    /// Whether it is the known good one.
+    pub good: bool,
+}
+
+/// A shadow to be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TakeShadow {
+    /// Its labels.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// Whether it is never thinned out.
+    #[serde(default)]
+    pub keep: bool,
+}
+
+/// A drift that is to be the new known good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptRequest {
+    /// Which.
+    #[serde(default)]
+    pub selection: Selection,
+    /// Why; kept in the timeline.
+    pub reason: String,
+}
+
+/// What was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptReply {
+    /// What differed and does no more.
+    pub items: Vec<Item>,
+    /// The new known good shadow.
+    pub good: u64,
+}
+
+/// What differs between two shadows of a timeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShadowDiff {
+    /// The earlier one.
+    pub from: u64,
+    /// The later one; `None` for the primary as it is.
+    pub to: Option<u64>,
+    /// What differs, `shadow` being the earlier reading.
+    pub differs: Vec<Discrepancy>,
+}
+
+/// A change, and what changed with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Blame {
+    /// The change.
+    pub change: Change,
+    /// Others that one deed made at the same time.
+    pub with: Vec<Change>,
+}
+
+/// Something that happened to a primary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its place among all events.
+    pub sequence: u64,
+    /// When, in milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// To which primary.
+    pub primary: String,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "what")]
+pub enum What {
+    /// It is under care.
+    Added {
+        /// How many facts are watched.
+        items: u64,
+    },
+    /// Its agent watches it.
+    Watched,
+    /// Nobody watches it.
+    Unwatched {
+        /// Why.
+        why: String,
+    },
+    /// A shadow was taken.
+    Taken {
+        /// Its place in the timeline.
+        sequence: u64,
+        /// Why.
+        cause: Cause,
+        /// Whether it is the known good one now.
+        good: bool,
+    },
+    /// Somebody is told of a drift.
+    Alert(Box<Alert>),
+    /// A span of time is covered.
+    Receipt(Receipt),
+    /// How a filesystem is watched.
+    Coverage(Covered),
+    /// Something is not as it should be, and goes on.
+    Warning {
+        /// A sentence.
+        sentence: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_is_by_name_or_by_place() {
+        #[track_caller]
+        fn check(parameters: &[&str], paths: &[&str], path: Option<&str>, holds: bool) {
+            let owned = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect();
+            let (parameters, paths) = (owned(parameters), owned(paths));
+            let selection = Selection { parameters, paths, key: None };
+            let path = path.map(|path| Blob(path.as_bytes().to_vec()));
+            assert_eq!(selection.holds(&Item::whole("dns"), path.as_ref()), holds);
+        }
+        check(&[], &[], None, true);
+        check(&["dns"], &[], None, true);
+        check(&["other"], &[], Some("/etc/x"), false);
+        check(&["other"], &["/etc"], Some("/etc/x"), true);
+        check(&[], &["/etc/"], Some("/etc"), true);
+        check(&[], &["/"], Some("/etc/x"), true);
+        check(&[], &["/et"], Some("/etc/x"), false);
+        check(&[], &["/etc"], None, false);
+    }
+}

@@ -1,0 +1,220 @@
+//! What the daemon and an agent say to each other: one JSON document per line, either way.
+//!
+//! ```text
+//! daemon                              agent
+//!   begin ───────────────────────────>   reads the configuration, begins to watch
+//!         <─────────────────────────── ready, or refused
+//!         <─────────────────────────── readings (all of them), then what changes
+//!   ask   ───────────────────────────>
+//!         <─────────────────────────── an answer with the same number, or why there is none
+//!   the line ends ───────────────────>   saves what it remembers and ends
+//! ```
+//!
+//! The agent decides nothing: it reads, it says who, and it does what a plan says. Lines are
+//! bounded on both sides; what one does not understand ends the conversation.
+
+use std::io::{self, BufRead, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use umbra_api::blob::Blob;
+
+use crate::config::Provenance;
+use crate::discrepancy::Attribution;
+use crate::reading::{Item, Reading};
+use crate::watch::{Coverage, Mechanism, Receipt};
+
+/// Spoken by this program.
+pub const VERSION: u32 = 1;
+
+/// The longest line: a content that is kept, every byte of it escaped, with room for the rest.
+pub const LINE_BYTES_MAX: u64 = 16 << 20;
+
+/// How an agent is to begin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Begin {
+    /// What the daemon speaks.
+    pub version: u32,
+    /// The primary's root directory; `None` for the agent's own machine.
+    pub root: Option<String>,
+    /// What problems call the configuration.
+    pub config_name: String,
+    /// The configuration's text.
+    pub config: String,
+    /// Where the agent keeps what it remembers between two runs.
+    pub state_dir: String,
+}
+
+/// What the daemon says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "say")]
+pub enum Say {
+    /// The first line.
+    Begin(Begin),
+    /// Something that is answered.
+    Ask {
+        /// Repeated by the answer.
+        number: u64,
+        /// What.
+        ask: Ask,
+    },
+}
+
+/// What the daemon asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// Every reading, again.
+    All,
+}
+
+/// What the agent says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "tell")]
+pub enum Tell {
+    /// It watches.
+    Ready {
+        /// What the agent speaks.
+        version: u32,
+        /// Which program it is.
+        program: String,
+    },
+    /// It cannot.
+    Refused {
+        /// Why, as a sentence after "because".
+        why: String,
+    },
+    /// Some of all readings.
+    All {
+        /// The question, or `None` if nobody asked.
+        number: Option<u64>,
+        /// They.
+        readings: Vec<(Item, Reading)>,
+        /// Whether these are the last.
+        last: bool,
+    },
+    /// Readings became others.
+    Changed {
+        /// They.
+        readings: Vec<(Item, Reading)>,
+        /// Who made them so.
+        attribution: Option<Attribution>,
+        /// Whether it is known why.
+        provenance: Provenance,
+    },
+    /// A span of time is covered.
+    Receipt(Receipt),
+    /// How a filesystem is watched.
+    Coverage(Covered),
+    /// Something is not as it should be, and goes on.
+    Warning {
+        /// A sentence.
+        what: String,
+    },
+    /// What was asked for could not be done.
+    Failed {
+        /// The question.
+        number: u64,
+        /// Why, as a sentence after "because".
+        why: String,
+    },
+}
+
+/// How a filesystem is watched, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Covered {
+    /// Where it is mounted, or the watched path on it.
+    pub at: Blob,
+    /// Its type.
+    pub kind: String,
+    /// By what, such as `fanotify`.
+    pub by: String,
+    /// What that misses, and why there is nothing better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub misses: Option<String>,
+}
+
+impl Covered {
+    /// In words.
+    pub fn of(coverage: &Coverage) -> Self {
+        let (by, misses) = match &coverage.by {
+            Mechanism::Fanotify(_) => ("fanotify", None),
+            Mechanism::Directories { watches, unwatched, why, .. } => {
+                let beyond = format!("{unwatched} directories beyond the {watches} marked");
+                let misses = format!("{beyond}, since a mark of all was refused: {why}");
+                ("fanotify, directory by directory", Some(misses))
+            }
+            Mechanism::Inotify { watches, unwatched, why } => {
+                let beyond =
+                    format!("who, and {unwatched} directories beyond the {watches} watched");
+                ("inotify", Some(format!("{beyond}, since a mark was refused: {why}")))
+            }
+            Mechanism::Polled { why } => (
+                "reading again and again",
+                Some(format!("what is undone in between, and who: {why}")),
+            ),
+        };
+        Self {
+            at: Blob(coverage.at.as_os_str().as_bytes().to_vec()),
+            kind: coverage.kind.clone(),
+            by: by.to_owned(),
+            misses,
+        }
+    }
+}
+
+/// Writes one line.
+///
+/// # Errors
+/// What the writer fails with; a value with no JSON form.
+pub fn write(to: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    to.write_all(&line)?;
+    to.flush()
+}
+
+/// Reads one line; `None` if there are no more.
+///
+/// # Errors
+/// What the reader fails with; a line that is too long, cut off or not understood.
+pub fn read<T: DeserializeOwned>(from: &mut impl BufRead) -> io::Result<Option<T>> {
+    let mut line = Vec::new();
+    from.take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+    match line.pop() {
+        None => Ok(None),
+        Some(b'\n') => Ok(Some(serde_json::from_slice(&line)?)),
+        Some(_) if line.len() as u64 + 1 == LINE_BYTES_MAX => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "a line is too long"))
+        }
+        Some(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_back_one_by_one() {
+        let said = [Say::Ask { number: 1, ask: Ask::All }, Say::Ask { number: 2, ask: Ask::All }];
+        let mut bytes = Vec::new();
+        said.iter().for_each(|say| write(&mut bytes, say).expect("written"));
+        let mut from = &bytes[..];
+        for say in said {
+            assert_eq!(read::<Say>(&mut from).expect("read"), Some(say));
+        }
+        assert_eq!(read::<Say>(&mut from).expect("read"), None);
+    }
+
+    #[test]
+    fn what_is_cut_off_or_not_understood_is_an_error() {
+        let read = |bytes: &[u8]| read::<Say>(&mut &bytes[..]).map_err(|error| error.kind());
+        assert_eq!(read(b"{\"say\":"), Err(io::ErrorKind::UnexpectedEof));
+        assert_eq!(read(b"{}\n"), Err(io::ErrorKind::InvalidData));
+        assert_eq!(read(b"\n"), Err(io::ErrorKind::UnexpectedEof));
+    }
+}

@@ -1,0 +1,110 @@
+//! Trees, and what of them a changed path concerns.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use libtest_mimic::Trial;
+use umbra_drift::collect::Collector;
+use umbra_drift::config::Attribute;
+use umbra_drift::reading::{Item, Reading};
+
+use super::support::{Root, attribute, concerned, paths, text};
+use super::trial;
+
+pub(super) fn trials() -> Vec<Trial> {
+    vec![
+        trial("trees::everything_below_is_read", everything),
+        trial("trees::patterns_choose", patterns),
+        trial("trees::a_changed_path_is_read_alone", one_path),
+        trial("trees::a_directory_comes_and_goes_as_a_whole", directories),
+        trial("trees::what_is_missing_is_said_to_be", missing),
+        trial("trees::another_directory_in_its_place_is_read_again", exchanged),
+    ]
+}
+
+fn all(collector: &mut Collector) -> Vec<String> {
+    paths(&collector.all().readings)
+}
+
+fn tree() -> (Root, Collector) {
+    let root = Root::new();
+    root.write("/etc/a/b/c", "1");
+    root.write("/etc/a/d", "2");
+    root.write("/etc/e", "3");
+    let collector = root.collector("[{name: t, path: /etc, kind: tree}]");
+    (root, collector)
+}
+
+fn everything() {
+    let (root, mut collector) = tree();
+    symlink("/etc/e", root.at("/etc/l")).expect("linked");
+    let snapshot = collector.all();
+    let reading = |path: &str| &snapshot.readings[&Item::part("t", path.as_bytes())];
+    assert_eq!(text(reading("/etc/a/b/c")), "1");
+    assert_eq!(attribute(reading("/etc/a"), Attribute::Type).as_deref(), Some("directory"));
+    assert_eq!(attribute(reading("/etc/l"), Attribute::Type).as_deref(), Some("link"));
+    assert_eq!(attribute(reading("/etc/l"), Attribute::Link).as_deref(), Some("/etc/e"));
+    assert!(reading("/etc/l").value().is_some_and(|value| value.content.is_none()));
+    let expected =
+        ["+/etc", "+/etc/a", "+/etc/a/b", "+/etc/a/b/c", "+/etc/a/d", "+/etc/e", "+/etc/l"];
+    assert_eq!(paths(&snapshot.readings), expected);
+}
+
+fn patterns() {
+    let (root, _) = tree();
+    let mut collector = root.collector("[{name: t, glob: ['/etc/**', '!/etc/a/b/**', '!/etc/e']}]");
+    assert_eq!(all(&mut collector), ["+/etc/a", "+/etc/a/b", "+/etc/a/d"]);
+    assert_eq!(concerned(&mut collector, &root.at("/etc/e")), [""; 0]);
+    assert_eq!(concerned(&mut collector, &root.at("/etc/a/b/c")), [""; 0]);
+    let mut collector = root.collector("[{name: t, glob: '/etc/*/d'}]");
+    assert_eq!(all(&mut collector), ["+/etc/a/d"]);
+}
+
+fn one_path() {
+    let (root, mut collector) = tree();
+    collector.all();
+    root.write("/etc/e", "33");
+    assert_eq!(concerned(&mut collector, &root.at("/etc/e")), ["+/etc/e"]);
+    assert_eq!(concerned(&mut collector, &root.at("/etc/a")), ["+/etc/a"]);
+    fs::remove_file(root.at("/etc/e")).expect("removed");
+    assert_eq!(concerned(&mut collector, &root.at("/etc/e")), ["-/etc/e"]);
+    assert_eq!(concerned(&mut collector, &root.at("/srv/e")), [""; 0]);
+}
+
+fn directories() {
+    let (root, mut collector) = tree();
+    collector.all();
+    fs::rename(root.at("/etc/a"), root.at("/etc/z")).expect("renamed");
+    let gone = ["-/etc/a", "-/etc/a/b", "-/etc/a/b/c", "-/etc/a/d"];
+    assert_eq!(concerned(&mut collector, &root.at("/etc/a")), gone);
+    let come = ["+/etc/z", "+/etc/z/b", "+/etc/z/b/c", "+/etc/z/d"];
+    assert_eq!(concerned(&mut collector, &root.at("/etc/z")), come);
+    fs::rename(root.at("/etc"), root.at("/gone")).expect("renamed");
+    let gone = ["-/etc", "-/etc/e", "-/etc/z", "-/etc/z/b", "-/etc/z/b/c", "-/etc/z/d"];
+    assert_eq!(concerned(&mut collector, &root.at("/")), gone);
+}
+
+fn missing() {
+    let root = Root::new();
+    let mut collector = root.collector("[{name: t, glob: '/srv/a/**'}]");
+    assert_eq!(all(&mut collector), ["-/srv/a"]);
+    root.write("/srv/a/b", "1");
+    assert_eq!(concerned(&mut collector, &root.at("/srv")), ["+/srv/a/b"]);
+}
+
+fn exchanged() {
+    let (root, mut collector) = tree();
+    collector.all();
+    root.write("/new/x", "1");
+    let (one, other) = (root.at("/etc/a"), root.at("/new"));
+    let flags = rustix::fs::RenameFlags::EXCHANGE;
+    rustix::fs::renameat_with(rustix::fs::CWD, one, rustix::fs::CWD, other, flags)
+        .expect("exchanged");
+    let expected = ["+/etc/a", "+/etc/a/x", "-/etc/a/b", "-/etc/a/b/c", "-/etc/a/d"];
+    assert_eq!(concerned(&mut collector, &root.at("/etc/a")), expected);
+    fs::remove_dir_all(root.at("/etc/a")).expect("removed");
+    root.write("/etc/a", "now a file");
+    assert_eq!(concerned(&mut collector, &root.at("/etc/a")), ["+/etc/a", "-/etc/a/x"]);
+    let reading = &collector.all().readings[&Item::part("t", b"/etc/a")];
+    assert_ne!(*reading, Reading::Absent);
+}
