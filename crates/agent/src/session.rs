@@ -1,0 +1,272 @@
+//! One conversation with a daemon, from its first line to its end.
+//!
+//! Watch first, read everything then: what changes in between is told twice rather than never.
+
+use std::ffi::OsStr;
+use std::io::{self, BufRead, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use umbra_drift::collect::packages::Manifest;
+use umbra_drift::collect::{Collector, Place};
+use umbra_drift::config::{self, Config, Provenance};
+use umbra_drift::discrepancy::Attribution;
+use umbra_drift::reading::{Item, Reading};
+use umbra_drift::watch::who::Writer;
+use umbra_drift::watch::{Change, Report, Seen as How};
+use umbra_drift::wire::{self, Ask, Begin, Covered, Say, Tell};
+use umbra_state::chain;
+
+use crate::eyes::{Eyes, Seen};
+use crate::polls::Polls;
+use crate::provenance;
+use crate::told::Told;
+
+/// Readings in one line.
+const READINGS_MAX: usize = 128;
+/// Bytes of contents in one line.
+const BYTES_MAX: usize = 1 << 20;
+/// What waits to be looked at; who sends more waits.
+const QUEUE: usize = 1024;
+/// How long nothing at all may happen.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// What happens to a session.
+enum Input {
+    Said(Say),
+    Seen(Seen),
+    /// The daemon is gone.
+    Gone,
+    /// It says what makes no sense.
+    Garbled(io::Error),
+}
+
+/// Speaks with the daemon at the other end until it is gone.
+///
+/// # Errors
+/// The line breaks, or the daemon says what makes no sense.
+pub fn converse(
+    mut from: impl BufRead + Send + 'static,
+    to: impl Write,
+    program: &str,
+) -> io::Result<()> {
+    let mut to = to;
+    let begin = match wire::read::<Say>(&mut from)? {
+        None => return Ok(()),
+        Some(Say::Begin(begin)) => begin,
+        Some(_) => return Err(garbled("the daemon did not begin")),
+    };
+    let (sender, inputs) = sync_channel(QUEUE);
+    let mut session = match Session::begin(&begin, &sender) {
+        Ok(session) => session,
+        Err(why) => return wire::write(&mut to, &Tell::Refused { why }),
+    };
+    std::thread::Builder::new().name("ears".into()).spawn(move || listen(from, &sender))?;
+    let ready = Tell::Ready { version: wire::VERSION, program: program.to_owned() };
+    wire::write(&mut to, &ready)?;
+    session.tell_all(None, &mut to)?;
+    session.serve(&inputs, &mut to)
+}
+
+fn garbled(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+fn listen(mut from: impl BufRead, to: &SyncSender<Input>) {
+    loop {
+        let input = match wire::read(&mut from) {
+            Ok(Some(said)) => Input::Said(said),
+            Ok(None) => Input::Gone,
+            Err(error) => Input::Garbled(error),
+        };
+        let last = !matches!(input, Input::Said(_));
+        if to.send(input).is_err() || last {
+            return;
+        }
+    }
+}
+
+struct Session {
+    config: Config,
+    collector: Collector,
+    manifest: Manifest,
+    polls: Polls,
+    told: Told,
+    _eyes: Eyes,
+}
+
+impl Session {
+    fn begin(begin: &Begin, sender: &SyncSender<Input>) -> Result<Self, String> {
+        if begin.version != wire::VERSION {
+            let (daemon, agent) = (begin.version, wire::VERSION);
+            return Err(format!("the daemon speaks version {daemon}, this agent {agent}"));
+        }
+        let config = config::parse(&begin.config_name, &begin.config)
+            .map_err(|problems| problems.render(false))?;
+        let place = match &begin.root {
+            None => Place::machine(),
+            Some(root) => Place::directory(Path::new(root)),
+        };
+        let place = place.map_err(|error| chain(&error))?;
+        let collector = Collector::new(&config, place).map_err(|error| chain(&error))?;
+        let state_dir = Path::new(&begin.state_dir);
+        std::fs::create_dir_all(state_dir)
+            .map_err(|error| format!("its directory cannot be made: {error}"))?;
+        let quiet = config.parameters.iter().map(|parameter| parameter.debounce).min();
+        let eyes = Eyes::open(
+            collector.watched_roots(),
+            quiet.unwrap_or_default(),
+            state_dir.join("memory"),
+            sender.clone(),
+            Input::Seen,
+        );
+        let eyes = eyes.map_err(|error| format!("it cannot watch: {error}"))?;
+        let polls = Polls::new(collector.polled(), Instant::now());
+        Ok(Self {
+            config,
+            collector,
+            manifest: Manifest::default(),
+            polls,
+            told: Told::default(),
+            _eyes: eyes,
+        })
+    }
+
+    fn serve(&mut self, inputs: &Receiver<Input>, to: &mut impl Write) -> io::Result<()> {
+        loop {
+            let wait = self.polls.wait(Instant::now()).unwrap_or(IDLE);
+            match inputs.recv_timeout(wait) {
+                Ok(Input::Said(Say::Ask { number, ask })) => self.answer(number, ask, to)?,
+                Ok(Input::Said(Say::Begin(_))) => return Err(garbled("the daemon began twice")),
+                Ok(Input::Seen(seen)) => self.on_seen(seen, to)?,
+                Ok(Input::Gone) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Ok(Input::Garbled(error)) => return Err(error),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            while let Some(parameter) = self.polls.take(Instant::now()).map(str::to_owned) {
+                let readings = self.collector.parameter(&parameter);
+                self.tell_changed(readings.into_iter().collect(), None, to)?;
+            }
+        }
+    }
+
+    fn answer(&mut self, number: u64, ask: Ask, to: &mut impl Write) -> io::Result<()> {
+        match ask {
+            Ask::All => self.tell_all(Some(number), to),
+        }
+    }
+
+    fn on_seen(&mut self, seen: Seen, to: &mut impl Write) -> io::Result<()> {
+        match seen {
+            Seen::Report(Report::Change(change)) => self.on_change(&change, to),
+            Seen::Report(Report::Receipt(receipt)) => wire::write(to, &Tell::Receipt(receipt)),
+            Seen::Report(Report::Coverage(coverage)) => {
+                wire::write(to, &Tell::Coverage(Covered::of(&coverage)))
+            }
+            Seen::Blind(why) => {
+                let what = format!("nothing is watched any more, only polled: {why}");
+                wire::write(to, &Tell::Warning { what })
+            }
+        }
+    }
+
+    fn on_change(&mut self, change: &Change, to: &mut impl Write) -> io::Result<()> {
+        let readings = self.collector.path(&change.path);
+        let attribution = attribution(&change.seen);
+        self.tell_changed(readings, Some(attribution), to)
+    }
+
+    /// Tells what of these readings is news.
+    fn tell_changed(
+        &mut self,
+        readings: Vec<(Item, Reading)>,
+        attribution: Option<Attribution>,
+        to: &mut impl Write,
+    ) -> io::Result<()> {
+        let news: Vec<(Item, Reading)> = readings
+            .into_iter()
+            .filter(|(item, reading)| self.told.is_news(item, reading))
+            .collect();
+        let writers = attribution.as_ref().map(|one| one.writers.as_slice()).unwrap_or_default();
+        let mut of_kind: [(Provenance, Vec<_>); 2] =
+            [(Provenance::Expected, Vec::new()), (Provenance::Unexplained, Vec::new())];
+        for (item, reading) in news {
+            let provenance = self.provenance(&item, writers);
+            let place = usize::from(provenance == Provenance::Unexplained);
+            of_kind[place].1.push((item, reading));
+        }
+        for (provenance, readings) in of_kind {
+            for readings in lines(readings) {
+                let attribution = attribution.clone();
+                wire::write(to, &Tell::Changed { readings, attribution, provenance })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn provenance(&mut self, item: &Item, writers: &[Writer]) -> Provenance {
+        let parameter = self.config.parameters.iter().find(|one| one.name == item.parameter);
+        let owners = parameter.map(|one| one.owned_by.as_slice()).unwrap_or_default();
+        let path = self.config.path_of(item);
+        let (place, manifest) = (self.collector.place(), &mut self.manifest);
+        provenance::of(writers, owners, || {
+            let path = path.as_ref().map(|path| Path::new(OsStr::from_bytes(&path.0)));
+            path.is_some_and(|path| manifest.explains(place, path).is_some())
+        })
+    }
+
+    fn tell_all(&mut self, number: Option<u64>, to: &mut impl Write) -> io::Result<()> {
+        let all = self.collector.all();
+        self.told.all(&all);
+        let mut lines = lines(all.readings.into_iter().collect()).peekable();
+        if lines.peek().is_none() {
+            return wire::write(to, &Tell::All { number, readings: Vec::new(), last: true });
+        }
+        while let Some(readings) = lines.next() {
+            let last = lines.peek().is_none();
+            wire::write(to, &Tell::All { number, readings, last })?;
+        }
+        Ok(())
+    }
+}
+
+/// Readings cut into lines that are not too long.
+fn lines(readings: Vec<(Item, Reading)>) -> impl Iterator<Item = Vec<(Item, Reading)>> {
+    let mut rest = readings.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let mut line = Vec::new();
+        let mut bytes = 0;
+        while line.len() < READINGS_MAX && bytes < BYTES_MAX {
+            let Some((item, reading)) = rest.next() else { break };
+            bytes += reading.bytes().map_or(0, <[u8]>::len);
+            line.push((item, reading));
+        }
+        (!line.is_empty()).then_some(line)
+    })
+}
+
+fn attribution(seen: &How) -> Attribution {
+    let seen_at_ms = ms(SystemTime::now());
+    match seen {
+        How::Events(chain) => Attribution {
+            seen_at_ms,
+            after_ms: None,
+            writers: chain.writers.iter().map(|writer| writer.as_ref().clone()).collect(),
+            more_writers: chain.more_writers,
+        },
+        How::Scan { since } => {
+            let after_ms = since.map(ms);
+            Attribution { seen_at_ms, after_ms, writers: Vec::new(), more_writers: 0 }
+        }
+        How::Mount => {
+            Attribution { seen_at_ms, after_ms: None, writers: Vec::new(), more_writers: 0 }
+        }
+    }
+}
+
+fn ms(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
