@@ -72,6 +72,11 @@ impl Config {
         self.state_dir.join("shadows")
     }
 
+    /// What agents of this machine remember.
+    pub fn agents(&self) -> PathBuf {
+        self.state_dir.join("agents")
+    }
+
     /// Makes the paths absolute and refuses a socket that no kernel would take.
     pub fn checked(self) -> Result<Self, WireError> {
         let absolute = |path: &Path| {

@@ -25,9 +25,11 @@ use crate::config::Config;
 use crate::db::{Db, Writer};
 use crate::fault::Faults;
 use crate::lock::DirLock;
+use crate::primaries::Primaries;
+use crate::primaries::agents::Agents;
 use crate::recovery;
 use crate::shadows::Registry;
-use crate::states::{States, environment};
+use crate::states::{States, blocking, environment};
 
 /// What a daemon is given: the real things in production, fakes in tests.
 pub struct Ports {
@@ -35,6 +37,8 @@ pub struct Ports {
     pub provider: Arc<dyn Provider>,
     /// Makes what builds, once the store and the registry of shadows exist.
     pub builder: Box<dyn FnOnce(Store, Arc<Registry>) -> Arc<dyn Builder> + Send>,
+    /// Starts agents.
+    pub agents: Arc<dyn Agents>,
 }
 
 /// A running daemon.
@@ -44,6 +48,7 @@ pub struct Daemon {
     writer: Arc<Writer>,
     registry: Arc<Registry>,
     builds: Arc<Builds>,
+    primaries: Primaries,
     states: States,
     started_at_ms: i64,
     start_notes: Vec<String>,
@@ -93,12 +98,19 @@ impl Daemon {
             Handle::current(),
             db.next_build().await?,
         );
+        let (of_drift, agents) = (db.clone(), ports.agents);
+        let (recorder, handle) = (Arc::clone(&writer), Handle::current());
+        let agents_dir = config.agents();
+        let primaries =
+            blocking(move || Primaries::open(of_drift, recorder, handle, agents, agents_dir));
+        let primaries = primaries.await?;
         let daemon = Arc::new(Self {
             config,
             db,
             writer,
             registry,
             builds: Arc::new(builds),
+            primaries,
             states,
             started_at_ms: now_ms(),
             start_notes,
@@ -115,6 +127,7 @@ impl Daemon {
         self.closing.send_replace(true);
         let daemon = Arc::clone(self);
         let closed = tokio::task::spawn_blocking(move || {
+            daemon.primaries.close();
             daemon.builds.close();
             for (shadow, error) in daemon.registry.remove_all() {
                 tracing::error!(shadow, %error, "a shadow could not be removed");
@@ -210,6 +223,11 @@ impl Daemon {
     /// Its builds.
     pub fn builds(&self) -> &Arc<Builds> {
         &self.builds
+    }
+
+    /// The machines under its care.
+    pub fn primaries(&self) -> &Primaries {
+        &self.primaries
     }
 
     /// Its states.

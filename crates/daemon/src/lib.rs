@@ -18,6 +18,7 @@
 //! | `recovery`, [`fault`] | what a killed daemon left; where a test kills one |
 //! | [`builds`], [`engine`] | builds, and the seam to what builds |
 //! | [`shadows`], [`enter`], `terminal` | shadows, and going into them |
+//! | [`primaries`] | machines held against their shadows |
 //! | [`states`], `textdiff` | names, files and differences of states |
 //! | [`rerun`] | a recipe's tests on a state that exists |
 //! | [`db`] | the database |
@@ -34,6 +35,7 @@ pub mod fault;
 pub mod http;
 pub mod instance;
 pub mod lock;
+pub mod primaries;
 mod recovery;
 pub mod rerun;
 pub mod serve;

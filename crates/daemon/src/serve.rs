@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::daemon::Ports;
 use crate::engine::EngineBuilder;
 use crate::instance::Instance;
+use crate::primaries::agents::Processes;
 use crate::shadows::Registry;
 use crate::states::environment;
 
@@ -46,6 +47,7 @@ const WARM_SITES: usize = 4;
 
 /// The real things: sandboxes started by way of `launcher`, and the engine that builds on them.
 pub fn real_ports(config: &Config, launcher: PathBuf) -> Result<Ports, WireError> {
+    let agent = launcher.clone();
     let sandbox =
         SandboxConfig { dir: config.shadows(), launcher, user_namespaces: true, warm: WARM_SITES };
     let sandbox = SandboxProvider::open(sandbox).map_err(|error| {
@@ -53,10 +55,11 @@ pub fn real_ports(config: &Config, launcher: PathBuf) -> Result<Ports, WireError
     })?;
     let sandbox = Arc::new(sandbox);
     let workshops = Arc::clone(&sandbox);
+    let agents = Arc::new(Processes { program: agent, arguments: vec!["agent".into()] });
     let builder = |store: Store, registry: Arc<Registry>| -> Arc<dyn Builder> {
         Arc::new(EngineBuilder::new(store, registry, workshops))
     };
-    Ok(Ports { provider: sandbox, builder: Box::new(builder) })
+    Ok(Ports { provider: sandbox, builder: Box::new(builder), agents })
 }
 
 /// SIGINT and SIGTERM, which no longer end the process by themselves.

@@ -6,6 +6,7 @@
 pub(crate) mod attach;
 mod builds;
 mod extract;
+mod primaries;
 mod reply;
 mod shadows;
 mod states;
@@ -49,6 +50,14 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/shadows/{name}", axum::routing::delete(shadows::remove))
         .route("/v1/exec", post(shadows::exec))
         .route("/v1/attach", post(attach::attach))
+        .route("/v1/primaries", get(primaries::list).post(primaries::add))
+        .route("/v1/primaries/{name}", get(primaries::one).delete(primaries::remove))
+        .route("/v1/primaries/{name}/drift", get(primaries::drift))
+        .route("/v1/primaries/{name}/shadows", get(primaries::shadows).post(primaries::take))
+        .route("/v1/primaries/{name}/diff", get(primaries::diff))
+        .route("/v1/primaries/{name}/accept", post(primaries::accept))
+        .route("/v1/primaries/{name}/blame/{parameter}", get(primaries::blame))
+        .route("/v1/drift/events", get(primaries::events))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -20,6 +20,7 @@ use umbra_daemon::builds::ports::{Builder, Running};
 use umbra_daemon::config::Config;
 use umbra_daemon::daemon::Ports;
 use umbra_daemon::instance::Instance;
+use umbra_daemon::primaries::agents::{Agent, Agents};
 use umbra_daemon::shadows::{Owner, Registry};
 use umbra_shadow::provider::{
     Attached, Capabilities, EnforcedLimits, Limits, Network, Reaped, Running as RunningCommand,
@@ -408,7 +409,7 @@ pub fn try_start(
         let builder = |_: Store, registry: Arc<Registry>| -> Arc<dyn Builder> {
             Arc::new(ScriptedBuilder { registry, script })
         };
-        Ok(Ports { provider, builder: Box::new(builder) })
+        Ok(Ports { provider, builder: Box::new(builder), agents: Arc::new(Threads) })
     })
 }
 
@@ -502,5 +503,29 @@ pub fn failure(shadow: Option<&str>) -> Failure {
         delta_omitted: 0,
         discarded: Vec::new(),
         frozen_after_us: 4_000,
+    }
+}
+
+/// Agents that are threads of this process.
+pub struct Threads;
+
+impl Agents for Threads {
+    fn start(&self) -> io::Result<Agent> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let (from, to) = (BufReader::new(theirs.try_clone()?), theirs);
+        let thread = std::thread::spawn(move || {
+            // A line that breaks ends the agent, as a process would end.
+            let _ = umbra_agent::converse(from, to, "a test's agent");
+        });
+        let from = BufReader::new(ours.try_clone()?);
+        let hung_up = ours.try_clone()?;
+        Ok(Agent {
+            to: Box::new(ours),
+            from: Box::new(from),
+            ended: Box::new(move || {
+                let _ = hung_up.shutdown(std::net::Shutdown::Write);
+                thread.join().expect("the agent");
+            }),
+        })
     }
 }

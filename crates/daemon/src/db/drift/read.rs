@@ -79,9 +79,10 @@ impl Db {
         Ok(gone)
     }
 
-    /// What differs or did so lately, as JSON, of all primaries.
-    pub async fn drift_lives(&self) -> Result<Vec<String>, DbError> {
-        let rows = sqlx::query("SELECT life FROM drift_lives ORDER BY name, item")
+    /// What of a primary differs or did so lately, as JSON.
+    pub async fn drift_lives(&self, name: &str) -> Result<Vec<String>, DbError> {
+        let rows = sqlx::query("SELECT life FROM drift_lives WHERE name = $1 ORDER BY item")
+            .bind(name)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read what differs"))?;

@@ -1,0 +1,586 @@
+//! One primary's desk: the thread at which everything about it arrives and is decided.
+//!
+//! ```text
+//!  agent ──── told ────┐                       ┌──> rows and events, one transaction each
+//!  people ─── do ──────┼──> desk: compare, ────┤
+//!  time ──── (tick) ───┘    open, resolve      └──> answers, once they are committed
+//! ```
+//!
+//! Nothing is shared: what others may know of a primary is copied to where they look.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use umbra_api::error::{ErrorCode, WireError};
+use umbra_drift::alert::{self, Book, Effect};
+use umbra_drift::config::{Config, Provenance};
+use umbra_drift::discrepancy::Attribution;
+use umbra_drift::primary::{Circumstance, News, Primary};
+use umbra_drift::reading::{Item, Reading, Snapshot};
+use umbra_drift::service::{
+    AcceptReply, AcceptRequest, DriftReply, Phase, PrimaryInfo, ShadowDiff, ShadowEntry,
+    TakeShadow, What,
+};
+use umbra_drift::wire::{self, Ask, Begin, Covered, Tell};
+use umbra_state::Cause;
+
+use super::agents::Agents;
+use super::feed::Feed;
+use super::line::Line;
+use super::timeline::Timeline;
+use crate::clock::now_ms;
+use crate::db::Db;
+use crate::db::drift::{ChangeRow, DriftWrite, PrimaryRow};
+
+/// How often the desk looks at the clock.
+const TICK: Duration = Duration::from_secs(1);
+/// How long to wait before an agent that was lost is started again, at first and at most.
+const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// What arrives.
+pub(super) enum Input {
+    /// An agent said something.
+    Told {
+        /// Which agent: one that was replaced does not matter any more.
+        generation: u64,
+        /// What.
+        tell: Box<Tell>,
+    },
+    /// An agent is gone.
+    Lost {
+        /// Which.
+        generation: u64,
+        /// Why.
+        why: String,
+    },
+    /// Somebody wants something.
+    Do(Task),
+}
+
+/// Who waits for an answer.
+pub(super) type Answer<T> = oneshot::Sender<Result<T, WireError>>;
+
+/// What somebody wants.
+pub(super) enum Task {
+    /// What differs, after everything was read again.
+    Check(Answer<DriftReply>),
+    /// What differs as far as is known.
+    Drift(Answer<DriftReply>),
+    /// A shadow of what is now.
+    Take(TakeShadow, Answer<ShadowEntry>),
+    /// The timeline, oldest first.
+    Shadows(Answer<Vec<ShadowEntry>>),
+    /// What differs between two shadows, or one and what is now.
+    Diff(u64, Option<u64>, Answer<ShadowDiff>),
+    /// A drift is good.
+    Accept(AcceptRequest, Answer<AcceptReply>),
+    /// The desk is closed.
+    Close,
+}
+
+/// What a desk is given.
+pub(super) struct Given {
+    pub(super) row: PrimaryRow,
+    pub(super) config: Config,
+    pub(super) state_dir: String,
+    pub(super) db: Db,
+    pub(super) runtime: Handle,
+    pub(super) feed: Arc<Feed>,
+    pub(super) agents: Arc<dyn Agents>,
+    /// Where others look.
+    pub(super) info: Arc<Mutex<PrimaryInfo>>,
+    /// Its own inbox, for agents.
+    pub(super) inbox: SyncSender<Input>,
+    /// Told once everything was read for the first time, if it is a new primary.
+    pub(super) added: Option<Answer<PrimaryInfo>>,
+}
+
+/// One primary's desk.
+pub(super) struct Desk {
+    given: Given,
+    timeline: Timeline,
+    /// `None` until a new primary was read for the first time.
+    primary: Option<Primary>,
+    book: Book,
+    line: Option<Line>,
+    generation: u64,
+    lost: Option<Lost>,
+    /// Readings of an answer that is not complete.
+    gathered: BTreeMap<Item, Reading>,
+    /// Who waits for everything to be read again.
+    waiting: Vec<Task>,
+    next_change: u64,
+    looked_at_ms: Option<i64>,
+    coverage: BTreeMap<Vec<u8>, Covered>,
+}
+
+/// That there is no agent.
+struct Lost {
+    why: String,
+    again_at: Instant,
+    wait: Duration,
+}
+
+impl Desk {
+    /// A desk as the database knows it.
+    pub(super) fn open(given: Given) -> Result<Self, WireError> {
+        let (db, runtime, name) = (&given.db, &given.runtime, &given.row.name);
+        let timeline = Timeline::load(db.clone(), runtime.clone(), name)?;
+        let lives = runtime.block_on(db.drift_lives(name))?;
+        let lives = lives.iter().filter_map(|life| serde_json::from_str(life).ok());
+        let book = Book::restore(lives);
+        let next_change = runtime.block_on(db.next_drift_change(name))?;
+        let primary = match given.added {
+            Some(_) => None,
+            None => {
+                let good = timeline.snapshot(given.row.good)?;
+                let open = book.open().map(|alert| alert.discrepancy.clone()).collect();
+                Some(Primary::new(&given.config, good, open))
+            }
+        };
+        let looked_at_ms = runtime.block_on(db.drift_counts(name))?.and_then(|at| at.parse().ok());
+        Ok(Self {
+            given,
+            timeline,
+            primary,
+            book,
+            line: None,
+            generation: 0,
+            lost: None,
+            gathered: BTreeMap::new(),
+            waiting: Vec::new(),
+            next_change,
+            looked_at_ms,
+            coverage: BTreeMap::new(),
+        })
+    }
+
+    /// Works until the desk is closed.
+    pub(super) fn work(mut self, inbox: &Receiver<Input>) {
+        self.start_agent();
+        loop {
+            let input = inbox.recv_timeout(TICK);
+            let done = match input {
+                Ok(Input::Told { generation, tell }) if generation == self.generation => {
+                    self.on_tell(*tell)
+                }
+                Ok(Input::Lost { generation, why }) if generation == self.generation => {
+                    self.on_lost(why)
+                }
+                Ok(Input::Told { .. } | Input::Lost { .. }) => Ok(()),
+                Ok(Input::Do(Task::Close)) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Input::Do(task)) => self.on_task(task),
+                Err(RecvTimeoutError::Timeout) => self.on_tick(),
+            };
+            if let Err(error) = done {
+                // The database is gone, and with it everything this desk could promise.
+                tracing::error!(primary = self.name(), %error, "a primary is not watched any more");
+                break;
+            }
+            self.publish();
+        }
+        self.line = None;
+        let looked = self.looked_row();
+        // Where the database is gone there is nothing to remember it with.
+        let _ = self.given.feed.send(self.name(), looked, Vec::new());
+    }
+
+    fn name(&self) -> &str {
+        &self.given.row.name
+    }
+
+    fn start_agent(&mut self) {
+        self.generation += 1;
+        self.gathered.clear();
+        let begin = Begin {
+            version: wire::VERSION,
+            root: self.given.row.root.clone(),
+            config_name: self.given.row.config_path.clone().unwrap_or_else(|| "default".to_owned()),
+            config: self.given.row.config.clone(),
+            state_dir: self.given.state_dir.clone(),
+        };
+        let inbox = self.given.inbox.clone();
+        match Line::open(self.given.agents.as_ref(), begin, inbox, self.generation) {
+            Ok(line) => self.line = Some(line),
+            Err(error) => {
+                let why = format!("its agent cannot be started: {error}");
+                self.lost = Some(Lost::again(self.lost.take(), why));
+            }
+        }
+    }
+
+    fn on_tick(&mut self) -> Result<(), WireError> {
+        if self.line.is_none()
+            && self.lost.as_ref().is_none_or(|lost| lost.again_at <= Instant::now())
+        {
+            self.start_agent();
+        }
+        let effects = self.book.on(alert::Event::Tick, now_ms());
+        self.commit(Vec::new(), effects, Vec::new())
+    }
+
+    fn on_lost(&mut self, why: String) -> Result<(), WireError> {
+        self.line = None;
+        for task in std::mem::take(&mut self.waiting) {
+            task.refuse(&WireError::new(
+                ErrorCode::Environment,
+                format!("read {}: {why}", self.name()),
+            ));
+        }
+        if let Some(added) = self.given.added.take() {
+            let message = format!("watch {}: {why}", self.name());
+            // Who asked may be gone.
+            let _ = added.send(Err(WireError::new(ErrorCode::Environment, message)));
+        }
+        let first = self.lost.is_none();
+        self.lost = Some(Lost::again(self.lost.take(), why.clone()));
+        let events = if first { vec![What::Unwatched { why }] } else { Vec::new() };
+        self.commit(Vec::new(), Vec::new(), events)
+    }
+
+    fn on_tell(&mut self, tell: Tell) -> Result<(), WireError> {
+        match tell {
+            Tell::Ready { .. } => Ok(()),
+            Tell::Refused { why } => self.on_lost(why),
+            Tell::All { readings, last, .. } => {
+                self.gathered.extend(readings);
+                if last { self.on_all() } else { Ok(()) }
+            }
+            Tell::Changed { readings, attribution, provenance } => {
+                let how = Circumstance { attribution, provenance, at_ms: now_ms() };
+                let Some(primary) = &mut self.primary else { return Ok(()) };
+                let news = primary.on_readings(readings, &how);
+                self.looked_at_ms = Some(how.at_ms);
+                self.on_news(news, &how, Vec::new(), Vec::new())
+            }
+            Tell::Receipt(receipt) => {
+                self.looked_at_ms = Some(now_ms());
+                let looked = self.looked_row();
+                self.commit(looked, Vec::new(), vec![What::Receipt(receipt)])
+            }
+            Tell::Coverage(covered) => {
+                let news = self.coverage.insert(covered.at.0.clone(), covered.clone());
+                let events = (news.as_ref() != Some(&covered)).then_some(What::Coverage(covered));
+                self.commit(Vec::new(), Vec::new(), events.into_iter().collect())
+            }
+            Tell::Warning { what } => {
+                self.commit(Vec::new(), Vec::new(), vec![What::Warning { sentence: what }])
+            }
+            Tell::Failed { why, .. } => {
+                for task in std::mem::take(&mut self.waiting) {
+                    task.refuse(&WireError::new(ErrorCode::Environment, &why));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Everything was read.
+    fn on_all(&mut self) -> Result<(), WireError> {
+        let all = Snapshot { readings: std::mem::take(&mut self.gathered) };
+        let at_ms = now_ms();
+        let mut writes = Vec::new();
+        let mut events = Vec::new();
+        if self.primary.is_none() {
+            let cause =
+                Cause::Capture { source: self.given.row.root.clone().unwrap_or("/".into()) };
+            let (entry, row) =
+                self.timeline.add(&all, cause.clone(), TakeShadow::default(), at_ms)?;
+            self.given.row.good = entry.sequence;
+            writes.extend([DriftWrite::Primary(self.given.row.clone()), row]);
+            events.push(What::Added { items: all.readings.len() as u64 });
+            events.push(What::Taken { sequence: entry.sequence, cause, good: true });
+            self.primary = Some(Primary::new(&self.given.config, all.clone(), Vec::new()));
+        }
+        if self.lost.take().is_some() || self.looked_at_ms.is_none() {
+            events.push(What::Watched);
+        }
+        // Who changed what since nobody looked is not known, only that it was since then.
+        let attribution = self.looked_at_ms.map(|after_ms| Attribution {
+            seen_at_ms: at_ms,
+            after_ms: Some(after_ms),
+            writers: Vec::new(),
+            more_writers: 0,
+        });
+        let how = Circumstance { attribution, provenance: Provenance::Unexplained, at_ms };
+        let Some(primary) = &mut self.primary else { return Ok(()) };
+        let news = primary.on_all(all, &how);
+        self.looked_at_ms = Some(at_ms);
+        writes.extend(self.looked_row());
+        self.on_news(news, &how, writes, events)?;
+        self.publish();
+        if let Some(added) = self.given.added.take() {
+            self.given.feed.flush()?;
+            let info = self.given.info.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            // Who asked may be gone.
+            let _ = added.send(Ok(info));
+        }
+        for task in std::mem::take(&mut self.waiting) {
+            self.on_fresh(task)?;
+        }
+        Ok(())
+    }
+
+    /// Comparisons led to something.
+    fn on_news(
+        &mut self,
+        news: News,
+        how: &Circumstance,
+        mut writes: Vec<DriftWrite>,
+        events: Vec<What>,
+    ) -> Result<(), WireError> {
+        for change in &news.changes {
+            writes.push(DriftWrite::Change(ChangeRow {
+                name: self.name().to_owned(),
+                sequence: self.next_change,
+                parameter: change.item.parameter.clone(),
+                at_ms: change.at_ms,
+                change: serde_json::to_string(change).unwrap_or_default(),
+            }));
+            self.next_change += 1;
+        }
+        let mut effects = Vec::new();
+        for discrepancy in news.differs {
+            let differs = alert::Differs {
+                primary: self.name().to_owned(),
+                path: self.given.config.path_of(&discrepancy.item),
+                discrepancy,
+                attribution: how.attribution.clone(),
+            };
+            effects.extend(self.book.on(alert::Event::Differs(Box::new(differs)), how.at_ms));
+        }
+        for item in news.agrees {
+            effects.extend(self.resolved(item, alert::Ended::Agrees, how.at_ms));
+        }
+        self.commit(writes, effects, events)
+    }
+
+    fn resolved(&mut self, item: Item, ended: alert::Ended, at_ms: i64) -> Vec<Effect> {
+        let primary = self.name().to_owned();
+        self.book.on(alert::Event::Agrees { primary, item, ended }, at_ms)
+    }
+
+    /// Everything of one event, in one transaction.
+    fn commit(
+        &mut self,
+        mut writes: Vec<DriftWrite>,
+        effects: Vec<Effect>,
+        mut events: Vec<What>,
+    ) -> Result<(), WireError> {
+        for effect in effects {
+            match effect {
+                Effect::Save(life) => writes.push(DriftWrite::Life {
+                    name: self.name().to_owned(),
+                    item: serde_json::to_string(&life.key.item).unwrap_or_default(),
+                    life: serde_json::to_string(&life).ok(),
+                }),
+                Effect::Forget(key) => writes.push(DriftWrite::Life {
+                    name: self.name().to_owned(),
+                    item: serde_json::to_string(&key.item).unwrap_or_default(),
+                    life: None,
+                }),
+                Effect::Tell(alert) => events.push(What::Alert(alert)),
+            }
+        }
+        if writes.is_empty() && events.is_empty() {
+            return Ok(());
+        }
+        Ok(self.given.feed.send(self.name(), writes, events)?)
+    }
+
+    fn looked_row(&self) -> Vec<DriftWrite> {
+        let counts = self.looked_at_ms.map(|at| at.to_string());
+        let row = counts.map(|counts| DriftWrite::Counts { name: self.name().to_owned(), counts });
+        row.into_iter().collect()
+    }
+
+    fn on_task(&mut self, task: Task) -> Result<(), WireError> {
+        match task {
+            Task::Check(_) | Task::Take(..) => self.after_a_look(task),
+            Task::Drift(answer) => {
+                // Who asked may be gone; so it is below.
+                let _ = answer.send(Ok(self.drift()));
+                Ok(())
+            }
+            Task::Shadows(answer) => {
+                let _ = answer.send(Ok(self.timeline.entries(self.given.row.good)));
+                Ok(())
+            }
+            Task::Diff(from, to, answer) => {
+                let _ = answer.send(self.diff(from, to));
+                Ok(())
+            }
+            Task::Accept(request, answer) => {
+                let accepted = self.accept(request);
+                self.given.feed.flush()?;
+                let _ = answer.send(accepted);
+                Ok(())
+            }
+            Task::Close => Ok(()),
+        }
+    }
+
+    /// Does a task once everything was read again.
+    fn after_a_look(&mut self, task: Task) -> Result<(), WireError> {
+        let asked = self.line.as_mut().map(|line| line.ask(Ask::All));
+        match asked {
+            Some(Ok(_)) => self.waiting.push(task),
+            Some(Err(error)) => task.refuse(&self.unread(&error.to_string())),
+            None => {
+                let why = self.lost.as_ref().map_or("its agent is gone", |lost| lost.why.as_str());
+                task.refuse(&self.unread(why));
+            }
+        }
+        Ok(())
+    }
+
+    fn unread(&self, why: &str) -> WireError {
+        WireError::new(ErrorCode::Environment, format!("read {}: {why}", self.name()))
+    }
+
+    fn on_fresh(&mut self, task: Task) -> Result<(), WireError> {
+        match task {
+            Task::Check(answer) => {
+                self.given.feed.flush()?;
+                let _ = answer.send(Ok(self.drift()));
+            }
+            Task::Take(request, answer) => {
+                let taken = self.take(request);
+                self.given.feed.flush()?;
+                let _ = answer.send(taken);
+            }
+            other => self.on_task(other)?,
+        }
+        Ok(())
+    }
+
+    fn drift(&self) -> DriftReply {
+        let mut alerts: Vec<_> = self.book.open().cloned().collect();
+        alerts.sort_by_key(|alert| std::cmp::Reverse(alert.discrepancy.severity));
+        let unknown = self.primary.iter().flat_map(Primary::unknown);
+        DriftReply {
+            alerts,
+            unknown: unknown.map(|(item, why)| (item.clone(), why.to_owned())).collect(),
+            items: self.items(),
+            looked_at_ms: self.looked_at_ms,
+        }
+    }
+
+    fn items(&self) -> u64 {
+        self.primary.as_ref().map_or(0, |primary| primary.current().readings.len() as u64)
+    }
+
+    fn take(&mut self, request: TakeShadow) -> Result<ShadowEntry, WireError> {
+        let current = self.current()?.clone();
+        let cause = Cause::Capture { source: self.given.row.root.clone().unwrap_or("/".into()) };
+        let (entry, row) = self.timeline.add(&current, cause.clone(), request, now_ms())?;
+        let taken = What::Taken { sequence: entry.sequence, cause, good: false };
+        let thinned = self.timeline.thin(self.given.row.good, now_ms());
+        self.commit([row].into_iter().chain(thinned).collect(), Vec::new(), vec![taken])?;
+        Ok(entry)
+    }
+
+    fn current(&self) -> Result<&Snapshot, WireError> {
+        let unread = || {
+            WireError::new(ErrorCode::Conflict, format!("know {}: it is not read yet", self.name()))
+        };
+        self.primary.as_ref().map(Primary::current).ok_or_else(unread)
+    }
+
+    fn diff(&self, from: u64, to: Option<u64>) -> Result<ShadowDiff, WireError> {
+        let earlier = self.timeline.snapshot(from)?;
+        let later = match to {
+            Some(to) => self.timeline.snapshot(to)?,
+            None => self.current()?.clone(),
+        };
+        let differs = umbra_drift::compare::between(&self.given.config, &earlier, &later);
+        Ok(ShadowDiff { from, to, differs })
+    }
+
+    fn accept(&mut self, request: AcceptRequest) -> Result<AcceptReply, WireError> {
+        let AcceptRequest { selection, reason } = request;
+        let config = &self.given.config;
+        let chosen = |item: &Item| selection.holds(item, config.path_of(item).as_ref());
+        let Some(primary) = &mut self.primary else {
+            return Err(self.unread("it is not read yet"));
+        };
+        let items: Vec<Item> = primary
+            .discrepancies()
+            .map(|one| one.item.clone())
+            .filter(|item| chosen(item))
+            .collect();
+        if items.is_empty() {
+            let message = format!(
+                "accept a drift of {}: nothing that was named differs",
+                self.given.row.name
+            );
+            return Err(WireError::new(ErrorCode::NotFound, message));
+        }
+        let good = primary.good_with(|item| items.contains(item));
+        let cause = Cause::Accept { reason };
+        let at_ms = now_ms();
+        let (entry, row) = self.timeline.add(&good, cause.clone(), TakeShadow::default(), at_ms)?;
+        let how = Circumstance { attribution: None, provenance: Provenance::Expected, at_ms };
+        let news = primary.on_good(good, &how);
+        self.given.row.good = entry.sequence;
+        let name = self.name().to_owned();
+        let mut writes = vec![row, DriftWrite::Good { name, sequence: entry.sequence }];
+        writes.extend(self.timeline.thin(entry.sequence, at_ms));
+        let mut effects = Vec::new();
+        for item in news.agrees {
+            effects.extend(self.resolved(item, alert::Ended::Accepted, at_ms));
+        }
+        let events = vec![What::Taken { sequence: entry.sequence, cause, good: true }];
+        self.commit(writes, effects, events)?;
+        Ok(AcceptReply { items, good: entry.sequence })
+    }
+
+    /// Copies what others may know to where they look.
+    fn publish(&self) {
+        let mut open: BTreeMap<_, u64> = BTreeMap::new();
+        for alert in self.book.open() {
+            *open.entry(alert.discrepancy.severity).or_default() += 1;
+        }
+        let mut info = self.given.info.lock().unwrap_or_else(PoisonError::into_inner);
+        info.phase = match (&self.lost, &self.primary) {
+            (Some(_), _) => Phase::Unwatched,
+            (None, Some(primary)) if !primary.current().readings.is_empty() => Phase::Watched,
+            _ => Phase::Starting,
+        };
+        info.why = self.lost.as_ref().map(|lost| lost.why.clone());
+        info.items = self.items();
+        info.shadows = self.timeline.len() as u64;
+        info.good = self.given.row.good;
+        info.open = open.into_iter().rev().collect();
+        info.unknown = self.primary.as_ref().map_or(0, |primary| primary.unknown().count() as u64);
+        info.looked_at_ms = self.looked_at_ms;
+        info.coverage = self.coverage.values().cloned().collect();
+    }
+}
+
+impl Lost {
+    fn again(before: Option<Self>, why: String) -> Self {
+        let wait = before.map_or(RESTART.0, |before| (before.wait * 2).min(RESTART.1));
+        Self { why, again_at: Instant::now() + wait, wait }
+    }
+}
+
+impl Task {
+    /// Answers that it cannot be done.
+    fn refuse(self, error: &WireError) {
+        let error = error.clone();
+        // Who asked may be gone.
+        match self {
+            Self::Check(answer) | Self::Drift(answer) => drop(answer.send(Err(error))),
+            Self::Take(_, answer) => drop(answer.send(Err(error))),
+            Self::Shadows(answer) => drop(answer.send(Err(error))),
+            Self::Diff(_, _, answer) => drop(answer.send(Err(error))),
+            Self::Accept(_, answer) => drop(answer.send(Err(error))),
+            Self::Close => {}
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! Primaries under care: each has a desk on a thread of its own.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `desk` | where everything about one primary arrives and is decided |
+//! | [`agents`], `line` | agents, and speaking with one |
+//! | `timeline`, `shelf` | historical shadows, and how the database keeps them |
+//! | [`feed`] | what happened, in the order in which it is committed |
+
+pub mod agents;
+mod desk;
+pub(crate) mod feed;
+mod line;
+mod shelf;
+mod timeline;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use umbra_api::error::{ErrorCode, WireError};
+use umbra_drift::collect::Place;
+use umbra_drift::config::{self, Config};
+use umbra_drift::service::{
+    AcceptReply, AcceptRequest, AddPrimary, Blame, DriftReply, Phase, PrimaryInfo, ShadowDiff,
+    ShadowEntry, TakeShadow,
+};
+use umbra_drift::{defaults, history};
+
+use self::agents::Agents;
+use self::desk::{Answer, Desk, Given, Input, Task};
+use self::feed::Feed;
+use crate::clock::now_ms;
+use crate::db::drift::{DriftWrite, PrimaryRow};
+use crate::db::{Db, Writer};
+
+/// What waits at a desk; who brings more waits.
+const INBOX: usize = 1024;
+/// Changes looked at to answer who did something.
+const BLAMED_MAX: u32 = 200;
+/// Changes looked at to find what one deed did besides.
+const AROUND_MAX: u32 = 2_000;
+
+/// All primaries.
+pub struct Primaries {
+    db: Db,
+    runtime: Handle,
+    feed: Arc<Feed>,
+    agents: Arc<dyn Agents>,
+    /// Where agents of this machine keep what they remember, one directory each.
+    state_dir: PathBuf,
+    desks: Mutex<BTreeMap<String, Kept>>,
+}
+
+struct Kept {
+    inbox: SyncSender<Input>,
+    info: Arc<Mutex<PrimaryInfo>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Primaries {
+    /// All the database knows, each at its desk. Blocking.
+    pub(crate) fn open(
+        db: Db,
+        writer: Arc<Writer>,
+        runtime: Handle,
+        agents: Arc<dyn Agents>,
+        state_dir: PathBuf,
+    ) -> Result<Self, WireError> {
+        let next = runtime.block_on(db.next_drift_event())?;
+        let rows = runtime.block_on(db.primaries())?;
+        let feed = Arc::new(Feed::new(writer, next));
+        let all = Self { db, runtime, feed, agents, state_dir, desks: Mutex::default() };
+        for row in rows {
+            let config = parsed(row.config_path.as_deref(), &row.config)?;
+            all.seat(row, config, None)?;
+        }
+        Ok(all)
+    }
+
+    /// Takes a machine under care: reads all its parameters, keeps that as its first shadow and
+    /// begins to watch. Blocking.
+    pub fn add(&self, request: AddPrimary) -> Result<PrimaryInfo, WireError> {
+        let AddPrimary { name, root, image, config } = request;
+        check_name(&name)?;
+        let root = root.map(|root| real_root(&root)).transpose()?;
+        let (config_path, text) = match config {
+            Some(config) => (Some(config.path), config.text),
+            None => (None, surveyed(root.as_deref())?),
+        };
+        let config = parsed(config_path.as_deref(), &text)?;
+        let added_at_ms = now_ms();
+        let row = PrimaryRow { name, root, image, config_path, config: text, good: 0, added_at_ms };
+        let (answer, added) = oneshot::channel();
+        let name = row.name.clone();
+        self.seat(row, config, Some(answer))?;
+        let added = self.runtime.block_on(added).unwrap_or_else(|_| Err(closed(&name)));
+        if added.is_err() {
+            self.unseat(&name);
+        }
+        added
+    }
+
+    /// Lets go of a primary and everything that is known of it. Blocking.
+    pub fn remove(&self, name: &str) -> Result<(), WireError> {
+        if !self.unseat(name) {
+            return Err(unknown(name));
+        }
+        let forget = vec![DriftWrite::Forget(name.to_owned())];
+        self.feed.send(name, forget, Vec::new())?;
+        self.feed.flush()?;
+        let dir = self.dir(name);
+        match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let message = format!("remove {}", dir.display());
+                Err(WireError::new(ErrorCode::Environment, message).caused_by(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// All of them, by name.
+    pub fn list(&self) -> Vec<PrimaryInfo> {
+        self.desks().values().map(Kept::info).collect()
+    }
+
+    /// One of them.
+    pub fn one(&self, name: &str) -> Result<PrimaryInfo, WireError> {
+        self.desks().get(name).map(Kept::info).ok_or_else(|| unknown(name))
+    }
+
+    /// What differs; `fresh` reads everything again first. Blocking.
+    pub fn drift(&self, name: &str, fresh: bool) -> Result<DriftReply, WireError> {
+        self.ask(name, |answer| if fresh { Task::Check(answer) } else { Task::Drift(answer) })
+    }
+
+    /// Keeps a shadow of what is now. Blocking.
+    pub fn take(&self, name: &str, wanted: TakeShadow) -> Result<ShadowEntry, WireError> {
+        self.ask(name, |answer| Task::Take(wanted, answer))
+    }
+
+    /// The timeline, oldest first. Blocking.
+    pub fn shadows(&self, name: &str) -> Result<Vec<ShadowEntry>, WireError> {
+        self.ask(name, Task::Shadows)
+    }
+
+    /// What differs between two shadows, or a shadow and what is now. Blocking.
+    pub fn diff(&self, name: &str, from: u64, to: Option<u64>) -> Result<ShadowDiff, WireError> {
+        self.ask(name, |answer| Task::Diff(from, to, answer))
+    }
+
+    /// Makes a drift the known good. Blocking.
+    pub fn accept(&self, name: &str, request: AcceptRequest) -> Result<AcceptReply, WireError> {
+        self.ask(name, |answer| Task::Accept(request, answer))
+    }
+
+    /// Who changed a parameter when, and what else with it, newest first. Blocking.
+    pub fn blame(&self, name: &str, parameter: &str, limit: u32) -> Result<Vec<Blame>, WireError> {
+        self.one(name)?;
+        let limit = limit.min(BLAMED_MAX);
+        let rows = self.runtime.block_on(self.db.drift_changes(name, Some(parameter), limit))?;
+        let change = |row: &crate::db::drift::ChangeRow| {
+            serde_json::from_str::<history::Change>(&row.change).ok()
+        };
+        let blame = |change: history::Change| -> Result<Blame, WireError> {
+            let (from, to) =
+                (change.at_ms - history::TOGETHER_MS, change.at_ms + history::TOGETHER_MS);
+            let around =
+                self.runtime.block_on(self.db.drift_changes_between(name, from, to, AROUND_MAX))?;
+            let mut others = around.iter().filter_map(|row| serde_json::from_str(&row.change).ok());
+            let with = others.by_ref().filter(|other| change.together(other)).collect();
+            Ok(Blame { change, with })
+        };
+        rows.iter().filter_map(change).map(blame).collect()
+    }
+
+    /// Removes what no shadow needs any more. Says how much went. Blocking.
+    pub fn sweep(&self) -> Result<u64, WireError> {
+        let mut needed = BTreeSet::new();
+        // What is on its way to the database is there before it is asked what it has.
+        self.feed.flush()?;
+        for primary in self.runtime.block_on(self.db.primaries())? {
+            for shadow in self.runtime.block_on(self.db.primary_shadows(&primary.name))? {
+                shelf::needs(&self.db, &self.runtime, shadow.root, &mut needed)?;
+            }
+        }
+        Ok(self.runtime.block_on(self.db.sweep_drift_objects(&needed))?)
+    }
+
+    /// What happens to all of them.
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Ends all agents. Idempotent. Blocking.
+    pub fn close(&self) {
+        let desks = std::mem::take(&mut *self.desks());
+        desks.into_values().for_each(Kept::close);
+    }
+
+    fn seat(
+        &self,
+        row: PrimaryRow,
+        config: Config,
+        added: Option<Answer<PrimaryInfo>>,
+    ) -> Result<(), WireError> {
+        let name = row.name.clone();
+        let mut desks = self.desks();
+        if desks.contains_key(&name) {
+            let message = format!("add the primary {name:?}: there is one of that name");
+            return Err(WireError::new(ErrorCode::Conflict, message));
+        }
+        let (inbox, arrives) = sync_channel(INBOX);
+        let info = Arc::new(Mutex::new(info(&row, &config)));
+        let given = Given {
+            row,
+            config,
+            state_dir: self.dir(&name).display().to_string(),
+            db: self.db.clone(),
+            runtime: self.runtime.clone(),
+            feed: Arc::clone(&self.feed),
+            agents: Arc::clone(&self.agents),
+            info: Arc::clone(&info),
+            inbox: inbox.clone(),
+            added,
+        };
+        let desk = Desk::open(given)?;
+        let thread = std::thread::Builder::new()
+            .name("umbra-desk".into())
+            .spawn(move || desk.work(&arrives))
+            .map_err(|error| {
+                WireError::new(ErrorCode::Environment, "start a thread").caused_by(error)
+            })?;
+        desks.insert(name, Kept { inbox, info, thread: Some(thread) });
+        Ok(())
+    }
+
+    fn unseat(&self, name: &str) -> bool {
+        let kept = self.desks().remove(name);
+        kept.map(Kept::close).is_some()
+    }
+
+    fn ask<T>(&self, name: &str, task: impl FnOnce(Answer<T>) -> Task) -> Result<T, WireError> {
+        let inbox = self.desks().get(name).map(|kept| kept.inbox.clone());
+        let inbox = inbox.ok_or_else(|| unknown(name))?;
+        let (answer, answered) = oneshot::channel();
+        inbox.send(Input::Do(task(answer))).map_err(|_| closed(name))?;
+        self.runtime.block_on(answered).unwrap_or_else(|_| Err(closed(name)))
+    }
+
+    fn desks(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        self.state_dir.join(name)
+    }
+}
+
+impl Kept {
+    fn info(&self) -> PrimaryInfo {
+        self.info.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn close(mut self) {
+        // A desk that is gone needs no message.
+        let _ = self.inbox.send(Input::Do(Task::Close));
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a primary's desk panicked");
+        }
+    }
+}
+
+fn info(row: &PrimaryRow, config: &Config) -> PrimaryInfo {
+    PrimaryInfo {
+        name: row.name.clone(),
+        root: row.root.clone(),
+        image: row.image.clone(),
+        config_path: row.config_path.clone(),
+        phase: Phase::Starting,
+        why: None,
+        parameters: config.parameters.len() as u64,
+        items: 0,
+        shadows: 0,
+        good: row.good,
+        open: Vec::new(),
+        unknown: 0,
+        looked_at_ms: None,
+        coverage: Vec::new(),
+        added_at_ms: row.added_at_ms,
+    }
+}
+
+fn parsed(path: Option<&str>, text: &str) -> Result<Config, WireError> {
+    config::parse(path.unwrap_or("default"), text).map_err(|problems| {
+        let message = format!("accept the configuration\n{}", problems.render(false).trim_end());
+        WireError::new(ErrorCode::BadConfig, message)
+    })
+}
+
+/// What is worth watching where nobody said what is watched.
+fn surveyed(root: Option<&str>) -> Result<String, WireError> {
+    let place = match root {
+        None => Place::machine(),
+        Some(root) => Place::directory(Path::new(root)),
+    };
+    let place = place.map_err(|error| WireError::from_chain(ErrorCode::Environment, &error))?;
+    Ok(defaults::configuration(&defaults::Survey::of(&place)))
+}
+
+/// The directory itself, whatever links lead to it: an agent reads nothing outside.
+fn real_root(root: &str) -> Result<String, WireError> {
+    let refuse = |why: String| {
+        let root: String = root.chars().take(200).collect();
+        WireError::new(ErrorCode::BadRequest, format!("use the root directory {root:?}: {why}"))
+    };
+    if !root.starts_with('/') {
+        return Err(refuse("its path is not absolute".to_owned()));
+    }
+    let real = std::fs::canonicalize(root).map_err(|error| refuse(error.to_string()))?;
+    if !real.is_dir() {
+        return Err(refuse("it is no directory".to_owned()));
+    }
+    real.into_os_string().into_string().map_err(|_| refuse("it is not UTF-8".to_owned()))
+}
+
+/// The name is a directory's, too.
+fn check_name(name: &str) -> Result<(), WireError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let good = (1..=64).contains(&name.len())
+        && name.chars().all(plain)
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if good {
+        return Ok(());
+    }
+    let name: String = name.chars().take(80).collect();
+    let message = format!("call a primary {name:?}");
+    Err(WireError::new(ErrorCode::BadRequest, message)
+        .with_hint("a name has at most 64 letters, digits, `-`, `_` and `.`"))
+}
+
+fn unknown(name: &str) -> WireError {
+    let name: String = name.chars().take(80).collect();
+    WireError::new(ErrorCode::NotFound, format!("find a primary {name:?}"))
+        .with_hint("`umbra primary ls` lists the primaries there are")
+}
+
+fn closed(name: &str) -> WireError {
+    WireError::new(
+        ErrorCode::ShuttingDown,
+        format!("ask about {name}: nobody works on it any more"),
+    )
+}
