@@ -91,7 +91,10 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
 impl From<WireError> for CliError {
     fn from(error: WireError) -> Self {
         let finish = match error.code {
-            ErrorCode::BadRequest | ErrorCode::BadRecipe | ErrorCode::TooLarge => Finish::Usage,
+            ErrorCode::BadRequest
+            | ErrorCode::BadRecipe
+            | ErrorCode::BadConfig
+            | ErrorCode::TooLarge => Finish::Usage,
             ErrorCode::NotFound | ErrorCode::Ambiguous | ErrorCode::Conflict => Finish::Usage,
             ErrorCode::Internal => Finish::Bug,
             ErrorCode::Timeout

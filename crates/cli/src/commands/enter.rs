@@ -7,7 +7,7 @@ use umbra_api::client::Client;
 use umbra_api::shadow::{AttachRequest, ExecRequest, Place, ShadowRequest};
 use umbra_state::{Command, Exit};
 
-use super::Done;
+use super::{Done, drift};
 use crate::args::Shadow;
 use crate::error::{CliError, Finish};
 use crate::screen::lists;
@@ -132,6 +132,9 @@ pub(super) fn shadow(ui: &Ui, client: &Client, command: Shadow) -> Done {
             let request = ShadowRequest { from, name, ttl_s: ttl, owner };
             let info = client.create_shadow(&request)?;
             ui.answer_with(&info, |info| format!("{}\n", info.name))?;
+        }
+        Shadow::Take { primary, labels, keep } => {
+            return drift::take(ui, client, primary, labels, keep);
         }
         Shadow::Rm { names } => {
             for name in names {

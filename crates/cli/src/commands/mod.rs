@@ -2,8 +2,10 @@
 
 mod build;
 mod doctor;
+mod drift;
 mod enter;
 mod follow;
+mod primary;
 mod prompt;
 mod read;
 mod recipe;
@@ -31,6 +33,16 @@ pub(crate) fn launcher() -> Finish {
     Finish::Command(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
+/// Becomes an agent, which speaks with the daemon over standard input and output.
+fn agent() -> Finish {
+    let program = concat!("umbra ", env!("CARGO_PKG_VERSION"), " agent");
+    let from = std::io::BufReader::new(std::io::stdin());
+    match umbra_agent::converse(from, std::io::stdout().lock(), program) {
+        Ok(()) => Finish::Pass,
+        Err(_) => Finish::Environment,
+    }
+}
+
 /// Does it.
 pub(crate) fn run(ui: &Ui, args: Args) -> Done {
     let config = Config::choose(args.state_dir, args.socket, &Surroundings::of_process());
@@ -38,6 +50,9 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
     match args.command {
         Command::Serve => serve::serve(config),
         Command::Launcher => Ok(launcher()),
+        Command::Agent => Ok(agent()),
+        Command::Primary { command } => primary::primary(ui, &client(), command),
+        Command::Drift { command } => drift::drift(ui, &client(), command),
         Command::Build(build) => build::build(ui, &client(), &build),
         Command::Follow { build, reports } => build::follow(ui, &client(), build, &reports),
         Command::Answer { build, answer } => build::answer(ui, &client(), build, answer),

@@ -120,12 +120,16 @@ pub fn files(list: &FileList) -> String {
     out
 }
 
-fn cause(cause: &Cause) -> String {
+/// Why a timeline has an entry.
+pub(super) fn cause(cause: &Cause) -> String {
     match cause {
         Cause::BuildStep { build, step } => format!("build {build}, step {}", safe(step)),
         Cause::Capture { source } => format!("captured from {}", safe(source)),
         Cause::Import { source } => format!("imported from {}", safe(source)),
         Cause::Seal { build } => format!("sealed by build {build}"),
+        Cause::Accept { reason } => format!("accepted: {}", safe(reason)),
+        Cause::Displaced { rollback } => format!("before rollback {rollback}"),
+        Cause::Rollback { rollback, to } => format!("rollback {rollback} to #{to}"),
     }
 }
 

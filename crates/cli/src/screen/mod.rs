@@ -13,11 +13,13 @@
 
 pub mod difference;
 pub mod doctor;
+pub mod drift;
 pub mod failure;
 pub mod lists;
 pub mod live;
 pub mod model;
 pub mod plain;
+pub mod primaries;
 pub mod summary;
 pub mod units;
 

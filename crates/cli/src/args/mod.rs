@@ -1,5 +1,7 @@
 //! What can be typed.
 
+pub mod drift;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -156,6 +158,18 @@ pub enum Command {
         #[command(subcommand)]
         command: Shadow,
     },
+    /// Add, list and remove primaries: machines that are held against their shadows.
+    Primary {
+        /// What to do.
+        #[command(subcommand)]
+        command: drift::Primary,
+    },
+    /// See what differs between primaries and their shadows, and what to do about it.
+    Drift {
+        /// What to do.
+        #[command(subcommand)]
+        command: drift::Drift,
+    },
     /// Remove states that nothing needs any more.
     Gc {
         /// Only say what would go.
@@ -203,6 +217,9 @@ pub enum Command {
     /// The process that makes sandboxes; started by the daemon.
     #[command(hide = true)]
     Launcher,
+    /// The process that reads a primary's parameters; started by the daemon.
+    #[command(hide = true)]
+    Agent,
 }
 
 /// What to build, and how.
@@ -261,6 +278,17 @@ pub enum Shadow {
         /// When it goes by itself: 90s, 30m, 2h or 1d.
         #[arg(long, value_parser = seconds)]
         ttl: Option<u64>,
+    },
+    /// Take one of a primary's configuration as it is now.
+    Take {
+        /// The primary; may be left out where there is only one.
+        primary: Option<String>,
+        /// A word to find it by; may be given several times.
+        #[arg(long = "label", value_name = "WORD", value_parser = label)]
+        labels: Vec<String>,
+        /// Never let it go by itself.
+        #[arg(long)]
+        keep: bool,
     },
     /// Remove some.
     Rm {
@@ -323,6 +351,11 @@ pub enum TestFormat {
     Junit,
     /// Security findings as SARIF.
     Sarif,
+}
+
+fn label(text: &str) -> Result<String, String> {
+    let good = !text.is_empty() && text.len() <= 64 && !text.contains(char::is_whitespace);
+    if good { Ok(text.to_owned()) } else { Err("expected a word of at most 64 letters".into()) }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -1,0 +1,197 @@
+//! What can be typed about primaries and their drift.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+
+/// What to do with primaries.
+#[derive(Debug, Subcommand)]
+pub enum Primary {
+    /// Take a machine under care: its configuration gets a shadow at once, and is watched.
+    Add {
+        /// What to call it.
+        name: String,
+        /// Its root directory; this machine if left out.
+        #[arg(long, value_name = "DIR")]
+        root: Option<PathBuf>,
+        /// What to watch, as a monitoring_config.yml; what is worth watching if left out.
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The image it runs from: rehearsals run on it.
+        #[arg(long)]
+        image: Option<String>,
+    },
+    /// List them.
+    Ls,
+    /// Show one and how it is watched.
+    Show {
+        /// Its name; may be left out where there is only one.
+        name: Option<String>,
+    },
+    /// Let go of one, with its shadows and its history.
+    Rm {
+        /// Its name.
+        name: String,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+/// What to do about drift.
+#[derive(Debug, Subcommand)]
+pub enum Drift {
+    /// Write a monitoring_config.yml with what is worth watching on this machine.
+    Init {
+        /// For this root directory instead.
+        #[arg(long, value_name = "DIR")]
+        root: Option<PathBuf>,
+        /// Where; `-` prints it.
+        #[arg(short, long, default_value = "monitoring_config.yml", value_name = "FILE")]
+        output: PathBuf,
+        /// Write over what is there.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Follow what happens.
+    Watch {
+        /// Only to this primary.
+        primary: Option<String>,
+        /// Begin with what happened since this event.
+        #[arg(long, value_name = "NUMBER")]
+        from: Option<u64>,
+        /// Also receipts and how filesystems are watched.
+        #[arg(short, long)]
+        verbose: bool,
+    },
+    /// Read everything again and say what differs.
+    Check(Check),
+    /// Say what differs as far as is known, without reading again.
+    Show(Check),
+    /// Show a primary's shadows through time.
+    Log {
+        /// The primary; may be left out where there is only one.
+        primary: Option<String>,
+    },
+    /// Show what differs between two shadows.
+    Diff {
+        /// The primary.
+        primary: String,
+        /// `A..B`, or `A` alone for what differs from it now.
+        #[arg(value_parser = between)]
+        between: Between,
+    },
+    /// Show who changed a parameter, when, and what else changed with it.
+    Blame {
+        /// The primary.
+        primary: String,
+        /// The parameter.
+        parameter: String,
+        /// How many changes.
+        #[arg(long, default_value_t = 10)]
+        limit: u32,
+    },
+    /// Make a drift the new known good.
+    Accept {
+        /// The primary.
+        primary: String,
+        /// Which drift.
+        #[command(flatten)]
+        which: Which,
+        /// Why; kept in the timeline.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Print the JSON Schema of monitoring_config.yml.
+    Schema,
+}
+
+/// A look at what differs.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// The primary; may be left out where there is only one.
+    pub primary: Option<String>,
+    /// Which drift.
+    #[command(flatten)]
+    pub which: Which,
+    /// How to write it.
+    #[arg(long, value_enum, default_value_t = DriftFormat::Text)]
+    pub format: DriftFormat,
+    /// What exit codes mean: aide's bits (1 new, 2 removed, 4 changed), or terraform's (2 for
+    /// any difference).
+    #[arg(long, value_enum, default_value_t = ExitCodes::Aide)]
+    pub exit_code: ExitCodes,
+}
+
+/// Which drift is meant; all of it where nothing is said.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Which {
+    /// Only this parameter; may be given several times.
+    #[arg(short, long = "parameter", value_name = "NAME")]
+    pub parameters: Vec<String>,
+    /// Only what lies at this path or below; may be given several times.
+    #[arg(long = "path", value_name = "PATH")]
+    pub paths: Vec<String>,
+}
+
+/// How drift is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DriftFormat {
+    /// For people.
+    Text,
+    /// As JSON.
+    Json,
+    /// A line of JSON for each.
+    Ndjson,
+    /// As aide reports.
+    Aide,
+    /// As `rpm -V` does.
+    Rpm,
+    /// As SARIF.
+    Sarif,
+}
+
+/// What exit codes mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExitCodes {
+    /// Bits: 1 something is new, 2 something is gone, 4 something changed.
+    Aide,
+    /// 0 nothing differs, 1 it could not be said, 2 something differs.
+    Terraform,
+}
+
+/// Two shadows, or one and what is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Between {
+    /// The earlier.
+    pub from: u64,
+    /// The later; `None` for now.
+    pub to: Option<u64>,
+}
+
+fn between(text: &str) -> Result<Between, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|_| expected());
+    fn expected() -> String {
+        "expected two shadows such as 3..5, or one".to_owned()
+    }
+    match text.split_once("..") {
+        None => Ok(Between { from: number(text)?, to: None }),
+        Some((from, "")) => Ok(Between { from: number(from)?, to: None }),
+        Some((from, to)) => Ok(Between { from: number(from)?, to: Some(number(to)?) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shadows_are_named_by_number() {
+        assert_eq!(between("3..5"), Ok(Between { from: 3, to: Some(5) }));
+        assert_eq!(between("3.."), Ok(Between { from: 3, to: None }));
+        assert_eq!(between("3"), Ok(Between { from: 3, to: None }));
+        for text in ["", "..", "a..b", "3...5", "-1"] {
+            assert!(between(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What differs between primaries and their shadows, and what to do about it.
+
+mod follow;
+mod look;
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+
+use umbra_api::client::{Client, percent};
+use umbra_drift::collect::Place;
+use umbra_drift::defaults;
+use umbra_drift::service::{
+    AcceptReply, AcceptRequest, Blame, Selection, ShadowDiff, ShadowEntry, TakeShadow,
+};
+
+use super::Done;
+use super::primary::{target, the_one};
+use crate::args::drift::{Between, Drift, Which};
+use crate::error::{CliError, Finish};
+use crate::screen::drift as screen;
+use crate::ui::Ui;
+
+/// Does it.
+pub(super) fn drift(ui: &Ui, client: &Client, command: Drift) -> Done {
+    match command {
+        Drift::Init { root, output, force } => init(ui, root.as_deref(), &output, force),
+        Drift::Watch { primary, from, verbose } => {
+            follow::follow(ui, client, primary.as_deref(), from, verbose)
+        }
+        Drift::Check(check) => look::look(ui, client, check, true),
+        Drift::Show(check) => look::look(ui, client, check, false),
+        Drift::Log { primary } => log(ui, client, primary),
+        Drift::Diff { primary, between } => diff(ui, client, &primary, between),
+        Drift::Blame { primary, parameter, limit } => {
+            blame(ui, client, &primary, &parameter, limit)
+        }
+        Drift::Accept { primary, which, reason } => accept(ui, client, &primary, which, reason),
+        Drift::Schema => {
+            let schema = serde_json::to_string_pretty(&umbra_drift::config::schema());
+            let schema = schema
+                .map_err(|error| CliError::because(Finish::Bug, "write the schema", &error))?;
+            ui.answer(&format!("{schema}\n"))?;
+            Ok(Finish::Pass)
+        }
+    }
+}
+
+/// Takes a shadow of a primary as it is now.
+pub(super) fn take(
+    ui: &Ui,
+    client: &Client,
+    primary: Option<String>,
+    labels: Vec<String>,
+    keep: bool,
+) -> Done {
+    let primary = the_one(client, primary)?;
+    let taken: ShadowEntry =
+        client.post(&target(&primary, "/shadows"), &TakeShadow { labels, keep })?;
+    ui.answer_with(&taken, |taken| screen::taken(&primary, taken))?;
+    Ok(Finish::Pass)
+}
+
+/// The facts that were named.
+fn selection(which: Which) -> Selection {
+    Selection { parameters: which.parameters, paths: which.paths, key: None }
+}
+
+fn init(ui: &Ui, root: Option<&Path>, output: &Path, force: bool) -> Done {
+    let place = match root {
+        None => Place::machine(),
+        Some(root) => Place::directory(root),
+    };
+    let place = place.map_err(|error| {
+        CliError::because(Finish::Environment, "look what is worth watching", &error)
+    })?;
+    let text = defaults::configuration(&defaults::Survey::of(&place));
+    if output == Path::new("-") {
+        ui.answer(&text)?;
+        return Ok(Finish::Pass);
+    }
+    let failed = |error: &std::io::Error| {
+        CliError::because(Finish::Environment, format!("write {}", output.display()), error)
+    };
+    let mut options = OpenOptions::new();
+    options.write(true).truncate(force).create(force).create_new(!force);
+    let mut file = match options.open(output) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let message = format!("write {}: there is one already", output.display());
+            return Err(CliError::new(Finish::Usage, message)
+                .with_hint("`--force` writes over it, `-o FILE` chooses another place"));
+        }
+        file => file.map_err(|error| failed(&error))?,
+    };
+    file.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
+    ui.story(&format!(
+        "wrote {}; take a machine under care with it: umbra primary add NAME --config {0}",
+        output.display()
+    ));
+    Ok(Finish::Pass)
+}
+
+fn log(ui: &Ui, client: &Client, primary: Option<String>) -> Done {
+    let primary = the_one(client, primary)?;
+    let shadows: Vec<ShadowEntry> = client.get(&target(&primary, "/shadows"))?;
+    ui.answer_with(&shadows, |shadows| screen::timeline(shadows))?;
+    Ok(Finish::Pass)
+}
+
+fn diff(ui: &Ui, client: &Client, primary: &str, between: Between) -> Done {
+    let Between { from, to } = between;
+    let to = to.map_or(String::new(), |to| format!("&to={to}"));
+    let diff: ShadowDiff = client.get(&target(primary, &format!("/diff?from={from}{to}")))?;
+    ui.answer_with(&diff, |diff| screen::diff(primary, diff))?;
+    Ok(Finish::Pass)
+}
+
+fn blame(ui: &Ui, client: &Client, primary: &str, parameter: &str, limit: u32) -> Done {
+    let place = format!("/blame/{}?limit={limit}", percent(parameter));
+    let blame: Vec<Blame> = client.get(&target(primary, &place))?;
+    ui.answer_with(&blame, |blame| screen::blame(blame))?;
+    Ok(Finish::Pass)
+}
+
+fn accept(ui: &Ui, client: &Client, primary: &str, which: Which, reason: String) -> Done {
+    let request = AcceptRequest { selection: selection(which), reason };
+    let accepted: AcceptReply = client.post(&target(primary, "/accept"), &request)?;
+    ui.answer_with(&accepted, screen::accepted)?;
+    Ok(Finish::Pass)
+}
