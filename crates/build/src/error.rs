@@ -4,6 +4,7 @@ use std::io;
 
 use umbra_recipe::{InputsError, Problems, SuiteError};
 use umbra_shadow::ShadowError;
+use umbra_shadow::startup::StartError;
 use umbra_state::StateId;
 use umbra_store::overlay::{MountError, SettleError};
 use umbra_store::{CaptureError, ExportError, ResolveError, StoreError};
@@ -108,6 +109,15 @@ pub enum BuildError {
     /// A part of the build ended without saying why: a bug.
     #[error("keep the build together: {0} ended early")]
     PartEnded(&'static str),
+}
+
+impl From<StartError> for BuildError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Shadow(error) => Self::Shadow(error),
+            StartError::Service { service, reason, log } => Self::Service { service, reason, log },
+        }
+    }
 }
 
 /// Adds what was being done to an error of the machine.

@@ -31,12 +31,11 @@
 //! | `steps` | running one step |
 //! | `ingest` | a step's writes become a state |
 //! | `pool` | shadows that follow the build and run its tests |
-//! | [`look`], [`services`] | one test on one shadow; a recipe's services in it |
+//! | [`look`], [`services`] | one test on one shadow; what a recipe wants to run there first |
 //! | `export`, `notify` | images leave; people are told |
 //! | [`ports`] | what a build needs from whoever runs it |
 
 pub mod baseline;
-mod boot;
 mod child;
 pub mod engine;
 mod error;

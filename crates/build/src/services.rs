@@ -1,26 +1,14 @@
-//! Starts what a recipe wants to run in a view, its services or the image's own systemd first,
-//! and waits until it is ready.
+//! What a recipe wants to run in a view before anybody looks, and starting it.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
-
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use serde::Serialize;
 use umbra_recipe::{CommandLine, Init, Ready, Recipe, Service};
 use umbra_shadow::Shadow;
 use umbra_shadow::provider::Running;
+use umbra_shadow::startup;
 use umbra_state::Command;
-use umbra_state::escape::escape_output;
 
-use crate::boot;
 use crate::error::BuildError;
-
-/// How often a service is asked whether it is ready.
-const ASK_EVERY: Duration = Duration::from_millis(5);
-
-/// How much of a service's output goes with its failure.
-const LOG_BYTES: u64 = 2000;
+use crate::look::first_process;
 
 /// What is to run in a view before anybody looks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -42,89 +30,36 @@ impl Startup {
             services: recipe.services_after(step).cloned().collect(),
         }
     }
-}
 
-/// Waits for the image's own systemd, where that is wanted, and starts services one after the
-/// other, each once the one before is ready. They run until what is returned is dropped.
-pub fn start(shadow: &dyn Shadow, startup: &Startup) -> Result<Vec<Box<dyn Running>>, BuildError> {
-    if startup.init == Init::Systemd {
-        boot::wait(shadow, startup.complete)?;
-    }
-    startup.services.iter().map(|service| start_one(shadow, service)).collect()
-}
-
-fn start_one(shadow: &dyn Shadow, service: &Service) -> Result<Box<dyn Running>, BuildError> {
-    let running = shadow.start(&command_of(&service.run, service))?;
-    let Some(ready) = &service.ready else { return Ok(running) };
-    let deadline = Instant::now() + service.timeout;
-    loop {
-        if is_ready(shadow, service, ready)? {
-            return Ok(running);
-        }
-        let reason = match running.ended() {
-            Some(exit) => format!("it ended with {exit}"),
-            None if Instant::now() >= deadline => {
-                format!("it was not ready after {:?}", service.timeout)
-            }
-            // Nothing announces that a foreign program is ready: it has to be asked.
-            None => {
-                std::thread::sleep(ASK_EVERY);
-                continue;
-            }
-        };
-        let log = escape_output(running.log_tail(LOG_BYTES).trim_ascii_end()).to_string();
-        return Err(BuildError::Service { service: service.name.clone(), reason, log });
-    }
-}
-
-fn command_of(line: &CommandLine, service: &Service) -> Command {
-    umbra_recipe::command(line, &service.env, service.user.as_deref(), service.workdir.as_deref())
-}
-
-fn is_ready(shadow: &dyn Shadow, service: &Service, ready: &Ready) -> Result<bool, BuildError> {
-    match ready {
-        Ready::Port(port) => Ok(connect(shadow, *port).is_some()),
-        Ready::Http(url) => Ok(answers(shadow, url)),
-        Ready::Command(line) => {
-            let command = command_of(line, service).with_timeout(service.timeout);
-            Ok(shadow.run(&command)?.exit.success())
-        }
-        Ready::File(path) => {
-            let root = shadow.root()?;
-            let flags = OFlags::PATH | OFlags::CLOEXEC;
-            let resolve = ResolveFlags::IN_ROOT;
-            Ok(openat2(&root, path.as_str(), flags, Mode::empty(), resolve).is_ok())
+    /// The same as shadows take it.
+    pub fn in_shadow(&self) -> startup::Startup {
+        startup::Startup {
+            init: first_process(self.init),
+            complete: self.complete,
+            services: self.services.iter().map(service_in_shadow).collect(),
         }
     }
 }
 
-/// Connects to a port on the shadow's loopback, as its own programs do, and where nothing
-/// listens there, on its address.
-fn connect(shadow: &dyn Shadow, port: u16) -> Option<TcpStream> {
-    let wait = Duration::from_millis(200);
-    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    shadow.connect(loopback, wait).ok().or_else(|| {
-        let outside = SocketAddr::new(shadow.address()?, port);
-        shadow.connect(outside, wait).ok()
-    })
+/// Starts it all, as [`startup::start`] does.
+pub fn start(shadow: &dyn Shadow, wanted: &Startup) -> Result<Vec<Box<dyn Running>>, BuildError> {
+    Ok(startup::start(shadow, &wanted.in_shadow())?)
 }
 
-/// Whether `http://host:port/path` answers with a success; the host is always the shadow.
-fn answers(shadow: &dyn Shadow, url: &str) -> bool {
-    let rest = url.trim_start_matches("http://");
-    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
-    let Some(stream) = connect(shadow, port) else { return false };
-    let request = format!("GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
-    succeeds(stream, &request)
-}
-
-/// "HTTP/1.x 2.." is all that matters of the answer.
-fn succeeds(mut stream: TcpStream, request: &str) -> bool {
-    let mut answer = [0u8; 12];
-    let asked = stream
-        .set_read_timeout(Some(Duration::from_secs(2)))
-        .and_then(|()| stream.write_all(request.as_bytes()))
-        .and_then(|()| stream.read_exact(&mut answer));
-    asked.is_ok() && answer.starts_with(b"HTTP/1.") && answer[9] == b'2'
+fn service_in_shadow(service: &Service) -> startup::Service {
+    let command = |line: &CommandLine| -> Command {
+        let (user, workdir) = (service.user.as_deref(), service.workdir.as_deref());
+        umbra_recipe::command(line, &service.env, user, workdir)
+    };
+    startup::Service {
+        name: service.name.clone(),
+        command: command(&service.run),
+        ready: service.ready.as_ref().map(|ready| match ready {
+            Ready::Port(port) => startup::Ready::Port(*port),
+            Ready::Http(url) => startup::Ready::Http(url.clone()),
+            Ready::Command(line) => startup::Ready::Command(command(line)),
+            Ready::File(path) => startup::Ready::File(path.clone()),
+        }),
+        timeout: service.timeout,
+    }
 }

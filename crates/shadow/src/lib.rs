@@ -10,6 +10,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`provider`] | the traits [`Provider`] and [`Shadow`], and their plain data |
+//! | [`startup`] | what is to run in a view before anybody looks, until it is ready |
+//! | [`target`] | a shadow's view as the suite sees it |
 //! | [`sandbox`] | the provider on this machine's own kernel |
 //! | [`fake`] | the provider that needs nothing, for tests of what uses shadows |
 //! | [`conformance`] | what every provider must do, as a suite |
@@ -22,6 +24,8 @@ pub mod fake;
 pub mod probe;
 pub mod provider;
 pub mod sandbox;
+pub mod startup;
+pub mod target;
 
 pub use error::ShadowError;
 pub use provider::{Provider, Shadow, ShadowSpec};

@@ -16,6 +16,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use umbra_api::build::Event;
 use umbra_recipe::Recipe;
 use umbra_shadow::provider::Running;
+use umbra_shadow::target::ShadowTarget;
 use umbra_shadow::{Provider, Shadow, ShadowError};
 use umbra_state::{Delta, Tree};
 use umbra_store::overlay::Layers;
@@ -24,7 +25,7 @@ use umbra_suite::{Context, Test, TestReport, run_test};
 
 use crate::baseline::{Origin, Seen};
 use crate::error::BuildError;
-use crate::look::{self, ShadowTarget, unready};
+use crate::look::{self, unready};
 use crate::ports::EventSink;
 use crate::services::{self, Startup};
 pub(crate) use kept::KeptShadow;

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use umbra_shadow::{Shadow, ShadowError};
 use umbra_state::Command;
 use umbra_state::escape::escape_output;
 
-use crate::error::BuildError;
+use super::StartError;
+use crate::error::ShadowError;
+use crate::provider::Shadow;
 
 /// How long a system may take to start.
 const BOOT_TIME_MAX: Duration = Duration::from_secs(120);
@@ -29,7 +30,7 @@ enum Heard {
 }
 
 /// Returns once the system is up. An image that is not `complete` may still lack it.
-pub(crate) fn wait(shadow: &dyn Shadow, complete: bool) -> Result<(), BuildError> {
+pub(super) fn wait(shadow: &dyn Shadow, complete: bool) -> Result<(), StartError> {
     if !shadow.runs_systemd() {
         return if complete { Err(failed(shadow, NONE)) } else { Ok(()) };
     }
@@ -64,7 +65,7 @@ fn hear(said: &[u8]) -> Heard {
     }
 }
 
-fn failed(shadow: &dyn Shadow, reason: &str) -> BuildError {
+fn failed(shadow: &dyn Shadow, reason: &str) -> StartError {
     let console = shadow.console_tail(CONSOLE_BYTES);
     let log = escape_output(console.trim_ascii_end()).to_string();
     let mut reason = reason.to_owned();
@@ -72,7 +73,7 @@ fn failed(shadow: &dyn Shadow, reason: &str) -> BuildError {
         reason.push_str("; this machine is out of inotify instances: ");
         reason.push_str("sysctl fs.inotify.max_user_instances=2048");
     }
-    BuildError::Service { service: "systemd".to_owned(), reason, log }
+    StartError::Service { service: "systemd".to_owned(), reason, log }
 }
 
 #[cfg(test)]
