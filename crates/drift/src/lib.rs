@@ -20,6 +20,7 @@
 //! | [`watch`] | changes of files as they happen, who made them, and receipts for every gap |
 //! | [`history`] | what changed, by whom, and what with it |
 //! | [`timeline`] | historical shadows, kept by content |
+//! | [`forecast`] | when a number that moves will be where it must not be |
 //! | [`alert`] | what is told of discrepancies, when, and when there is quiet |
 //! | [`sink`] | where alerts go: documents, the outbox, deliveries |
 //! | [`report`] | one comparison of a whole machine, in six formats, and exit codes |
@@ -37,6 +38,7 @@ pub mod config;
 pub mod defaults;
 pub mod discrepancy;
 pub mod file;
+pub mod forecast;
 pub mod format;
 pub mod history;
 pub mod metrics;
