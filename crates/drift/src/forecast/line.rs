@@ -9,21 +9,26 @@
 //! readings' worth at an autocorrelation of `r` between residuals (Bayley and Hammersley, "The
 //! effective number of independent observations in an autocorrelated time series", Suppl. J. R.
 //! Stat. Soc. 8, 1946; used for this test by Hamed and Rao, J. Hydrol. 204, 1998).
+//!
+//! The height of the line is the median of what the slope leaves, and its interval that of a
+//! median: the residuals at the parts `1/2 -+ z / (2 sqrt n')` (Conover, "Practical Nonparametric
+//! Statistics", section 3.2). In the middle of the times errors of slope and height have nothing
+//! to do with one another, so that their shares in the error of a crossing add up by squares.
 
 use super::Point;
 
 /// Readings that are looked at in pairs; of more, evenly many are left out.
 const POINTS_MAX: usize = 400;
 
-/// The normal distribution's quantile for a slope's interval: 95 % of both sides.
+/// The normal distribution's quantile for intervals: 95 % of both sides.
 const Z_INTERVAL: f64 = 1.96;
 
 /// Its quantile for saying at all that something rises: 99.95 % of one side. The question is
 /// asked again with every reading, and each yes may wake somebody.
 const Z_RISES: f64 = 3.29;
 
-/// Residuals between these parts of all are usual.
-const USUAL: (f64, f64) = (0.01, 0.99);
+/// A residual is rarely greater than this part of all.
+const USUAL: f64 = 0.99;
 
 /// Independent readings that all others must be worth.
 const WORTH_MIN: f64 = 5.0;
@@ -41,8 +46,10 @@ pub(super) struct Line {
     least: f64,
     /// The middle of the times, and the line there.
     middle: (f64, f64),
-    /// How far below and above the line readings usually are.
-    residuals: (f64, f64),
+    /// How far below and above the line the true one is likely to be there.
+    heights: (f64, f64),
+    /// How far above the line readings rarely are.
+    usual: f64,
 }
 
 /// When a line is at a height.
@@ -51,6 +58,8 @@ pub(super) struct Meets {
     pub(super) expected: f64,
     pub(super) earliest: f64,
     pub(super) latest: f64,
+    /// When a single reading may be.
+    pub(super) first: f64,
 }
 
 impl Line {
@@ -84,13 +93,15 @@ impl Line {
         let spread = (n * (n - 1.0) * (2.0 * n + 5.0) / 18.0 * n / worth).sqrt();
         let between = |z: f64| limits(&slopes, z * spread);
         let middle = quantile(&points.iter().map(at).collect::<Vec<_>>(), 0.5)?;
+        let part = (Z_INTERVAL / (2.0 * worth.sqrt())).min(0.5);
         let residual = |part: f64| quantile(&offsets, part).map(|one| one - offset);
         Some(Self {
             slope,
             slopes: between(Z_INTERVAL),
             least: between(Z_RISES).0,
             middle: (origin as f64 + middle, offset + slope * middle),
-            residuals: (residual(USUAL.0)?, residual(USUAL.1)?),
+            heights: (residual(0.5 - part)?, residual(0.5 + part)?),
+            usual: residual(USUAL)?,
         })
     }
 
@@ -106,13 +117,18 @@ impl Line {
     /// When a line that rises is at a height.
     pub(super) fn meets(&self, height: f64) -> Meets {
         let (time, level) = self.middle;
-        let when = |slope: f64, residual: f64| time + (height - level - residual) / slope;
-        let latest = when(self.slopes.0, self.residuals.0);
-        Meets {
-            expected: when(self.slope, 0.0),
-            earliest: when(self.slopes.1, self.residuals.1),
-            latest: if self.slopes.0 > 0.0 { latest } else { f64::INFINITY },
-        }
+        let when = |slope: f64, above: f64| time + (height - level - above) / slope;
+        let expected = when(self.slope, 0.0);
+        let away = |slope: f64, above: f64| {
+            (when(slope, 0.0) - expected).hypot(when(self.slope, above) - expected)
+        };
+        let earliest = expected - away(self.slopes.1, self.heights.1);
+        let latest = match self.slopes.0 > 0.0 {
+            true => expected + away(self.slopes.0, self.heights.0),
+            false => f64::INFINITY,
+        };
+        let first = earliest.min(when(self.slope, self.usual));
+        Meets { expected, earliest, latest, first }
     }
 }
 

@@ -88,11 +88,12 @@ pub enum Outlook {
 pub struct Breach {
     /// When the line is there.
     pub expected_ms: i64,
-    /// When the first reading may be: the steepest likely line with the highest readings.
+    /// It is there between this time, with a probability of 95 %,
     pub earliest_ms: i64,
-    /// When the last reading still may not: the least steep with the lowest. `None` if that is
-    /// further than a forecast goes.
+    /// and this one; `None` if that is further than a forecast goes.
     pub latest_ms: Option<i64>,
+    /// When the first single reading may be there, ahead of the line.
+    pub first_ms: i64,
     /// How fast it moves, in its own unit.
     pub per_day: f64,
     /// What that rests on.
@@ -281,6 +282,7 @@ fn by_line(series: &[Point], of: Of, limit: f64, rules: &Rules) -> Outlook {
     Outlook::Breach(Breach {
         expected_ms: time(meets.expected),
         earliest_ms: time(meets.earliest),
+        first_ms: time(meets.first),
         latest_ms: (meets.latest <= furthest).then(|| time(meets.latest)),
         per_day: line.slope() * DAY_MS,
         basis,

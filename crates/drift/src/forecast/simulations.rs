@@ -53,7 +53,7 @@ fn outlook(points: &[Point], bound: Bound) -> Outlook {
 /// of the intervals' lengths in parts of the time to the crossing.
 fn coverage(noise: impl Fn(&mut Random, f64) -> f64) -> (f64, f64) {
     let (mut inside, mut outside, mut lengths) = (0.0, 0.0, Vec::new());
-    for seed in 0..600 {
+    for seed in 0..400 {
         let random = &mut Random::new(seed);
         let (slope, start) = (random.between(0.05, 0.5), random.between(0.0, 50.0));
         let count = random.between(40.0, 150.0) as usize;
@@ -75,14 +75,14 @@ fn coverage(noise: impl Fn(&mut Random, f64) -> f64) -> (f64, f64) {
         *(if covers { &mut inside } else { &mut outside }) += 1.0;
         lengths.push((latest - breach.earliest_ms as f64) / (crossing - breach.basis.to_ms as f64));
     }
-    assert!(inside + outside > 400.0, "only {inside} and {outside}");
+    assert!(inside + outside > 250.0, "only {inside} and {outside}");
     lengths.sort_by(f64::total_cmp);
     (inside / (inside + outside), lengths[lengths.len() / 2])
 }
 
 #[test]
 fn intervals_hold_what_they_promise() {
-    // Nominally 95 %; three standard errors of 600 simulations are 2.7 %.
+    // Three standard errors of some 400 simulations are 3.3 %.
     for (name, (held, length)) in [
         ("normal", coverage(|random, _| random.normal())),
         ("laplace", coverage(|random, _| random.laplace())),
@@ -90,13 +90,13 @@ fn intervals_hold_what_they_promise() {
         ("following", coverage(|random, before| 0.6 * before + 0.8 * random.normal())),
     ] {
         println!("{name}: {held:.3} inside, median length {length:.2}");
-        assert!(held >= 0.923, "{name}: {held}");
-        assert!(length < 1.5, "{name}: {length}");
+        assert!(held >= 0.917, "{name}: {held}");
+        assert!(length < 0.6, "{name}: {length}");
     }
 }
 
 #[test]
-fn no_reading_is_there_much_before_the_interval() {
+fn no_reading_is_there_much_before_it_may_be() {
     let mut early = 0;
     for seed in 0..400 {
         let random = &mut Random::new(seed);
@@ -105,7 +105,7 @@ fn no_reading_is_there_much_before_the_interval() {
             panic!("no forecast for {seed}");
         };
         let first = (100..400).find(|at| *at as f64 + 4.0 * random.normal() > 200.0);
-        early += usize::from(first.is_some_and(|at| (at as i64) * MINUTE_MS < breach.earliest_ms));
+        early += usize::from(first.is_some_and(|at| (at as i64) * MINUTE_MS < breach.first_ms));
     }
     println!("{early} of 400 before");
     assert!(early <= 40, "{early}");
@@ -116,7 +116,7 @@ fn a_series_without_noise_is_met_exactly() {
     let points = series(40, |at| 90.0 - at as f64 / 1440.0);
     let Outlook::Breach(breach) = outlook(&points, Bound::Below(89.95)) else { panic!() };
     let expected = 72 * MINUTE_MS;
-    for at in [breach.expected_ms, breach.earliest_ms, breach.latest_ms.expect("bounded")] {
+    for at in [breach.expected_ms, breach.first_ms, breach.latest_ms.expect("bounded")] {
         assert!((at - expected).abs() < 1000, "{breach:?}");
     }
     assert!((breach.per_day + 1.0).abs() < 1e-6, "{breach:?}");
@@ -143,7 +143,7 @@ fn what_stays_never_alarms() {
     assert!(matches!(outlook(&flat, Bound::Above(42.5)), Outlook::Steady(_)));
     let week = Duration::from_secs(7 * 86_400);
     let (mut alarms, mut following) = (0, 0);
-    for seed in 0..2000 {
+    for seed in 0..400 {
         let random = &mut Random::new(seed);
         let count = random.between(20.0, 200.0) as usize;
         let points = series(count, |_| 88.0 + 0.3 * random.normal());
@@ -160,8 +160,8 @@ fn what_stays_never_alarms() {
         });
         following += usize::from(near(&points));
     }
-    println!("{alarms} and {following} of 2000");
-    assert!(alarms <= 4 && following <= 20, "{alarms} and {following}");
+    println!("{alarms} and {following} of 400");
+    assert!(alarms <= 1 && following <= 4, "{alarms} and {following}");
 }
 
 /// Fills and is emptied, by about as much each time.
@@ -300,8 +300,9 @@ proptest! {
         let bound = if above { Bound::Above(limit) } else { Bound::Below(limit) };
         if let Outlook::Breach(breach) = outlook(&points, bound) {
             prop_assert!(breach.earliest_ms <= breach.expected_ms, "{:?}", breach);
+            prop_assert!(breach.first_ms <= breach.earliest_ms, "{:?}", breach);
             prop_assert!(breach.latest_ms.is_none_or(|at| at >= breach.expected_ms));
-            prop_assert!(breach.earliest_ms >= breach.basis.to_ms);
+            prop_assert!(breach.first_ms >= breach.basis.to_ms);
         }
     }
 
