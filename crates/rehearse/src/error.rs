@@ -23,3 +23,8 @@ pub enum RehearsalError {
     #[error("finish the rehearsal, since it was cancelled")]
     Cancelled,
 }
+
+/// Adds what was being done to an error of this machine.
+pub(crate) fn system(doing: &'static str) -> impl Fn(io::Error) -> RehearsalError {
+    move |source| RehearsalError::System { doing: doing.to_owned(), source }
+}

@@ -27,21 +27,31 @@ use crate::scene::Place;
 /// What the kernel keeps for itself, and what nobody may set on a file.
 const XATTRS_KEPT: [&[u8]; 2] = [b"trusted.", b"security.selinux"];
 
-/// Writes what `edits` make of their places into the empty directory `dir`; returns, for those
-/// that could not be written, why.
+/// Writes what `edits` make of their places into the empty directory `dir`, which becomes
+/// `like` the machine's own top; returns, for those that could not be written, why.
 pub(crate) fn write<'a>(
     dir: &Path,
+    like: &Reading,
     edits: impl IntoIterator<Item = (&'a [u8], &'a Place, &'a Reading)>,
 ) -> std::io::Result<Vec<(&'a [u8], String)>> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let top = rustix::fs::open(dir, flags, Mode::empty())?;
+    let top = open_top(dir)?;
     let mut not_written = Vec::new();
+    if let Reading::Present(value) = like
+        && let Err(why) = dress(top.as_fd(), Kind::Directory, value)
+    {
+        not_written.push((&b"/"[..], why));
+    }
     for (path, place, to) in edits {
         if let Err(why) = put(top.as_fd(), place, to) {
             not_written.push((path, why));
         }
     }
     Ok(not_written)
+}
+
+fn open_top(dir: &Path) -> std::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(dir, flags, Mode::empty())?)
 }
 
 fn put(top: BorrowedFd<'_>, place: &Place, to: &Reading) -> Result<(), String> {

@@ -20,6 +20,7 @@
 //! | [`mod@minimal`] | pure: the smallest part of some changes that fails |
 //! | `trial` | decides what to try and what it comes to |
 //! | `stage`, `shadow_stage` | the seam, and fresh views of a shadow behind it |
+//! | `scratch` | the directory for a rehearsal's layers |
 //! | `scene`, `layer`, `ids` | where edits go, and the layer they become |
 //! | `atoms` | an edit as keys and attributes that can be tried one by one |
 
@@ -31,6 +32,7 @@ mod layer;
 pub mod minimal;
 pub mod report;
 mod scene;
+mod scratch;
 mod shadow_stage;
 mod stage;
 pub mod subject;
@@ -39,7 +41,6 @@ mod trial;
 mod trial_tests;
 pub mod what;
 
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -49,14 +50,12 @@ use umbra_shadow::provider::Init;
 pub use edit::Edit;
 pub use error::RehearsalError;
 pub use report::{Level, Report, Risk};
+pub use scratch::remove_remains;
 pub use subject::{Bounds, Directory, Root, Subject, Validator};
 pub use what::{Combination, Kind, What};
 
 use shadow_stage::ShadowStage;
 use trial::Trial;
-
-/// What directories for layers are called, before the shadow's name.
-const SCRATCH_PREFIX: &str = "rehearsal-";
 
 /// Rehearses on a shadow that is gone afterwards. Blocking; ends soon after `cancel` is set.
 ///
@@ -79,18 +78,4 @@ pub fn rehearse(
         report.unrebooted();
     }
     Ok(report)
-}
-
-/// Removes what killed rehearsals left in a scratch directory; only while none is under way.
-///
-/// # Errors
-/// The directory cannot be read or something in it not be removed.
-pub fn remove_remains(scratch: &Path) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(scratch)? {
-        let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(SCRATCH_PREFIX.as_bytes()) {
-            std::fs::remove_dir_all(entry.path())?;
-        }
-    }
-    Ok(())
 }

@@ -78,6 +78,11 @@ impl<'a> Scene<'a> {
         Ok(Place { parents: described, name, found })
     }
 
+    /// What the root itself is like.
+    pub(crate) fn top(&mut self) -> Result<Reading, String> {
+        self.reading(b"/", false)
+    }
+
     /// The real directories down to a path, and its name.
     fn resolve(&self, path: &[u8], follow: bool) -> Result<(Vec<Vec<u8>>, Vec<u8>), String> {
         if path.first() != Some(&b'/') || path.len() > PATH_MAX || path.contains(&0) {

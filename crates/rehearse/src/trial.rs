@@ -87,10 +87,13 @@ impl Progress<'_> {
         let mut sight = self.stage.look(&changes, &checks)?;
         let mut reasons = Vec::new();
         let mut starts = true;
+        self.checks = checks;
         for (check, seen) in &mut sight.seen {
             if seen.verdict == Verdict::Pass {
-                self.checks.push(check.clone());
-            } else if seen.counts {
+                continue;
+            }
+            self.checks.retain(|other| other != check);
+            if seen.counts {
                 seen.counts = false;
                 // What needs it cannot pass either.
                 if starts {
@@ -126,6 +129,7 @@ impl Progress<'_> {
         let failed = counted().find(|(_, seen)| seen.verdict == Verdict::Fail).cloned();
         let blind = counted().find(|(_, seen)| seen.verdict == Verdict::Inconclusive);
         let blind = blind.map(|(_, seen)| seen.name.clone());
+        let blind = blind.or_else(|| counted().next().is_none().then(|| "anything".to_owned()));
         if let Some((check, seen)) = failed {
             let cause = self.cause(combination, lists, &check, &seen)?;
             if cause.is_none() {
@@ -181,7 +185,12 @@ impl Progress<'_> {
                 why = Some("it fails without these changes too, by those made before".to_owned());
             }
             Outcome::NotAgain | Outcome::Untried => {
-                why = Some("there was no time to look for the cause".to_owned());
+                let words = if self.trial.is_late() {
+                    "there was no time to look for the cause"
+                } else {
+                    "nobody could look at it a second time"
+                };
+                why = Some(words.to_owned());
             }
         }
         let probes = hunt.probes as u64;

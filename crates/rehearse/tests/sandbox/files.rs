@@ -61,10 +61,12 @@ fn left_open(ground: &Ground) {
     fs::set_permissions(&web, fs::Permissions::from_mode(0o640)).expect("set");
     chown(&web, Some(12), Some(34)).expect("owned");
     chown(ground.root().join("etc/default"), Some(56), Some(78)).expect("owned");
+    chown(ground.root(), Some(9), Some(8)).expect("owned");
     ground.remember();
     check(&ground.holds(
         vec![Edit::new("/etc/default/web", Reading::text("changed\n"))],
-        "test \"$(stat -c '%a %u %g' /etc/default/web)\" = '640 12 34'
+        "test \"$(stat -c '%a %u %g' /)\" = '755 9 8'
+         test \"$(stat -c '%a %u %g' /etc/default/web)\" = '640 12 34'
          test \"$(stat -c '%u %g' /etc/default)\" = '56 78'
          test \"$(cat /etc/default/web)\" = changed",
     ));

@@ -63,6 +63,12 @@ fn validators(ground: &Ground) {
     assert_eq!(report.unseen, [unseen]);
     let report = ground.rehearse(&subject, &what("PORT=1\n"));
     assert_eq!(report.verdict, Verdict::Pass, "{report:#?}");
+    // What is new is nothing the baseline can be asked about.
+    let new = |text: &str| What::Drift(vec![Edit::new("/etc/default/new", Reading::text(text))]);
+    assert_eq!(ground.rehearse(&subject, &new("if\n")).verdict, Verdict::Fail);
+    assert_eq!(ground.rehearse(&subject, &new("A=1\n")).verdict, Verdict::Pass);
+    let gone = What::Drift(vec![Edit::new("/etc/default/web", Reading::Absent)]);
+    assert_eq!(ground.rehearse(&subject, &gone).verdict, Verdict::Inconclusive);
 }
 
 fn reboot_without(ground: &Ground) {
