@@ -9,11 +9,13 @@
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use umbra_state::{Command, Exit, Output};
-use umbra_store::overlay::Layers;
+use umbra_store::overlay::{Base, Layers};
 
 use crate::provider::{Attached, Limits, Network, Provider, Running, Shadow, TerminalSize};
 use crate::{ShadowError, ShadowSpec};
@@ -45,6 +47,7 @@ pub const CASES: &[Case] = &[
     Case { name: "several commands run at once", check: several_at_once },
     Case { name: "services run, log and end", check: services },
     Case { name: "apply shows a fresh view", check: fresh_view },
+    Case { name: "directories are shown and never written to", check: directories },
     Case { name: "a terminal has a size and an end", check: terminals },
     Case { name: "freezing stops and thawing lets go on", check: freezing },
     Case { name: "names are checked, taken, listed and free again", check: names },
@@ -173,6 +176,69 @@ fn fresh_view(provider: &dyn Provider, layers: &Layers) -> Done {
     assert_eq!(shadow.name(), "conform-apply");
     assert_eq!(shadow.address(), address, "the address stays");
     Done::Checked
+}
+
+/// Whatever is a directory of this machine: a layer, and what all layers lie on.
+fn directories(provider: &dyn Provider, layers: &Layers) -> Done {
+    let (below, above) = (OwnDir::new("below"), OwnDir::new("above"));
+    below.write("lower", "lower\n");
+    below.write("both", "lower\n");
+    above.write("both", "upper\n");
+    let mut all = layers.clone();
+    match &layers.base {
+        // There is one base only, and it can be a layer too.
+        Some(Base::Checkout(root)) => all.uppers.push(root.clone()),
+        Some(Base::Image { .. }) | None => {}
+    }
+    match &layers.base {
+        Some(Base::Image { .. }) => all = all.with_upper(below.0.clone()),
+        Some(Base::Checkout(_)) | None => all.base = Some(Base::Checkout(below.0.clone())),
+    }
+    let all = all.with_upper(above.0.clone());
+    let shadow = spawn(provider, &all, "conform-dirs");
+    for round in 0..2 {
+        assert_eq!(text(&sh(&*shadow, "cat /lower")), "lower\n", "round {round}");
+        assert_eq!(text(&sh(&*shadow, "cat /both")), "upper\n", "round {round}");
+        assert_eq!(sh(&*shadow, "echo mine > /lower; echo mine > /both").exit, Exit::Code(0));
+        assert_eq!(text(&sh(&*shadow, "cat /lower")), "mine\n");
+        assert_eq!((below.read("lower"), above.read("both")), ("lower\n".into(), "upper\n".into()));
+        let applied = shadow.apply(&all);
+        assert!(applied.is_ok(), "{applied:?}");
+    }
+    Done::Checked
+}
+
+/// A directory that goes with this value.
+struct OwnDir(PathBuf);
+
+impl OwnDir {
+    #[track_caller]
+    fn new(name: &str) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("umbra-conform-{}-{number}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let made = std::fs::create_dir(&path);
+        assert!(made.is_ok(), "{}: {made:?}", path.display());
+        Self(path)
+    }
+
+    #[track_caller]
+    fn write(&self, name: &str, text: &str) {
+        let written = std::fs::write(self.0.join(name), text);
+        assert!(written.is_ok(), "{name}: {written:?}");
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.0.join(name)).unwrap_or_default()
+    }
+}
+
+impl Drop for OwnDir {
+    fn drop(&mut self) {
+        // What is left is in a directory for what is not kept.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 fn terminals(provider: &dyn Provider, layers: &Layers) -> Done {

@@ -59,10 +59,11 @@ impl Machine {
         Process { machine: Arc::clone(self), pid, deadline }
     }
 
-    /// Ends all processes, forgets all files.
-    pub(super) fn renew(&self) {
+    /// Ends all processes, forgets all files but these.
+    pub(super) fn renew(&self, files: BTreeMap<String, File>) {
         self.change(|world| {
             world.end_all();
+            world.files = files;
             world.frozen = false;
         });
     }

@@ -1,9 +1,10 @@
-//! A provider whose shadows exist only in this process: files in a map, commands that `shell`
-//! understands. It passes the conformance suite and needs no rights, so that what uses
+//! A provider whose shadows exist only in this process: files in a map, those of
+//! layers that are directories among them, commands that `shell` understands. It passes the conformance suite and needs no rights, so that what uses
 //! providers can be tested anywhere.
 
 mod machine;
 mod shell;
+mod shown;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -58,7 +59,7 @@ impl Provider for FakeProvider {
         &self.capabilities
     }
 
-    fn spawn(&self, _layers: &Layers, spec: &ShadowSpec) -> Result<Box<dyn Shadow>, ShadowError> {
+    fn spawn(&self, layers: &Layers, spec: &ShadowSpec) -> Result<Box<dyn Shadow>, ShadowError> {
         spec.check_name()?;
         if !lock(&self.names).insert(spec.name.clone()) {
             return Err(ShadowError::Taken(spec.name.clone()));
@@ -67,10 +68,12 @@ impl Provider for FakeProvider {
         *spawned = spawned.wrapping_add(1);
         let address = (spec.network != Network::None)
             .then(|| IpAddr::from(Ipv4Addr::new(192, 0, 2, *spawned)));
+        let machine = Arc::<Machine>::default();
+        machine.renew(shown::files(layers));
         Ok(Box::new(FakeShadow {
             name: spec.name.clone(),
             address,
-            machine: Arc::default(),
+            machine,
             names: Arc::clone(&self.names),
         }))
     }
@@ -118,9 +121,9 @@ impl Shadow for FakeShadow {
         self.address
     }
 
-    fn apply(&self, _layers: &Layers) -> Result<(), ShadowError> {
+    fn apply(&self, layers: &Layers) -> Result<(), ShadowError> {
         self.living()?;
-        self.machine.renew();
+        self.machine.renew(shown::files(layers));
         Ok(())
     }
 
