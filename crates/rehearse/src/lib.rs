@@ -49,7 +49,7 @@ use umbra_shadow::provider::Init;
 
 pub use edit::Edit;
 pub use error::RehearsalError;
-pub use report::{Level, Report, Risk};
+pub use report::{Failure, Level, Report, Risk};
 pub use scratch::remove_remains;
 pub use subject::{Bounds, Directory, Root, Subject, Validator};
 pub use what::{Combination, Kind, What};

@@ -31,8 +31,8 @@ pub struct Report {
     pub why: Option<String>,
     /// What was tried, the baseline first.
     pub runs: Vec<Run>,
-    /// What makes combinations fail.
-    pub causes: Vec<Cause>,
+    /// What fails with them, and because of what.
+    pub failures: Vec<Failure>,
     /// Changes that could not be made on the shadow.
     pub untried: Vec<Untried>,
     /// What else could not be looked at, as sentences.
@@ -118,9 +118,9 @@ pub enum Part {
     Test,
 }
 
-/// What makes a combination fail.
+/// What fails with a combination, and because of what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Cause {
+pub struct Failure {
     /// Which combination.
     pub combination: Combination,
     /// What fails, by its name.
@@ -144,7 +144,7 @@ pub struct Cause {
     pub took_us: u64,
 }
 
-/// What of a path is part of a cause.
+/// What of a path makes something fail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
     /// The path.
@@ -164,7 +164,7 @@ pub struct Untried {
     pub why: String,
 }
 
-/// How many paths or keys of a cause a line names.
+/// How many paths or keys a line names.
 const NAMED_MAX: usize = 3;
 
 impl Report {
@@ -176,10 +176,10 @@ impl Report {
     /// Lines that say what matters, the verdict first. Names from outside are escaped.
     pub fn summary(&self) -> Vec<String> {
         let mut lines = vec![self.headline()];
-        for cause in &self.causes {
-            lines.push(cause.headline());
-            lines.extend(cause.evidence.first().map(|seen| format!("seen: {}", sentence(seen))));
-            lines.extend(cause.because());
+        for failure in &self.failures {
+            lines.push(failure.headline());
+            lines.extend(failure.evidence.first().map(|seen| format!("seen: {}", sentence(seen))));
+            lines.extend(failure.because());
         }
         if self.verdict != Verdict::Pass {
             lines.extend(self.why.clone());
@@ -211,7 +211,7 @@ impl Report {
             Risk::NoneFound => format!("{}: {noun} breaks nothing that was tried", self.verdict),
             Risk::Unknown => format!("{}: nobody knows what {noun} breaks", self.verdict),
             Risk::Breaks => {
-                let breaks = self.causes.iter().map(|cause| escape(cause.check.as_bytes()));
+                let breaks = self.failures.iter().map(|failure| escape(failure.check.as_bytes()));
                 let mut names: Vec<String> = breaks.map(|name| name.to_string()).collect();
                 names.dedup();
                 format!("{}: {noun} breaks {}", self.verdict, names.join(", "))
@@ -220,7 +220,7 @@ impl Report {
     }
 }
 
-impl Cause {
+impl Failure {
     fn headline(&self) -> String {
         let check = escape(self.check.as_bytes()).to_string();
         format!("{check} fails {}", self.combination.words())
@@ -236,8 +236,8 @@ impl Cause {
         if more > 0 {
             named.push(format!("{more} more"));
         }
-        let count = if self.minimal { "cause" } else { "cause, or part of it" };
-        Some(format!("{count}: {} (of {} changed paths)", named.join(", "), self.of))
+        let because = if self.minimal { "because of" } else { "because of some of" };
+        Some(format!("{because} {} (of {} changed paths)", named.join(", "), self.of))
     }
 }
 

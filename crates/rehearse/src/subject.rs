@@ -80,7 +80,7 @@ pub struct Validator {
 /// How long a rehearsal may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// How often something is tried to find the smallest cause of one failure.
+    /// How often something is tried to find because of what one thing fails.
     pub probes_max: usize,
     /// After this time no further look is begun.
     pub time_max: Duration,

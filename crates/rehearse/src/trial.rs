@@ -4,10 +4,10 @@
 //! baseline ── does not start ──────────────────────────────▶ inconclusive
 //!    │ what does not pass here counts no more
 //!    ▼
-//! each combination ── something fails ──▶ smallest cause: changed paths, then keys in them
+//! each combination ── something fails ──▶ because of what: changed paths, then keys in them
 //!    │                                       │ all of it, tried again, passes: inconclusive
 //!    ▼                                       ▼
-//! verdict: the worst                       cause
+//! verdict: the worst                       failure
 //! ```
 
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use crate::atoms::{Atom, Divided};
 use crate::edit::{Edit, together};
 use crate::error::RehearsalError;
 use crate::minimal::{Answer, Outcome, minimal};
-use crate::report::{Cause, Changed, Level, Part, Report, Risk, Run, Seen, Untried};
+use crate::report::{Changed, Failure, Level, Part, Report, Risk, Run, Seen, Untried};
 use crate::stage::{Check, Sight, Stage};
 use crate::subject::Bounds;
 use crate::what::{Combination, What};
@@ -56,7 +56,7 @@ impl Trial<'_> {
             risk: Risk::Unknown,
             why: None,
             runs: Vec::new(),
-            causes: Vec::new(),
+            failures: Vec::new(),
             untried: Vec::new(),
             unseen: Vec::new(),
             took_us: 0,
@@ -131,13 +131,13 @@ impl Progress<'_> {
         let blind = blind.map(|(_, seen)| seen.name.clone());
         let blind = blind.or_else(|| counted().next().is_none().then(|| "anything".to_owned()));
         if let Some((check, seen)) = failed {
-            let cause = self.cause(combination, lists, &check, &seen)?;
-            if cause.is_none() {
+            let failure = self.explain(combination, lists, &check, &seen)?;
+            if failure.is_none() {
                 verdict = Verdict::Inconclusive;
                 let words = combination.words();
                 self.doubt(format!("{} failed once {words}, and then passed", seen.name));
             }
-            self.report.causes.extend(cause);
+            self.report.failures.extend(failure);
         } else if let Some(name) = blind {
             self.doubt(format!("nobody could look at {name} {}", combination.words()));
         }
@@ -146,13 +146,13 @@ impl Progress<'_> {
     }
 
     /// What makes a check fail; `None` if it passes when it is tried again.
-    fn cause(
+    fn explain(
         &mut self,
         combination: Combination,
         lists: &[&[Edit]],
         check: &Check,
         seen: &Seen,
-    ) -> Result<Option<Cause>, RehearsalError> {
+    ) -> Result<Option<Failure>, RehearsalError> {
         let began = Instant::now();
         let (items, before) = lists.split_last().map_or((&[][..], lists), |(l, b)| (*l, b));
         let mut fixed = vec![self.trial.good];
@@ -186,7 +186,7 @@ impl Progress<'_> {
             }
             Outcome::NotAgain | Outcome::Untried => {
                 let words = if self.trial.is_late() {
-                    "there was no time to look for the cause"
+                    "there was no time to find out because of what"
                 } else {
                     "nobody could look at it a second time"
                 };
@@ -197,7 +197,7 @@ impl Progress<'_> {
         if let Some(error) = hunt.broken {
             return Err(error);
         }
-        Ok(Some(Cause {
+        Ok(Some(Failure {
             combination,
             check: seen.name.clone(),
             part: seen.part,

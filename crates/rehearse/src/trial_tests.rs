@@ -114,12 +114,12 @@ fn the_path_that_breaks_a_test_is_named() {
     let mut stage = fails_with("/b");
     let report = run(&mut stage, &What::Drift(edits(&["/a", "/b", "/c", "/d"])));
     check(&report, Fail, Risk::Breaks, None);
-    let cause = &report.causes[0];
-    assert_eq!((cause.check.as_str(), cause.part), ("Test(0)", Part::Test));
-    assert_eq!((cause.changes.len(), cause.minimal, cause.of), (1, true, 4));
-    assert_eq!(cause.changes[0].path.0, b"/b");
-    assert_eq!(cause.probes as usize + 2, stage.looks);
-    assert_eq!(report.summary()[2], "cause: /b (of 4 changed paths)");
+    let failure = &report.failures[0];
+    assert_eq!((failure.check.as_str(), failure.part), ("Test(0)", Part::Test));
+    assert_eq!((failure.changes.len(), failure.minimal, failure.of), (1, true, 4));
+    assert_eq!(failure.changes[0].path.0, b"/b");
+    assert_eq!(failure.probes as usize + 2, stage.looks);
+    assert_eq!(report.summary()[2], "because of /b (of 4 changed paths)");
 }
 
 #[test]
@@ -137,10 +137,10 @@ fn the_key_that_breaks_a_test_is_named() {
         Edit::new(path, Reading::text("USER=root\nPORT=0\nLEVEL=2\n")),
     ];
     let report = run(&mut stage, &What::Drift(drift));
-    let changes = &report.causes[0].changes;
+    let changes = &report.failures[0].changes;
     assert_eq!((changes.len(), changes[0].keys.len()), (1, 1), "{changes:?}");
     assert_eq!(changes[0].keys[0].key, "PORT");
-    let words = "cause: /etc/default/app: PORT from 80 to 0 (of 2 changed paths)";
+    let words = "because of /etc/default/app: PORT from 80 to 0 (of 2 changed paths)";
     assert_eq!(report.summary()[2], words);
 }
 
@@ -169,7 +169,7 @@ fn a_test_that_fails_anyway_counts_no_more_but_others_do() {
     check(&run(&mut test("/b"), &what), Inconclusive, Risk::Unknown, why);
     let report = run(&mut test("/a"), &what);
     check(&report, Fail, Risk::Breaks, why);
-    assert_eq!(report.causes[0].check, "Test(1)");
+    assert_eq!(report.failures[0].check, "Test(1)");
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn what_fails_once_and_not_again_is_not_believed() {
     let report = run(&mut stage, &What::Drift(edits(&["/a"])));
     let why = "Test(0) failed once with the drift, and then passed";
     check(&report, Inconclusive, Risk::Unknown, Some(why));
-    assert!(report.causes.is_empty());
+    assert!(report.failures.is_empty());
 }
 
 #[test]
@@ -216,8 +216,7 @@ fn a_rollback_is_tried_from_the_drift_and_in_both_orders() {
             Some(if fails { Fail } else { Pass })
         })
     };
-    let drift = edits(&["/a"]);
-    let report = run(&mut fails(), &What::Both { drift: drift.clone(), back: back() });
+    let report = run(&mut fails(), &What::Both { drift: edits(&["/a"]), back: back() });
     let verdicts: Vec<_> = report.runs.iter().map(|run| (run.combination, run.verdict)).collect();
     assert_eq!(
         verdicts,
@@ -228,14 +227,13 @@ fn a_rollback_is_tried_from_the_drift_and_in_both_orders() {
             (Combination::RollbackFirst, Fail),
         ]
     );
-    // Of the drift, the path; of the rollback, what it needs not remove is seen to be the cause
-    // only once the drift alone is no cause.
-    assert_eq!(report.causes[0].changes[0].path.0, b"/a");
+    // It fails before the rollback too, so that nobody sees the rollback's part in it.
+    assert_eq!(report.failures[0].changes[0].path.0, b"/a");
     let without = "it fails without these changes too, by those made before";
-    assert_eq!(report.causes[1].why.as_deref(), Some(without));
+    assert_eq!(report.failures[1].why.as_deref(), Some(without));
     let report = run(&mut fails(), &What::Rollback { drift: edits(&["/c"]), back: back() });
     assert_eq!(report.runs.len(), 2);
-    assert_eq!(report.causes[0].changes[0].path.0, b"/b");
+    assert_eq!(report.failures[0].changes[0].path.0, b"/b");
 }
 
 #[test]
@@ -256,9 +254,9 @@ fn the_bounds_hold() {
     let what = What::Drift(edits(&["/a", "/b", "/c", "/d", "/e", "/f"]));
     let bounds = Bounds { probes_max: 3, ..Bounds::default() };
     let report = run_with(&mut fails_with("/e"), &what, &[], bounds);
-    let cause = &report.causes[0];
-    assert_eq!((cause.probes, cause.minimal), (3, false));
-    assert!(cause.changes.iter().any(|changed| changed.path.0 == b"/e"));
+    let failure = &report.failures[0];
+    assert_eq!((failure.probes, failure.minimal), (3, false));
+    assert!(failure.changes.iter().any(|changed| changed.path.0 == b"/e"));
     let bounds = Bounds { time_max: Duration::ZERO, ..Bounds::default() };
     let report = run_with(&mut fails_with("/e"), &what, &[], bounds);
     let why = "there was no time left to try it with the drift";

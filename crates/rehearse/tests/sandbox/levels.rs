@@ -57,8 +57,8 @@ fn validators(ground: &Ground) {
     };
     let report = ground.rehearse(&subject, &what("if then\n"));
     assert_eq!((report.verdict, report.level), (Verdict::Fail, Level::Validators), "{report:#?}");
-    assert_eq!(report.causes[0].part, Part::Validator);
-    assert_eq!(report.causes[0].check, "/bin/sh -n /etc/default/web");
+    assert_eq!(report.failures[0].part, Part::Validator);
+    assert_eq!(report.failures[0].check, "/bin/sh -n /etc/default/web");
     let unseen = "/usr/sbin/nginx -t -c /etc/fine.conf is not there to validate with";
     assert_eq!(report.unseen, [unseen]);
     let report = ground.rehearse(&subject, &what("PORT=1\n"));
@@ -125,9 +125,9 @@ fn reboot(ground: &Ground) {
     assert_eq!(report.verdict, Verdict::Pass, "{report:#?}");
     let report = ground.rehearse(&subject, &what("new.mount loaded failed failed Data\n"));
     assert_eq!(report.verdict, Verdict::Fail, "{report:#?}");
-    let cause = &report.causes[0];
-    assert_eq!((cause.part, cause.evidence[0].subject.as_str()), (Part::Units, "new.mount"));
-    assert_eq!(cause.changes[0].path.0, b"/etc/failed");
+    let failure = &report.failures[0];
+    assert_eq!((failure.part, failure.evidence[0].subject.as_str()), (Part::Units, "new.mount"));
+    assert_eq!(failure.changes[0].path.0, b"/etc/failed");
 }
 
 fn state(ground: &Ground) {

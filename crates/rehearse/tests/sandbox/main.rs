@@ -1,6 +1,6 @@
 //! Rehearsals on real shadows. The binary is its own launcher.
 
-mod causes;
+mod breaks;
 mod files;
 mod levels;
 mod support;
@@ -13,7 +13,7 @@ fn main() -> std::process::ExitCode {
     if std::env::args().nth(1).as_deref() == Some("launcher") {
         std::process::exit(umbra_shadow::sandbox::launcher::main());
     }
-    let mut trials = causes::trials();
+    let mut trials = breaks::trials();
     trials.extend(files::trials());
     trials.extend(levels::trials());
     let mut arguments = Arguments::from_args();

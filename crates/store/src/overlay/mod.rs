@@ -60,8 +60,8 @@ pub enum Base {
         /// The directory of content objects the image refers to.
         objects: PathBuf,
     },
-    /// The state written out as an ordinary directory, for kernels without file-backed EROFS
-    /// or data-only layers.
+    /// An ordinary directory, which a root never writes to: a state written out, for kernels
+    /// without file-backed EROFS or data-only layers, or a machine's own.
     Checkout(PathBuf),
 }
 

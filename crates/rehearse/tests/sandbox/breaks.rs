@@ -35,16 +35,16 @@ fn breaks(ground: &Ground) {
     let report = ground.rehearse(&ground.subject(), &What::Drift(drift(web)));
     assert_eq!((report.verdict, report.risk), (Verdict::Fail, Risk::Breaks), "{report:#?}");
     assert_eq!(report.level, Level::Sandbox);
-    let [cause] = &report.causes[..] else { panic!("{report:#?}") };
-    assert_eq!((cause.check.as_str(), cause.part), ("service web", Part::Startup));
-    assert!(cause.minimal && cause.of == 20, "{cause:#?}");
-    let [changed] = &cause.changes[..] else { panic!("{cause:#?}") };
+    let [failure] = &report.failures[..] else { panic!("{report:#?}") };
+    assert_eq!((failure.check.as_str(), failure.part), ("service web", Part::Startup));
+    assert!(failure.minimal && failure.of == 20, "{failure:#?}");
+    let [changed] = &failure.changes[..] else { panic!("{failure:#?}") };
     assert_eq!(changed.path.0, b"/etc/default/web");
-    let [key] = &changed.keys[..] else { panic!("{cause:#?}") };
+    let [key] = &changed.keys[..] else { panic!("{failure:#?}") };
     assert_eq!(key.key, "PORT");
-    assert!(!cause.evidence.is_empty());
+    assert!(!failure.evidence.is_empty());
     println!("{}", report.summary().join("\n"));
-    println!("{} probes in {} us", cause.probes, cause.took_us);
+    println!("{} probes in {} us", failure.probes, failure.took_us);
 }
 
 fn breaks_a_test(ground: &Ground) {
@@ -52,8 +52,8 @@ fn breaks_a_test(ground: &Ground) {
     edits.push(Edit::new("/srv/index.html", Reading::text("goodbye\n")));
     let report = ground.rehearse(&ground.subject(), &What::Drift(edits));
     assert_eq!(report.verdict, Verdict::Fail, "{report:#?}");
-    assert_eq!(report.causes[0].check, "web answers");
-    assert_eq!(report.causes[0].changes[0].path.0, b"/srv/index.html");
+    assert_eq!(report.failures[0].check, "web answers");
+    assert_eq!(report.failures[0].changes[0].path.0, b"/srv/index.html");
 }
 
 fn harmless(ground: &Ground) {
@@ -78,8 +78,8 @@ fn rollback(ground: &Ground) {
     assert_eq!(of(Combination::RollbackFromDrift), Verdict::Fail);
     // The drift has the last word there.
     assert_eq!(of(Combination::RollbackFirst), Verdict::Pass);
-    assert_eq!(report.causes[0].combination, Combination::RollbackFromDrift);
-    assert_eq!(report.causes[0].changes[0].keys[0].key, "PORT");
+    assert_eq!(report.failures[0].combination, Combination::RollbackFromDrift);
+    assert_eq!(report.failures[0].changes[0].keys[0].key, "PORT");
     let report = ground.rehearse(&ground.subject(), &what(GOOD));
     assert_eq!(report.verdict, Verdict::Pass, "{report:#?}");
 }
@@ -110,5 +110,5 @@ fn program_gone(ground: &Ground) {
     let drift = vec![Edit::new("/bin/ash", Reading::Absent)];
     let report = ground.rehearse(&subject, &What::Drift(drift));
     assert_eq!(report.verdict, Verdict::Fail, "{report:#?}");
-    assert_eq!(report.causes[0].changes[0].path.0, b"/bin/ash");
+    assert_eq!(report.failures[0].changes[0].path.0, b"/bin/ash");
 }
