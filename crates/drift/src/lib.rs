@@ -26,6 +26,7 @@
 //! | [`report`] | one comparison of a whole machine, in six formats, and exit codes |
 //! | [`render`] | discrepancies in words; what looks like a secret |
 //! | [`metrics`] | counters that survive a restart |
+//! | [`rollback`] | plans to an earlier value, and what carries them out |
 //! | [`policy`] | when a drift is rolled back without asking |
 //! | [`wire`] | what the daemon and an agent say to each other |
 //! | [`service`] | what people and programs ask a daemon about drift |
@@ -48,6 +49,7 @@ mod raw;
 pub mod reading;
 pub mod render;
 pub mod report;
+pub mod rollback;
 pub mod service;
 pub mod sink;
 pub mod timeline;

@@ -1,0 +1,127 @@
+//! Measures a rollback of 100 files, durable, beside 100 files written and synced one by one. As
+//! root: `cargo run --release -p umbra-drift --example measure_rollback [DIRECTORY]`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use umbra_drift::attributes::{Kind, encode_id, encode_mode};
+use umbra_drift::config::{self, Attribute, Config};
+use umbra_drift::reading::{Content, Item, Reading, Snapshot, Value};
+use umbra_drift::rollback::plan::{Conflicts, Request, Selection, plan};
+use umbra_drift::rollback::timer::Manual;
+use umbra_drift::rollback::{Fault, Faults, Options, Outcome, Rollbacks};
+
+const FILES: usize = 100;
+const ROUNDS: usize = 10;
+const CONFIG: &str = "version: 2\nparameters:\n  - {name: etc, glob: '/etc/**', \
+    attrs: [content, type, mode, owner, group], rollback: {mode: restore}}\n";
+
+type Failed = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failed> {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: owners need root");
+        return Ok(());
+    }
+    let below = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    let directory = tempfile::tempdir_in(below)?;
+    let base = directory.path().canonicalize()?;
+    let config = config::parse("measure", CONFIG).map_err(|_| "the configuration")?;
+    let (mut rollbacks, mut synced) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        rollbacks.push(rollback(&base.join(format!("round-{round}")), &config)?);
+        synced.push(one_by_one(&base.join(format!("synced-{round}")))?);
+    }
+    println!("rollback of {FILES} files, durable: p50 {:?}, all {rollbacks:?}", median(&rollbacks));
+    println!("{FILES} files written and synced:   p50 {:?}, all {synced:?}", median(&synced));
+    Ok(())
+}
+
+/// From a plan to a confirmed end; no service is told.
+fn rollback(base: &Path, config: &Config) -> Result<Duration, Failed> {
+    let root = base.join("root");
+    fs::create_dir_all(root.join("etc"))?;
+    fs::create_dir(base.join("journals"))?;
+    let paths: Vec<PathBuf> = (0..FILES).map(|n| root.join(format!("etc/{n}.conf"))).collect();
+    let all = |content: &dyn Fn(usize) -> String| -> Result<Snapshot, Failed> {
+        for (number, path) in paths.iter().enumerate() {
+            fs::write(path, content(number))?;
+        }
+        snapshot(&root, &paths)
+    };
+    let good = all(&|number| format!("# file {number}\nvalue = {number}\n").repeat(40))?;
+    let bad = all(&|number| format!("# file {number}\nvalue = bad\n").repeat(40))?;
+    rustix::fs::sync();
+    let plan = plan(Request {
+        config,
+        target: &good,
+        base: &good,
+        current: &bad,
+        files: &BTreeMap::new(),
+        selection: &Selection::Everything,
+        conflicts: Conflicts::Stop,
+    });
+    let timer = Manual::default();
+    let mut rollbacks = Rollbacks::new(base.join("journals"), &timer);
+    let began = Instant::now();
+    if std::env::var_os("UMBRA_STEPS").is_some() {
+        rollbacks.faults = Faults::new(move |fault| {
+            if fault == Fault::Recorded {
+                println!("  recorded at {:?}", began.elapsed());
+            }
+        });
+    }
+    let options = Options::directory("measure", root.clone());
+    let finished = rollbacks
+        .begin(plan, options, &mut |_| snapshot(&root, &paths).unwrap_or_default().readings)?;
+    let took = began.elapsed();
+    match finished.outcome {
+        Outcome::Done => Ok(took),
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
+fn snapshot(root: &Path, paths: &[PathBuf]) -> Result<Snapshot, Failed> {
+    use std::os::unix::fs::MetadataExt;
+    let mut snapshot = Snapshot::default();
+    for path in paths {
+        let metadata = fs::metadata(path)?;
+        let attributes = BTreeMap::from([
+            (Attribute::Type, Kind::File.blob()),
+            (Attribute::Mode, encode_mode(metadata.mode())),
+            (Attribute::Owner, encode_id(metadata.uid())),
+            (Attribute::Group, encode_id(metadata.gid())),
+        ]);
+        let content = Some(Content::Bytes(umbra_api::blob::Blob(fs::read(path)?)));
+        let part = Path::new("/").join(path.strip_prefix(root)?);
+        let item = Item::part("etc", part.as_os_str().as_bytes());
+        snapshot.readings.insert(item, Reading::Present(Value { content, attributes }));
+    }
+    Ok(snapshot)
+}
+
+/// What others do: write a file, sync it, rename it.
+fn one_by_one(base: &Path) -> Result<Duration, Failed> {
+    fs::create_dir_all(base)?;
+    rustix::fs::sync();
+    let began = Instant::now();
+    for number in 0..FILES {
+        let (temp, path) = (base.join("temp"), base.join(number.to_string()));
+        let mut file = fs::File::create(&temp)?;
+        file.write_all(format!("# file {number}\nvalue = {number}\n").repeat(40).as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temp, &path)?;
+    }
+    fs::File::open(base)?.sync_all()?;
+    Ok(began.elapsed())
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut times = times.to_vec();
+    times.sort();
+    times[times.len() / 2]
+}
