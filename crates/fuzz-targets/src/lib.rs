@@ -15,12 +15,13 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`api`], [`recipe`], [`store`], [`suite`] | the targets |
+//! | [`api`], [`drift`], [`recipe`], [`store`], [`suite`] | the targets |
 //! | [`seeds`] | inputs to begin with: fixtures, and `fuzz/corpus` |
 //! | [`mutate`] | the next input |
 //! | [`run`], [`heap`] | trying a target, and measuring it |
 
 pub mod api;
+pub mod drift;
 pub mod heap;
 pub mod mutate;
 pub mod recipe;
@@ -67,6 +68,9 @@ pub const TARGETS: &[Target] = &[
     suite::ACCOUNTS,
     suite::SOCKETS,
     suite::PACKAGES,
+    drift::MONITORING,
+    drift::FORMAT,
+    drift::WIRE,
 ];
 
 /// The target of this name.

@@ -124,7 +124,7 @@ impl Life {
             Phase::Flapping { alert, differs, .. } => (alert.clone(), true, *differs),
         };
         if differed && same(&alert.discrepancy, &found.discrepancy) {
-            return Outcome::Nothing;
+            return self.learn_who(found);
         }
         self.remember(true, now_ms);
         let worst = alert.severities.last().copied();
@@ -149,6 +149,21 @@ impl Life {
         };
         let flapping = flapping || self.flaps(now_ms);
         self.enter(alert, news, flapping, true, now_ms)
+    }
+
+    /// Who did it can become known after that it was done: kept for the next telling.
+    fn learn_who(&mut self, found: Differs) -> Outcome {
+        let (Phase::Open { alert } | Phase::Flapping { alert, .. }) = &mut self.phase else {
+            return Outcome::Nothing;
+        };
+        let unknown = alert.attribution.as_ref().is_none_or(|who| who.writers.is_empty());
+        match found.attribution.filter(|who| unknown && !who.writers.is_empty()) {
+            Some(who) => {
+                alert.attribution = Some(who);
+                Outcome::Saved
+            }
+            None => Outcome::Nothing,
+        }
     }
 
     /// A comparison found none.

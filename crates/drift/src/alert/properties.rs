@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{Difference, Severity};
 use crate::discrepancy::{Discrepancy, Finding};
 use crate::reading::{Item, Reading};
-use crate::render::samples::{AT_MS, texts};
+use crate::render::samples::{AT_MS, texts, vim};
 
 const SECOND: i64 = 1000;
 const MINUTE: i64 = 60 * SECOND;
@@ -147,6 +147,21 @@ fn an_ignore_rule_is_offered_and_nothing_is_ignored() {
     }
     let suggestion = Suggestion { repeats: REPEATS as u64, within_ms: REPEAT_WINDOW_MS };
     assert_eq!(offered.first(), Some(&(REPEATS - 1, suggestion)));
+}
+
+#[test]
+fn who_is_learnt_late_and_told_with_the_next_news() {
+    let mut desk = Desk::new();
+    desk.on(differs(found("a", "x", Severity::Critical)));
+    let event = Event::Differs(Box::new(Differs {
+        primary: "web".into(),
+        discrepancy: found("a", "x", Severity::Critical),
+        attribution: Some(vim()),
+        path: None,
+    }));
+    desk.tells(event, &[]);
+    let reminder = desk.pass(REMIND_MS).tells(Event::Tick, &[News::Reminder]);
+    assert_eq!(reminder[0].attribution, Some(vim()));
 }
 
 #[test]

@@ -278,6 +278,17 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn differences_survive_being_written_down() {
+        for distance in [0.0, 2.5, 1e300, f64::INFINITY, f64::NAN] {
+            let json = serde_json::to_string(&Difference::Distance(distance)).expect("written");
+            let back: Difference = serde_json::from_str(&json).expect("read");
+            let Difference::Distance(back) = back else { panic!("{json}") };
+            assert!(back == distance || (back.is_nan() && distance.is_nan()), "{json}");
+        }
+        assert!(serde_json::from_str::<Difference>(r#"{"distance":"far"}"#).is_err());
+    }
+
     proptest! {
         #[test]
         fn an_absolute_tolerance_is_symmetric(a in value(), b in value(), limit in 0.0..1e15_f64) {
@@ -313,17 +324,6 @@ mod tests {
         }
 
         #[test]
-    fn differences_survive_being_written_down() {
-        for distance in [0.0, 2.5, 1e300, f64::INFINITY, f64::NAN] {
-            let json = serde_json::to_string(&Difference::Distance(distance)).expect("written");
-            let back: Difference = serde_json::from_str(&json).expect("read");
-            let Difference::Distance(back) = back else { panic!("{json}") };
-            assert!(back == distance || (back.is_nan() && distance.is_nan()), "{json}");
-        }
-        assert!(serde_json::from_str::<Difference>(r#"{"distance":"far"}"#).is_err());
-    }
-
-    #[test]
         fn sets_know_no_order(mut lines in prop::collection::vec("[ab]{0,2}", 0..6)) {
             let before = lines.join("\n");
             lines.reverse();
