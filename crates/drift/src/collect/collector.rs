@@ -107,7 +107,8 @@ impl Collector {
 
     /// What a watcher must watch, as this machine has it: the least directories that hold
     /// everything which can tell that it changed. A file in the top directory stands for
-    /// itself, and what has no directory yet is [polled](Self::polled).
+    /// itself, and what has no directory yet is [polled](Self::polled). Where links lead is known
+    /// once everything [was read](Self::all).
     pub fn watched_roots(&self) -> Vec<PathBuf> {
         let mut roots = BTreeSet::new();
         for watched in &self.watched {

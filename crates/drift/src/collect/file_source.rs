@@ -97,6 +97,11 @@ impl FileSource {
         let mut paths = BTreeSet::from([self.path.clone()]);
         let mut current = self.path.clone();
         for _ in 0..LINKS_MAX {
+            // By a link among its directories it is told of under another path.
+            let directory = current.parent().map(|parent| locate(context.place.root(), parent));
+            if let (Some(Ok(Some(directory))), Some(name)) = (directory, current.file_name()) {
+                paths.extend(real_path(&context.place, &directory).map(|real| real.join(name)));
+            }
             let Some(target) = link(&context.place, &current) else { break };
             let target = PathBuf::from(std::ffi::OsString::from_vec(target));
             current = plain(&current.parent().unwrap_or(Path::new("/")).join(target));

@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fstat, fstatfs, openat, statat};
 use rustix::io::Errno;
+use umbra_api::blob::Blob;
 
 use super::context::Context;
-use super::entry::{listed, open_quietly, parent_of, refused, silent, unreadable};
+use super::entry::{link, listed, open_quietly, parent_of, real_path, refused, silent, unreadable};
 use super::globs::Globs;
 use super::secret::Secrecy;
-use crate::file::Reason;
+use crate::config::Attribute;
+use crate::file::{Reason, locate};
 use crate::reading::Reading;
 
 /// Deeper directories are not walked; each takes a descriptor while it is.
@@ -36,6 +38,8 @@ pub(super) type Found = Vec<(Vec<u8>, Reading)>;
 #[derive(Debug)]
 pub(super) struct Tree {
     globs: Globs,
+    /// Where the bases really lie, in the same order: links on the way to them are followed.
+    real: Vec<PathBuf>,
     known: BTreeMap<Box<[u8]>, Known>,
 }
 
@@ -49,17 +53,18 @@ struct Known {
 
 impl Tree {
     pub(super) fn new(globs: Globs) -> Self {
-        Self { globs, known: BTreeMap::new() }
+        Self { real: globs.bases.clone(), globs, known: BTreeMap::new() }
     }
 
-    /// Where it begins.
+    /// Where it really begins, once it has been read.
     pub(super) fn bases(&self) -> &[PathBuf] {
-        &self.globs.bases
+        &self.real
     }
 
     /// Everything. A base that is missing is said to be.
     pub(super) fn all(&mut self, context: &mut Context, secrecy: &Secrecy) -> Found {
         self.known.clear();
+        self.real = self.globs.bases.iter().map(|base| real(context, base)).collect();
         let mut found = Found::new();
         for base in self.globs.bases.clone() {
             let mut walk = Walk { tree: self, context, secrecy, found: &mut found };
@@ -72,6 +77,23 @@ impl Tree {
 
     /// What is or was at `path`, and below it where that is another directory than it was.
     pub(super) fn path(&mut self, context: &mut Context, secrecy: &Secrecy, path: &Path) -> Found {
+        let mut found = self.named(context, secrecy, path);
+        let bases = self.globs.bases.iter().zip(&self.real).filter(|(base, real)| base != real);
+        let elsewhere: Vec<PathBuf> = bases
+            .filter_map(|(base, real)| match path.strip_prefix(real) {
+                Ok(below) if below.as_os_str().is_empty() => Some(base.clone()),
+                Ok(below) => Some(base.join(below)),
+                Err(_) => real.starts_with(path).then(|| base.clone()),
+            })
+            .collect();
+        for path in elsewhere {
+            found.extend(self.named(context, secrecy, &path));
+        }
+        found
+    }
+
+    /// The same for a path below a base as it is named.
+    fn named(&mut self, context: &mut Context, secrecy: &Secrecy, path: &Path) -> Found {
         let below: Vec<PathBuf> =
             self.globs.bases.iter().filter(|base| base.starts_with(path)).cloned().collect();
         let mut found = Found::new();
@@ -139,6 +161,14 @@ pub(super) fn below(top: &[u8]) -> (Vec<u8>, Vec<u8>) {
     ([top, b"/"].concat(), [top, b"0"].concat())
 }
 
+/// Where a path really lies; of what is missing its directory at least.
+fn real(context: &Context, path: &Path) -> PathBuf {
+    let place = &context.place;
+    let at = |path: &Path| locate(place.root(), path).ok()?.and_then(|it| real_path(place, &it));
+    let in_parent = || Some(at(path.parent()?)?.join(path.file_name()?));
+    at(path).or_else(in_parent).unwrap_or_else(|| path.to_owned())
+}
+
 fn identity(context: &Context, path: &Path) -> Option<(u64, u64)> {
     let stat = look(context, path).ok()?;
     let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
@@ -188,12 +218,21 @@ impl Walk<'_> {
             }
         };
         let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind == FileType::Directory {
+        if kind == FileType::Directory || kind == FileType::Symlink && self.leads_on(top) {
             self.directories(top);
         } else {
             self.single(top, kind);
         }
         true
+    }
+
+    /// Whether this is a base that is a link to a directory. No other link is followed.
+    fn leads_on(&self, top: &Path) -> bool {
+        let found = || locate(self.context.place.root(), top).ok().flatten();
+        self.tree.globs.bases.iter().any(|base| base == top)
+            && found()
+                .and_then(|found| fstat(&found).ok())
+                .is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     }
 
     /// The path itself, and nothing below it.
@@ -226,6 +265,11 @@ impl Walk<'_> {
             return openat(self.context.place.root(), ".", DIRECTORY, Mode::empty())
                 .map_err(Reason::Refused);
         };
+        if self.leads_on(top) {
+            let found = locate(self.context.place.root(), top)?;
+            let found = found.ok_or(Reason::Refused(Errno::NOENT))?;
+            return open_quietly(found.as_fd(), b".", DIRECTORY).map_err(Reason::Refused);
+        }
         let parent = parent_of(&self.context.place, top)?.ok_or(Reason::Refused(Errno::NOENT))?;
         open_quietly(parent.as_fd(), name.as_bytes(), DIRECTORY).map_err(Reason::Refused)
     }
@@ -238,7 +282,15 @@ impl Walk<'_> {
         };
         let mut listing = vec![MaybeUninit::uninit(); 32 << 10];
         let mut stack = Vec::new();
+        let own = self.found.len();
         stack.extend(self.enter(first, None, &mut path, 0, &mut listing));
+        // A base that is a link is what it leads to, and says that it is one.
+        if let Some(target) = link(&self.context.place, top)
+            && let Some((at, Reading::Present(value))) = self.found.get_mut(own)
+            && at == bytes(top)
+        {
+            value.attributes.insert(Attribute::Link, Blob(target));
+        }
         while let Some(open) = stack.last_mut() {
             path.truncate(open.length);
             let Some(name) = open.waiting.pop() else {
@@ -246,6 +298,10 @@ impl Walk<'_> {
                 continue;
             };
             push_name(&mut path, &name);
+            let below = Path::new(OsStr::from_bytes(&path));
+            if self.tree.globs.prunes(below) && !self.tree.globs.matches(below) {
+                continue;
+            }
             let (fd, device) = (open_quietly(open.fd.as_fd(), &name, DIRECTORY), open.device);
             match fd {
                 Ok(fd) => {

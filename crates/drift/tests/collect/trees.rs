@@ -18,6 +18,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("trees::a_changed_path_is_read_alone", one_path),
         trial("trees::a_directory_comes_and_goes_as_a_whole", directories),
         trial("trees::what_is_missing_is_said_to_be", missing),
+        trial("trees::a_base_behind_links_is_where_it_really_is", behind_links),
         trial("trees::another_directory_in_its_place_is_read_again", exchanged),
     ]
 }
@@ -107,4 +108,28 @@ fn exchanged() {
     assert_eq!(concerned(&mut collector, &root.at("/etc/a")), ["+/etc/a", "-/etc/a/x"]);
     let reading = &collector.all().readings[&Item::part("t", b"/etc/a")];
     assert_ne!(*reading, Reading::Absent);
+}
+
+/// As `/lib` is on every machine whose directories were merged.
+fn behind_links() {
+    let root = Root::new();
+    root.write("/usr/lib/systemd/a", "1");
+    symlink("usr/lib", root.at("/lib")).expect("linked");
+    let mut collector = root.collector("[{name: t, glob: '/lib/systemd/**'}]");
+    assert_eq!(all(&mut collector), ["+/lib/systemd/a"]);
+    assert!(collector.watched_roots().contains(&root.at("/usr/lib/systemd")));
+    root.write("/usr/lib/systemd/b", "2");
+    assert_eq!(concerned(&mut collector, &root.at("/usr/lib/systemd/b")), ["+/lib/systemd/b"]);
+    assert_eq!(concerned(&mut collector, &root.at("/usr/lib/other")), [""; 0]);
+
+    let mut collector = root.collector("[{name: t, path: /lib, kind: tree}]");
+    let snapshot = collector.all();
+    let paths = paths(&snapshot.readings);
+    assert_eq!(paths, ["+/lib", "+/lib/systemd", "+/lib/systemd/a", "+/lib/systemd/b"]);
+    let base = &snapshot.readings[&Item::part("t", b"/lib")];
+    assert_eq!(attribute(base, Attribute::Link).as_deref(), Some("usr/lib"));
+    assert_eq!(attribute(base, Attribute::Type).as_deref(), Some("directory"));
+    fs::rename(root.at("/usr"), root.at("/moved")).expect("renamed");
+    let gone = ["+/lib", "-/lib/systemd", "-/lib/systemd/a", "-/lib/systemd/b"];
+    assert_eq!(concerned(&mut collector, &root.at("/usr")), gone);
 }
