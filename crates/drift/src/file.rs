@@ -81,7 +81,7 @@ pub(crate) fn locate(root: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd
 }
 
 /// The top of the root is `.` to the kernel.
-pub(crate) fn relative(path: &Path) -> &Path {
+fn relative(path: &Path) -> &Path {
     match path.strip_prefix("/").unwrap_or(path) {
         top if top.as_os_str().is_empty() => Path::new("."),
         below => below,

@@ -1,17 +1,20 @@
 //! The reading of one path: its content and all its attributes.
 
+use std::ffi::OsString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat, readlink};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlink, readlinkat};
 use rustix::io::Errno;
+use umbra_api::blob::Blob;
 
 use super::attributes::{self, Failure, TOTAL_MAX};
-use super::content::Reader;
+use super::content::{Read, Reader};
 use super::place::Place;
 use super::secret::Secrecy;
 use crate::config::Attribute;
-use crate::file::{Reason, locate, relative};
+use crate::file::{Reason, kind_of, locate};
 use crate::reading::{Reading, Value};
 
 /// Nothing that lies at a path is waited for, woken or locked.
@@ -43,7 +46,7 @@ pub(super) fn listed(
     // If another kind has taken its place, that is found out after the opening, which has no
     // effect that outlives it.
     match reader.read(keep, || open_quietly(directory, name, QUIETLY)) {
-        Ok(read) => spoken(&read),
+        Ok(read) => spoken(read),
         Err(Reason::Refused(Errno::LOOP)) | Err(Reason::Kind(_)) => unreadable(&Reason::Changing),
         Err(Reason::Refused(error)) => refused(error),
         Err(reason) => unreadable(&reason),
@@ -58,11 +61,9 @@ pub(super) fn silent(file: &OwnedFd, stat: &Stat, path_only: bool) -> Reading {
     }
 }
 
-fn spoken(read: &super::content::Read) -> Reading {
+fn spoken(read: Read) -> Reading {
     match attributes::read(&read.file, &read.stat, false) {
-        Ok(attributes) => {
-            Reading::Present(Value { content: Some(read.content.clone()), attributes })
-        }
+        Ok(attributes) => Reading::Present(Value { content: Some(read.content), attributes }),
         Err(failure) => failed(&failure),
     }
 }
@@ -80,73 +81,53 @@ pub(super) fn followed(
         Ok(None) => return Reading::Absent,
         Err(reason) => return unreadable(&reason),
     };
-    let magic = format!("/proc/self/fd/{}", found.as_raw_fd());
-    let hidden =
-        secrecy.hides(path) || real_path(place, &found).is_none_or(|real| secrecy.hides(&real));
-    let open = || {
-        // The magic link is one.
-        let flags = QUIETLY.difference(OFlags::NOFOLLOW);
-        open_quietly(rustix::fs::CWD, magic.as_bytes(), flags)
-    };
-    let kind = match fstat(&found) {
-        Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+    let stat = match fstat(&found) {
+        Ok(stat) => stat,
         Err(error) => return refused(error),
     };
-    let read = match kind {
-        FileType::RegularFile => reader.read((!hidden).then_some(secrecy), open).map(|read| {
-            let reading = spoken(&read);
-            (reading, read.file)
-        }),
-        _ => fstat(&found).map_err(Reason::Refused).map(|stat| {
-            let reading = silent(&found, &stat, true);
-            (reading, found)
-        }),
-    };
-    let content_counts = counts.contains(&Attribute::Content);
-    let mut reading = match read {
-        Ok((Reading::Present(value), _)) if value.content.is_none() && content_counts => {
-            return unreadable(&Reason::Kind(kind_word(kind)));
+    let mut reading = match kind_of(&stat) {
+        Some(kind) if counts.contains(&Attribute::Content) => {
+            return unreadable(&Reason::Kind(kind));
         }
-        Ok((reading, _)) => reading,
-        Err(reason) => return unreadable(&reason),
+        Some(_) => silent(&found, &stat, true),
+        None => {
+            let hidden = secrecy.hides(path)
+                || real_path(place, &found).is_none_or(|real| secrecy.hides(&real));
+            let magic = format!("/proc/self/fd/{}", found.as_raw_fd());
+            // The magic link is one, and leads to what was found whatever its name is by now.
+            let flags = QUIETLY.difference(OFlags::NOFOLLOW);
+            let open = || open_quietly(CWD, magic.as_bytes(), flags);
+            match reader.read((!hidden).then_some(secrecy), open) {
+                Ok(read) => spoken(read),
+                Err(reason) => return unreadable(&reason),
+            }
+        }
     };
     if let Reading::Present(value) = &mut reading
         && let Some(target) = link(place, path)
     {
-        value.attributes.insert(Attribute::Link, umbra_api::blob::Blob(target));
+        value.attributes.insert(Attribute::Link, Blob(target));
     }
     reading
-}
-
-fn kind_word(kind: FileType) -> crate::file::Kind {
-    use crate::file::Kind;
-    match kind {
-        FileType::Directory => Kind::Directory,
-        FileType::Fifo => Kind::Fifo,
-        FileType::Socket => Kind::Socket,
-        FileType::BlockDevice | FileType::CharacterDevice => Kind::Device,
-        _ => Kind::Other,
-    }
 }
 
 /// Where a path leads if it is a symbolic link itself.
 pub(super) fn link(place: &Place, path: &Path) -> Option<Vec<u8>> {
     let (parent, name) = (path.parent()?, path.file_name()?);
     let parent = locate(place.root(), parent).ok().flatten()?;
-    let target = rustix::fs::readlinkat(&parent, name, Vec::new()).ok()?;
+    let target = readlinkat(&parent, name, Vec::new()).ok()?;
     Some(target.into_bytes())
 }
 
 /// The path by which an open file is reached inside a place.
 pub(crate) fn real_path(place: &Place, file: &OwnedFd) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStringExt;
     let path = readlink(format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new()).ok()?;
-    place.inside(Path::new(&std::ffi::OsString::from_vec(path.into_bytes())))
+    place.inside(Path::new(&OsString::from_vec(path.into_bytes())))
 }
 
-/// Opens what is at `path` itself inside the place, not what it links to.
+/// The directory a path lies in.
 pub(super) fn parent_of(place: &Place, path: &Path) -> Result<Option<OwnedFd>, Reason> {
-    locate(place.root(), relative(path.parent().unwrap_or(Path::new("/"))))
+    locate(place.root(), path.parent().unwrap_or(Path::new("/")))
 }
 
 /// Opens without touching the access time where that is allowed.

@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use umbra_drift::reading::Reading;
 
 use super::support::{Root, is_digest, of_machine, text, why};
-use super::{root_trial, trial};
+use super::{nobodys_trial, root_trial};
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -18,7 +18,8 @@ pub(super) fn trials() -> Vec<Trial> {
         root_trial("commands::nothing_outlives_a_reading", ends),
         root_trial("commands::a_daemon_does_not_stay", daemons),
         root_trial("commands::a_directory_is_a_fence", fence),
-        trial("commands::without_root_others_are_nobodys", unprivileged),
+        nobodys_trial("commands::without_root_only_ones_own_run", unprivileged),
+        nobodys_trial("commands::without_namespaces_nothing_stays_either", without_namespaces),
     ]
 }
 
@@ -136,12 +137,33 @@ fn fence() {
 }
 
 fn unprivileged() {
-    if rustix::process::geteuid().is_root() {
-        println!("skipped: this is root");
-        return;
-    }
-    let reading = of_machine("source: command, argv: [id]");
-    assert!(why(&reading).contains("only root can run it as `nobody`"), "{reading:?}");
+    let reading = of_machine("source: command, argv: [id], user: root");
+    assert!(why(&reading).contains("only root can run it as `root`"), "{reading:?}");
     let reading = Root::new().read("source: command, argv: [id]");
     assert!(why(&reading).contains("only root"), "{reading:?}");
+}
+
+/// The name of who runs this.
+fn own_name() -> Option<String> {
+    let own = rustix::process::geteuid().as_raw().to_string();
+    let accounts = fs::read_to_string("/etc/passwd").ok()?;
+    let line = accounts.lines().find(|line| line.split(':').nth(2) == Some(&own))?;
+    Some(line.split(':').next()?.to_owned())
+}
+
+fn without_namespaces() {
+    let Some(name) = own_name() else {
+        println!("skipped: who runs this has no account");
+        return;
+    };
+    let marker = marker(3);
+    let user = format!(", user: {name}");
+    let nested = format!("setsid sh -c 'setsid sleep {marker} & setsid sleep {marker}' & ");
+    let script = format!("({nested}); (setsid sleep {marker} &); echo started");
+    assert_eq!(text(&of_machine(&shell(&script, &user))), "started\n");
+    none_sleeps(&marker);
+    let script = format!("{nested} trap '' TERM; sleep {marker}");
+    let reading = of_machine(&shell(&script, &format!("{user}, timeout: 300ms")));
+    assert!(why(&reading).contains("took longer"), "{reading:?}");
+    none_sleeps(&marker);
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{Stat, fstat};
 
 use crate::collect::place::Place;
-use crate::file::{self, locate, moment};
+use crate::file::{self, Reason, locate, moment};
 
 /// The list.
 pub(in crate::collect) const PATH: &str = "/var/lib/dpkg/status";
@@ -48,12 +48,12 @@ impl Status {
         &mut self,
         place: &Place,
     ) -> Result<Option<&Packages>, String> {
-        let told = |reason: file::Reason| format!("{PATH} cannot be read: {reason}");
+        let told = |reason: Reason| format!("{PATH} cannot be read: {reason}");
         let Some(found) = locate(place.root(), Path::new(PATH)).map_err(told)? else {
             self.seen = None;
             return Ok(None);
         };
-        let stat = fstat(&found).map_err(|error| told(file::Reason::Refused(error)))?;
+        let stat = fstat(&found).map_err(|error| told(Reason::Refused(error)))?;
         let same = |seen: &Stat| {
             moment(seen) == moment(&stat)
                 && (seen.st_dev, seen.st_ino) == (stat.st_dev, stat.st_ino)
