@@ -125,11 +125,6 @@ pub(crate) fn real_path(place: &Place, file: &OwnedFd) -> Option<PathBuf> {
     place.inside(Path::new(&OsString::from_vec(path.into_bytes())))
 }
 
-/// The directory a path lies in.
-pub(super) fn parent_of(place: &Place, path: &Path) -> Result<Option<OwnedFd>, Reason> {
-    locate(place.root(), path.parent().unwrap_or(Path::new("/")))
-}
-
 /// Opens without touching the access time where that is allowed.
 pub(super) fn open_quietly(
     directory: BorrowedFd<'_>,

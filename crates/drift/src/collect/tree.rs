@@ -8,13 +8,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, fstat, fstatfs, openat, statat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, fstat, fstatfs, openat, openat2,
+    statat,
+};
 use rustix::io::Errno;
 use umbra_api::blob::Blob;
 
 use super::context::Context;
-use super::entry::{link, listed, open_quietly, parent_of, real_path, refused, silent, unreadable};
+use super::entry::{link, listed, open_quietly, real_path, refused, silent, unreadable};
 use super::globs::Globs;
+use super::place::Place;
 use super::secret::Secrecy;
 use crate::config::Attribute;
 use crate::file::{Reason, locate};
@@ -117,7 +121,7 @@ impl Tree {
     ) {
         let before = self.known.get(bytes(path)).copied();
         let same = before.is_some_and(|known| {
-            known.directory.is_some() && known.directory == identity(context, path)
+            known.directory.is_some() && known.directory == identity(context, &self.globs, path)
         });
         if same {
             let mut walk = Walk { tree: self, context, secrecy, found };
@@ -169,19 +173,40 @@ fn real(context: &Context, path: &Path) -> PathBuf {
     at(path).or_else(in_parent).unwrap_or_else(|| path.to_owned())
 }
 
-fn identity(context: &Context, path: &Path) -> Option<(u64, u64)> {
-    let stat = look(context, path).ok()?;
+fn identity(context: &Context, globs: &Globs, path: &Path) -> Option<(u64, u64)> {
+    let stat = look(context, globs, path).ok()?;
     let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     directory.then_some((stat.st_dev, stat.st_ino))
 }
 
 /// What is at the path itself.
-fn look(context: &Context, path: &Path) -> Result<Stat, Reason> {
+fn look(context: &Context, globs: &Globs, path: &Path) -> Result<Stat, Reason> {
     let Some(name) = path.file_name() else {
         return fstat(context.place.root()).map_err(Reason::Refused);
     };
-    let parent = parent_of(&context.place, path)?.ok_or(Reason::Refused(Errno::NOENT))?;
+    let parent = parent(&context.place, globs, path)?;
     statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(Reason::Refused)
+}
+
+/// The directory a path lies in. Links lead to a base; behind one below it lies nothing of the
+/// tree.
+fn parent(place: &Place, globs: &Globs, path: &Path) -> Result<OwnedFd, Reason> {
+    let missing = Reason::Refused(Errno::NOENT);
+    let above = path.parent().unwrap_or(Path::new("/"));
+    let Some(base) = globs.bases.iter().find(|base| above.starts_with(base)) else {
+        return locate(place.root(), above)?.ok_or(missing);
+    };
+    let found = locate(place.root(), base)?.ok_or(missing)?;
+    let below = above.strip_prefix(base).unwrap_or(Path::new(""));
+    if below.as_os_str().is_empty() {
+        return Ok(found);
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    openat2(&found, below, flags, Mode::empty(), resolve).map_err(|error| match error {
+        Errno::LOOP => Reason::Refused(Errno::NOENT),
+        error => Reason::Refused(error),
+    })
 }
 
 fn bytes(path: &Path) -> &[u8] {
@@ -209,7 +234,7 @@ struct Open {
 impl Walk<'_> {
     /// Walks `top`; false if nothing is there.
     fn top(&mut self, top: &Path) -> bool {
-        let stat = match look(self.context, top) {
+        let stat = match look(self.context, &self.tree.globs, top) {
             Ok(stat) => stat,
             Err(Reason::Refused(Errno::NOENT | Errno::NOTDIR)) => return false,
             Err(reason) => {
@@ -253,9 +278,9 @@ impl Walk<'_> {
 
     fn single(&mut self, path: &Path, kind: FileType) {
         let (Some(name), true) = (path.file_name(), self.tree.globs.matches(path)) else { return };
-        match parent_of(&self.context.place, path) {
-            Ok(Some(parent)) => self.leaf(&parent, name.as_bytes(), kind, bytes(path)),
-            Ok(None) => self.push(bytes(path), None, Reading::Absent),
+        match parent(&self.context.place, &self.tree.globs, path) {
+            Ok(parent) => self.leaf(&parent, name.as_bytes(), kind, bytes(path)),
+            Err(Reason::Refused(error)) => self.push(bytes(path), None, refused(error)),
             Err(reason) => self.push(bytes(path), None, unreadable(&reason)),
         }
     }
@@ -270,7 +295,7 @@ impl Walk<'_> {
             let found = found.ok_or(Reason::Refused(Errno::NOENT))?;
             return open_quietly(found.as_fd(), b".", DIRECTORY).map_err(Reason::Refused);
         }
-        let parent = parent_of(&self.context.place, top)?.ok_or(Reason::Refused(Errno::NOENT))?;
+        let parent = parent(&self.context.place, &self.tree.globs, top)?;
         open_quietly(parent.as_fd(), name.as_bytes(), DIRECTORY).map_err(Reason::Refused)
     }
 

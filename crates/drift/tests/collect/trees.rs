@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use libtest_mimic::Trial;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use umbra_drift::collect::Collector;
 use umbra_drift::config::Attribute;
 use umbra_drift::reading::{Item, Reading};
@@ -18,6 +20,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("trees::a_changed_path_is_read_alone", one_path),
         trial("trees::a_directory_comes_and_goes_as_a_whole", directories),
         trial("trees::what_is_missing_is_said_to_be", missing),
+        trial("trees::changes_one_by_one_are_the_whole", one_by_one),
         trial("trees::a_base_behind_links_is_where_it_really_is", behind_links),
         trial("trees::another_directory_in_its_place_is_read_again", exchanged),
     ]
@@ -132,4 +135,52 @@ fn behind_links() {
     fs::rename(root.at("/usr"), root.at("/moved")).expect("renamed");
     let gone = ["+/lib", "-/lib/systemd", "-/lib/systemd/a", "-/lib/systemd/b"];
     assert_eq!(concerned(&mut collector, &root.at("/usr")), gone);
+}
+
+/// Whatever is done to a tree, what its changed paths concern leads to what a new reading of
+/// everything says.
+fn one_by_one() {
+    let name = prop::sample::select(vec!["a", "b", "a/b", "a/c", "b/a", "a/b/c", "b/a/c", "out/x"]);
+    let operation = (0..6u8, name.clone(), name);
+    let operations = prop::collection::vec(operation, 1..12);
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 60,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let globs = "[{name: t, glob: ['/etc/**', '!/etc/**/c', '!/etc/out/**']}]";
+    let result = runner.run(&operations, |operations| {
+        let root = Root::new();
+        let mut collector = root.collector(globs);
+        let mut known = collector.all().readings;
+        for (kind, one, other) in operations {
+            let (one, other) = (root.at(&format!("/etc/{one}")), root.at(&format!("/etc/{other}")));
+            // Most fail now and then, which is a change of nothing.
+            let _ = match kind {
+                0 => fs::write(&one, "1"),
+                1 => fs::write(&one, "22"),
+                2 => fs::create_dir_all(&one),
+                3 => fs::remove_file(&one).or_else(|_| fs::remove_dir_all(&one)),
+                4 => fs::rename(&one, &other),
+                _ => symlink("a", &one),
+            };
+            // Directories on the way came with it, and are told of, too.
+            let etc = root.at("/etc");
+            let way = one.ancestors().chain(other.ancestors()).filter(|path| *path != etc);
+            let changed: std::collections::BTreeSet<_> =
+                way.filter(|path| path.starts_with(&etc)).collect();
+            for path in changed {
+                for (item, reading) in collector.path(path) {
+                    match reading {
+                        Reading::Absent => drop(known.remove(&item)),
+                        reading => drop(known.insert(item, reading)),
+                    }
+                }
+            }
+            let fresh = root.collector(globs).all().readings;
+            prop_assert_eq!(&known, &fresh);
+        }
+        Ok(())
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
 }
