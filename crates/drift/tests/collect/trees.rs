@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use libtest_mimic::Trial;
 use proptest::prelude::*;
@@ -153,6 +154,7 @@ fn one_by_one() {
         let root = Root::new();
         let mut collector = root.collector(globs);
         let mut known = collector.all().readings;
+        let mut changed = std::collections::BTreeSet::new();
         for (kind, one, other) in operations {
             let (one, other) = (root.at(&format!("/etc/{one}")), root.at(&format!("/etc/{other}")));
             // Most fail now and then, which is a change of nothing.
@@ -167,9 +169,11 @@ fn one_by_one() {
             // Directories on the way came with it, and are told of, too.
             let etc = root.at("/etc");
             let way = one.ancestors().chain(other.ancestors()).filter(|path| *path != etc);
-            let changed: std::collections::BTreeSet<_> =
-                way.filter(|path| path.starts_with(&etc)).collect();
-            for path in changed {
+            let way = way.filter(|path| path.starts_with(&etc)).map(Path::to_owned);
+            // Through a link something else was changed.
+            changed
+                .extend(way.flat_map(|path| [path.canonicalize().unwrap_or(path.clone()), path]));
+            for path in &changed {
                 for (item, reading) in collector.path(path) {
                     match reading {
                         Reading::Absent => drop(known.remove(&item)),
