@@ -262,6 +262,7 @@ mod tests {
     use super::*;
     use crate::alert::{Differs, Effect, Event};
     use crate::render::samples::{AT_MS, texts};
+    use crate::watch::Occasion;
 
     fn differs(book: &mut Book, metrics: &mut Metrics, parameter: &str) {
         let discrepancy = texts(parameter, "a", "b");
@@ -277,6 +278,8 @@ mod tests {
         let (entries_verified, entries_unread) = (10, 1);
         let to = SystemTime::UNIX_EPOCH;
         Receipt {
+            occasion: Occasion::Loss,
+            chain_hash: umbra_state::Digest::new([0; 32]),
             filesystem: None,
             from: None,
             to,

@@ -192,9 +192,21 @@ impl Cover {
             group.mark_filesystem(fd.as_fd(), interest)?;
             self.marked.insert(filesystem, interest);
         }
-        let mount = self.table.of(&directory).map_or(0, |mount| mount.id);
-        resolver.add(filesystem, mount, directory);
-        Ok(group.rung())
+        let rung = group.rung();
+        let (mount, stable) = self.stable(filesystem, directory);
+        resolver.add(filesystem, mount, stable);
+        Ok(rung)
+    }
+
+    /// The mount that `directory` lies on, and a directory of it that cannot be renamed: its
+    /// point, unless something else is mounted there too.
+    fn stable(&self, filesystem: u64, directory: PathBuf) -> (u64, PathBuf) {
+        let Some(mount) = self.table.of(&directory) else { return (0, directory) };
+        let point = open_directory(&mount.point).and_then(|(point, fd)| Ok((point, fstatvfs(fd)?)));
+        match point {
+            Ok((point, status)) if status.f_fsid == filesystem => (mount.id, point),
+            _ => (mount.id, directory),
+        }
     }
 
     fn fall_back(&mut self, place: &Path, why: Errno) -> Mechanism {

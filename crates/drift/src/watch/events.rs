@@ -154,7 +154,7 @@ impl Watcher {
         }
         for directory in decision.ignore {
             match self.cover.ignore(&directory) {
-                Ok(()) => self.intake.hot.succeeded(),
+                Ok(()) => self.intake.hot.succeeded(directory),
                 Err(Errno::INVAL) => self.intake.hot.disable(),
                 // It is gone, or cannot be marked: it costs what it costs.
                 Err(_) => {}

@@ -24,7 +24,7 @@ pub struct Hot {
     counts: HashMap<Box<[u8]>, u32>,
     since: Option<Instant>,
     proposed: Vec<PathBuf>,
-    ignored: usize,
+    ignored: Vec<PathBuf>,
     forget: bool,
     disabled: bool,
 }
@@ -41,7 +41,7 @@ pub struct Decision {
 impl Hot {
     /// An event of the directory with this handle; whether they are too many now.
     pub fn on(&mut self, handle: &[u8], now: Instant) -> bool {
-        if self.disabled || self.ignored + self.proposed.len() >= IGNORED_MAX {
+        if self.disabled || self.ignored.len() + self.proposed.len() >= IGNORED_MAX {
             return false;
         }
         if self.since.is_none_or(|since| now.saturating_duration_since(since) > WINDOW) {
@@ -74,16 +74,16 @@ impl Hot {
 
     /// What is to be done now.
     pub fn decide(&mut self) -> Decision {
-        let forget = std::mem::take(&mut self.forget) && self.ignored > 0;
+        let forget = std::mem::take(&mut self.forget) && !self.ignored.is_empty();
         if forget {
-            self.ignored = 0;
+            self.ignored.clear();
         }
         Decision { forget, ignore: std::mem::take(&mut self.proposed) }
     }
 
-    /// A directory is ignored now.
-    pub fn succeeded(&mut self) {
-        self.ignored += 1;
+    /// `directory` is ignored now.
+    pub fn succeeded(&mut self, directory: PathBuf) {
+        self.ignored.push(directory);
     }
 
     /// This kernel cannot.
@@ -91,9 +91,9 @@ impl Hot {
         self.disabled = true;
     }
 
-    /// How many directories were ignored since all were forgotten.
-    pub fn ignored(&self) -> usize {
-        self.ignored
+    /// What was ignored since all was forgotten, as it was called then.
+    pub fn ignored(&self) -> &[PathBuf] {
+        &self.ignored
     }
 }
 
@@ -119,19 +119,19 @@ mod tests {
             hot.on(&handle.to_ne_bytes(), now);
         }
         assert_eq!(hot.counts.len(), COUNTED_MAX);
-        (0..IGNORED_MAX).for_each(|_| hot.succeeded());
+        (0..IGNORED_MAX).for_each(|_| hot.succeeded("/hot".into()));
         assert!(!(0..2 * EVENTS).any(|_| hot.on(&0u64.to_ne_bytes(), now)));
     }
 
     #[test]
     fn forgetting_comes_before_what_is_new() {
         let mut hot = Hot::default();
-        hot.succeeded();
+        hot.succeeded("/old".into());
         hot.propose("/before".into());
         hot.forget_all();
         hot.propose("/after".into());
         let decision = Decision { forget: true, ignore: vec!["/after".into()] };
-        assert_eq!((hot.decide(), hot.ignored()), (decision, 0));
+        assert_eq!((hot.decide(), hot.ignored().len()), (decision, 0));
         assert_eq!(hot.decide(), Decision::default());
     }
 }

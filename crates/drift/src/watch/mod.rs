@@ -171,8 +171,6 @@ pub struct Statistics {
     pub records: u64,
     /// Executions replayed.
     pub executions: u64,
-    /// Directories that are not watched and were ignored because they send much.
-    pub ignored_directories: usize,
     /// Scans that are waiting or being made.
     pub queued_scans: usize,
     /// Paths that are not at rest.

@@ -165,7 +165,11 @@ impl Watcher {
         };
         let rebooted = matches!(&reason, Reason::Start(Start { occasion: Occasion::Reboot, .. }));
         let terms = Terms { last, rebooted, barred: self.cover.barred() };
-        Some((reason, Scan::new(tops, first, terms)))
+        let orphans = match reason {
+            Reason::Subtree(_) | Reason::Mount => Vec::new(),
+            _ => self.memory.orphans(&self.options.roots),
+        };
+        Some((reason, Scan::new(tops, first, terms).with_gone(orphans)))
     }
 
     fn report(&mut self, reason: &Reason, mut found: Vec<Found>) {

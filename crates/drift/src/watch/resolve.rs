@@ -98,8 +98,14 @@ impl Filesystem {
 
 fn lookup_in(mounts: &BTreeMap<u64, PathBuf>, handle: &[u8]) -> Result<Vec<PathBuf>, Errno> {
     let mut paths = Vec::new();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     for mount in mounts.values() {
-        match lookup(mount, handle) {
+        // Where a mount cannot be looked at, nothing is known of what is there.
+        let mount = openat(CWD, mount, flags, Mode::empty()).map_err(|error| match error {
+            Errno::NOENT | Errno::NOTDIR => Errno::NODEV,
+            error => error,
+        })?;
+        match lookup(&mount, handle) {
             Ok(Some(path)) if !paths.contains(&path) => paths.push(path),
             // Gone, or where no path leads.
             Ok(_) | Err(Errno::STALE | Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => {}
@@ -112,10 +118,8 @@ fn lookup_in(mounts: &BTreeMap<u64, PathBuf>, handle: &[u8]) -> Result<Vec<PathB
 /// The path by which the directory is reached now. The kernel also prints paths of
 /// directories that are deleted or lie outside of the mount; those lead elsewhere, so a
 /// path counts only if it leads to that very directory.
-fn lookup(mount: &Path, handle: &[u8]) -> Result<Option<PathBuf>, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mount = openat(CWD, mount, flags, Mode::empty())?;
-    let directory = open_handle(&mount, handle)?;
+fn lookup(mount: &OwnedFd, handle: &[u8]) -> Result<Option<PathBuf>, Errno> {
+    let directory = open_handle(mount, handle)?;
     let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
     let path = PathBuf::from(OsString::from_vec(readlink(link, Vec::new())?.into_bytes()));
     let there = identity(CWD, &path)?;

@@ -77,6 +77,12 @@ impl Scan {
         Self { tops, stack, first, resume, gone, terms, began, verified, unread }
     }
 
+    /// Look whether these are gone, before anything else.
+    pub fn with_gone(mut self, paths: Vec<PathBuf>) -> Self {
+        self.gone = paths;
+        self
+    }
+
     /// Look at the next directory, for at most `limit` differences; `None` when all was
     /// seen. A difference can be left to events that are still to come; what is remembered
     /// stays as it was then.

@@ -16,7 +16,7 @@ use super::debt::{Debt, Lost};
 use super::fanotify::Group;
 use super::hot::Hot;
 use super::intake::Intake;
-use super::memory::{Memory, Origin};
+use super::memory::Memory;
 use super::options::Options;
 use super::queue::{Queue, Reason};
 use super::stamp::Stamp;
@@ -68,10 +68,7 @@ impl Watcher {
             hot: Hot::default(),
             records: 0,
         };
-        let head = match &memory.origin {
-            Origin::Saved { head, .. } => *head,
-            Origin::Own | Origin::Refused(_) => Digest::new([0; 32]),
-        };
+        let head = memory.head.unwrap_or(Digest::new([0; 32]));
         let start = Reason::start(&memory, &options.roots);
         memory.keep_below(&options.roots);
         Ok(Self {
@@ -152,10 +149,15 @@ impl Watcher {
         Statistics {
             records: self.intake.records,
             executions: self.intake.executions.replayed(),
-            ignored_directories: self.intake.hot.ignored(),
             queued_scans: self.queue.len(),
             unrest: self.intake.debounce.len(),
         }
+    }
+
+    /// Directories that are not watched and whose events are not delivered any more, since
+    /// they were many.
+    pub fn ignored(&self) -> &[PathBuf] {
+        self.intake.hot.ignored()
     }
 
     fn wait(&self, until: Instant) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use umbra_drift::watch::{Memory, Options, Report, Seen, Watcher};
+use umbra_drift::watch::{Memory, Options, Receipt, Report, Seen, Watcher};
 
 /// Before what is to be done.
 pub(crate) const ARGUMENT: &str = "--as-child";
@@ -45,36 +45,51 @@ fn writers(root: &Path) {
     }
 }
 
-/// Writes every change and receipt to a journal, and saves its memory, until it is killed.
-/// What is remembered is saved before what is reported after it: nothing is skipped.
+/// Writes every change and receipt to a journal, and saves its memory after that, until it
+/// is killed.
 fn journal(root: &Path, memory: &Path, journal: &Path) {
     let options = Options { unlimited_queue: false, ..options(root) };
-    let mut watcher = Watcher::start(options, Memory::load(memory).memory).expect("watcher");
+    let mut known = Memory::load(memory).memory;
+    let before = std::fs::read_to_string(journal).unwrap_or_default();
+    let last = before.lines().rev().find_map(receipt);
+    if let Some(last) = last {
+        known.follow(last.chain_hash);
+    }
+    let mut watcher = Watcher::start(options, known).expect("watcher");
     let file = std::fs::OpenOptions::new().append(true).create(true).open(journal);
     let mut journal = std::io::BufWriter::new(file.expect("journal"));
+    if !before.is_empty() && !before.ends_with('\n') {
+        // Killed in the middle of a line.
+        writeln!(journal).expect("line");
+    }
+    drop(before);
     let mut unsaved = 0;
     loop {
         let report = watcher.next(Duration::from_millis(20)).expect("report");
         let idle = report.is_none();
+        unsaved += usize::from(!idle);
         match report {
             Some(Report::Change(change)) => {
                 let size = change.stamp.map_or(-1, |stamp| stamp.size.cast_signed());
                 writeln!(journal, "{} {size}", change.path.display()).expect("line");
-                unsaved += 1;
             }
             Some(Report::Receipt(receipt)) => {
                 let json = serde_json::to_string(&receipt).expect("receipt");
                 writeln!(journal, "receipt {json}").expect("line");
-                unsaved += 1;
             }
             Some(Report::Coverage(_)) | None => {}
         }
-        // Reports first: a memory that is newer than what was said of it loses it.
         if unsaved >= 20_000 || (idle && unsaved > 0) {
+            // A memory that knew of more than was said would lose it.
             journal.flush().expect("journal");
             if watcher.save(memory).expect("saved") {
                 unsaved = 0;
             }
         }
     }
+}
+
+/// The receipt in a line of a journal, if it is a whole one.
+pub(crate) fn receipt(line: &str) -> Option<Receipt> {
+    serde_json::from_str(line.strip_prefix("receipt ")?).ok()
 }

@@ -23,11 +23,11 @@ fn write(directory: &Path, files: usize) {
     }
 }
 
-/// Write until the directory is ignored; whether it is.
+/// Write what makes a directory be ignored; whether it is.
 fn is_ignored(watched: &mut Watched, directory: &Path) -> bool {
     write(directory, 1000);
     while watched.listen(std::time::Duration::from_millis(100)) {}
-    watched.watcher.statistics().ignored_directories > 0
+    watched.watcher.ignored().iter().any(|ignored| ignored == directory)
 }
 
 fn busy_elsewhere() {
@@ -38,11 +38,12 @@ fn busy_elsewhere() {
         return println!("skipped: this kernel cannot ignore directories (Linux 6.0)");
     }
     let before = watched.watcher.statistics().records;
-    write(&outside, 1000);
+    write(&outside, 5000);
     fs::write(root.join("f"), "1").expect("file");
     watched.change(&root.join("f"));
+    // Others work on this filesystem too, but not as much.
     let records = watched.watcher.statistics().records - before;
-    assert!(records < 1000, "{records}");
+    assert!(records < 5000, "{records}");
     // Renames are no matter of cost.
     fs::rename(outside.join("1"), root.join("moved")).expect("rename");
     assert_eq!(watched.change(&root.join("moved")).what, What::Appeared);
@@ -60,7 +61,7 @@ fn moves_in() {
     fs::rename(outside.join("above"), root.join("in")).expect("rename");
     fs::write(root.join("in/busy/at-once"), "1").expect("file");
     watched.change(&root.join("in/busy/at-once"));
-    assert_eq!(watched.watcher.statistics().ignored_directories, 0);
+    assert!(!watched.watcher.ignored().contains(&busy));
     while watched.listen(std::time::Duration::from_millis(100)) {}
     fs::write(root.join("in/busy/later"), "1").expect("file");
     assert_eq!(watched.change(&root.join("in/busy/later")).what, What::Appeared);
@@ -72,7 +73,9 @@ fn beside() {
     fs::create_dir_all(above.join("watched")).expect("directory");
     fs::write(&file, "1").expect("file");
     let mut watched = Watched::new(&file);
-    assert!(!is_ignored(&mut watched, &above) && !is_ignored(&mut watched, &above.join("watched")));
+    for directory in [above.join("watched"), above] {
+        assert!(!is_ignored(&mut watched, &directory), "{directory:?}");
+    }
     fs::write(&file, "22").expect("write");
     assert!(matches!(watched.change(&file).what, What::Changed(_)));
 }

@@ -8,8 +8,10 @@ mod cost;
 mod ladder;
 mod mounts;
 mod restart;
+mod soak;
 mod storm;
 mod support;
+mod system;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -25,6 +27,7 @@ fn main() -> std::process::ExitCode {
     trials.extend(ladder::trials());
     trials.extend(restart::trials());
     trials.extend(cost::trials());
+    trials.extend(system::trials());
     let mut arguments = Arguments::from_args();
     // Filesystem marks see what other tests do.
     arguments.test_threads.get_or_insert(1);

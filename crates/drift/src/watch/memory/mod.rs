@@ -28,6 +28,8 @@ pub struct Memory {
     /// What had been watched then.
     roots: Vec<PathBuf>,
     pub(super) origin: Origin,
+    /// The last receipt's hash.
+    pub(super) head: Option<Digest>,
 }
 
 /// Where a memory comes from.
@@ -42,8 +44,6 @@ pub(super) enum Origin {
         covered: Option<SystemTime>,
         /// The machine was started since.
         rebooted: bool,
-        /// The last receipt's hash.
-        head: Digest,
     },
     /// There was a file, and it is not to be believed.
     Refused(String),
@@ -76,6 +76,12 @@ impl Memory {
     /// What had been watched when it was complete.
     pub fn roots(&self) -> &[PathBuf] {
         &self.roots
+    }
+
+    /// The next receipt follows the one with this hash. A file knows of no receipt later
+    /// than itself; whoever keeps receipts knows better which one was the last.
+    pub fn follow(&mut self, last: Digest) {
+        self.head = Some(last);
     }
 
     /// Everything below `roots` was looked at, beginning at `began`.
@@ -136,6 +142,20 @@ impl Memory {
             },
         };
         self.entries = self.entries + new - old.map_or(0, |old| old.len());
+    }
+
+    /// What is remembered below directories that are not remembered themselves: they went,
+    /// and what lay in them has not been looked after yet.
+    pub(super) fn orphans(&self, roots: &[PathBuf]) -> Vec<PathBuf> {
+        let above = |path: &Path| roots.iter().any(|root| root.parent() == Some(path));
+        let lost = self.directories.iter().filter(|(directory, _)| {
+            let path = Path::new(OsStr::from_bytes(directory));
+            let known = self.get(path).is_some_and(|stamp| stamp.is_directory());
+            !known && !directory.is_empty() && !above(path)
+        });
+        let below = lost
+            .flat_map(|(directory, listing)| listing.iter().map(|(name, _)| join(directory, name)));
+        below.collect()
     }
 
     /// What is remembered below `top`, without itself; what is deeper comes later.
@@ -203,6 +223,11 @@ mod tests {
         let mut expected = paths.map(PathBuf::from);
         expected.sort();
         assert_eq!(all, expected);
+        assert!(memory.orphans(&["/".into()]).is_empty());
+        let mut orphaned = memory.clone();
+        orphaned.set(Path::new("/e/a"), None);
+        assert_eq!(orphaned.orphans(&["/".into()]), [Path::new("/e/a/b")]);
+        assert!(orphaned.orphans(&["/e/a/b".into()]).contains(&"/e/a0".into()));
         let mut few = memory.clone();
         few.keep_below(&["/e/a".into(), "/f".into()]);
         let mut kept: Vec<_> = few.iter().map(|(path, _)| path).collect();

@@ -196,7 +196,8 @@ fn read(from: &mut Hashing<impl Read>) -> Result<Memory, Refused> {
     memory.complete = complete;
     // Without a number for this boot, nothing says that it is still the same.
     let rebooted = now != boot || now == [0; BOOT_ID];
-    memory.origin = Origin::Saved { covered, rebooted, head };
+    memory.origin = Origin::Saved { covered, rebooted };
+    memory.head = Some(head);
     Ok(memory)
 }
 
@@ -323,8 +324,8 @@ mod tests {
         assert!(refused.is_none() && loaded.iter().eq(memory.iter()));
         assert_eq!((loaded.len(), loaded.complete), (memory.len(), memory.complete));
         assert_eq!(loaded.roots(), memory.roots());
-        let Origin::Saved { covered, rebooted, head: back } = loaded.origin else { panic!() };
-        assert_eq!((covered, rebooted, back), (memory.complete, false, head));
+        let Origin::Saved { covered, rebooted } = loaded.origin else { panic!() };
+        assert_eq!((covered, rebooted, loaded.head), (memory.complete, false, Some(head)));
         assert_eq!(std::fs::read_dir(directory.path()).expect("entries").count(), 1);
     }
 
