@@ -15,15 +15,17 @@
 //! | [`session`] | one conversation, from its first line to its end |
 //! | `eyes` | the watcher on a thread of its own |
 //! | `polls` | when what tells nothing of changes is read again |
+//! | `hands` | rollback plans carried out, confirmed, undone |
 //! | `told` | what the daemon knows already |
 //! | `provenance` | whether a change was to be expected |
 //!
 //! [`wire`]: umbra_drift::wire
 
 mod eyes;
+mod hands;
 mod polls;
 mod provenance;
 pub mod session;
 mod told;
 
-pub use session::converse;
+pub use session::{Program, converse, keep_watch};

@@ -2,24 +2,30 @@
 //!
 //! Watch first, read everything then: what changes in between is told twice rather than never.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use umbra_api::blob::Blob;
 use umbra_drift::collect::packages::Manifest;
 use umbra_drift::collect::{Collector, Place};
 use umbra_drift::config::{self, Config, Provenance};
 use umbra_drift::discrepancy::Attribution;
+use umbra_drift::file;
 use umbra_drift::reading::{Item, Reading};
+use umbra_drift::rollback::timer::{self, Timer};
+use umbra_drift::rollback::{self, RollbackError, Rollbacks};
 use umbra_drift::watch::who::Writer;
 use umbra_drift::watch::{Change, Report, Seen as How};
 use umbra_drift::wire::{self, Ask, Begin, Covered, Say, Tell};
 use umbra_state::chain;
 
 use crate::eyes::{Eyes, Seen};
+use crate::hands::Hands;
 use crate::polls::Polls;
 use crate::provenance;
 use crate::told::Told;
@@ -28,6 +34,8 @@ use crate::told::Told;
 const READINGS_MAX: usize = 128;
 /// Bytes of contents in one line.
 const BYTES_MAX: usize = 1 << 20;
+/// A configuration file of which keys are watched is no longer.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What waits to be looked at; who sends more waits.
 const QUEUE: usize = 1024;
 /// How long nothing at all may happen.
@@ -43,29 +51,68 @@ enum Input {
     Garbled(io::Error),
 }
 
+/// What speaks.
+pub struct Program {
+    /// Its name and version.
+    pub name: String,
+    /// What undoes a rollback when the program is gone.
+    pub timer: Box<dyn Timer>,
+}
+
+impl Program {
+    /// This program; called with `keep_watch` and a journal it keeps watch over that rollback
+    /// ([`keep_watch`]).
+    ///
+    /// # Errors
+    /// Its own file cannot be found.
+    pub fn of_process(name: &str, keep_watch: &[&str]) -> io::Result<Self> {
+        let exe = std::env::current_exe()?;
+        let exe =
+            exe.into_os_string().into_string().map_err(|_| garbled("its path is not UTF-8"))?;
+        let words = keep_watch.iter().map(|word| (*word).to_owned());
+        let argv = std::iter::once(exe).chain(words).chain(["{journal}".to_owned()]);
+        Ok(Self { name: name.to_owned(), timer: timer::of_machine(argv.collect()) })
+    }
+}
+
+/// Waits until the time of the rollback with this journal is over and undoes it then, unless it
+/// was confirmed: what a rollback's timer runs. Says on standard output that it waits.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn keep_watch(journal: &Path) -> Result<(), RollbackError> {
+    let journals = journal.parent().unwrap_or(Path::new("/")).to_owned();
+    // Whoever undoes it needs no timer for that.
+    let timer = timer::Manual::default();
+    Rollbacks::new(journals, &timer).keep_watch(journal, io::stdout().lock()).map(drop)
+}
+
 /// Speaks with the daemon at the other end until it is gone.
 ///
 /// # Errors
 /// The line breaks, or the daemon says what makes no sense.
 pub fn converse(
     mut from: impl BufRead + Send + 'static,
-    to: impl Write,
-    program: &str,
+    mut to: impl Write,
+    program: Program,
 ) -> io::Result<()> {
-    let mut to = to;
     let begin = match wire::read::<Say>(&mut from)? {
         None => return Ok(()),
         Some(Say::Begin(begin)) => begin,
         Some(_) => return Err(garbled("the daemon did not begin")),
     };
     let (sender, inputs) = sync_channel(QUEUE);
-    let mut session = match Session::begin(&begin, &sender) {
+    let Program { name: program, timer } = program;
+    let mut session = match Session::begin(&begin, &sender, timer) {
         Ok(session) => session,
         Err(why) => return wire::write(&mut to, &Tell::Refused { why }),
     };
     std::thread::Builder::new().name("ears".into()).spawn(move || listen(from, &sender))?;
-    let ready = Tell::Ready { version: wire::VERSION, program: program.to_owned() };
+    let ready = Tell::Ready { version: wire::VERSION, program };
     wire::write(&mut to, &ready)?;
+    for settled in session.hands.recover() {
+        wire::write(&mut to, &settled)?;
+    }
     session.tell_all(None, &mut to)?;
     session.serve(&inputs, &mut to)
 }
@@ -94,11 +141,16 @@ struct Session {
     manifest: Manifest,
     polls: Polls,
     told: Told,
+    hands: Hands,
     _eyes: Eyes,
 }
 
 impl Session {
-    fn begin(begin: &Begin, sender: &SyncSender<Input>) -> Result<Self, String> {
+    fn begin(
+        begin: &Begin,
+        sender: &SyncSender<Input>,
+        timer: Box<dyn Timer>,
+    ) -> Result<Self, String> {
         if begin.version != wire::VERSION {
             let (daemon, agent) = (begin.version, wire::VERSION);
             return Err(format!("the daemon speaks version {daemon}, this agent {agent}"));
@@ -123,6 +175,8 @@ impl Session {
             Input::Seen,
         );
         let eyes = eyes.map_err(|error| format!("it cannot watch: {error}"))?;
+        let root = begin.root.as_ref().map(PathBuf::from);
+        let hands = Hands::new(state_dir.join("rollbacks"), root, timer);
         let polls = Polls::new(collector.polled(), Instant::now());
         Ok(Self {
             config,
@@ -130,6 +184,7 @@ impl Session {
             manifest: Manifest::default(),
             polls,
             told: Told::default(),
+            hands,
             _eyes: eyes,
         })
     }
@@ -153,9 +208,28 @@ impl Session {
     }
 
     fn answer(&mut self, number: u64, ask: Ask, to: &mut impl Write) -> io::Result<()> {
-        match ask {
-            Ask::All => self.tell_all(Some(number), to),
-        }
+        let answer = match ask {
+            Ask::All => return self.tell_all(Some(number), to),
+            Ask::Files(paths) => self.files(number, paths),
+            Ask::RollBack(wanted) => {
+                let Self { hands, collector, .. } = self;
+                hands.roll_back(number, *wanted, &mut |items| read_again(collector, items))
+            }
+            Ask::Confirm { id } => self.hands.confirm(number, &id),
+            Ask::Abort { id, why } => self.hands.abort(number, &id, &why),
+            Ask::Settle { id } => self.hands.settle(number, &id),
+        };
+        wire::write(to, &answer)
+    }
+
+    /// Whole files, as far as they can be read.
+    fn files(&mut self, number: u64, paths: Vec<Blob>) -> Tell {
+        let root = self.collector.place().root();
+        let read = |path: Blob| {
+            let bytes = file::read(root, Path::new(OsStr::from_bytes(&path.0)), FILE_BYTES_MAX);
+            Some((path, Blob(bytes.ok()??)))
+        };
+        Tell::Files { number, files: paths.into_iter().filter_map(read).collect() }
     }
 
     fn on_seen(&mut self, seen: Seen, to: &mut impl Write) -> io::Result<()> {
@@ -173,6 +247,10 @@ impl Session {
     }
 
     fn on_change(&mut self, change: &Change, to: &mut impl Write) -> io::Result<()> {
+        // What a rollback stages is not there yet as far as anybody is concerned.
+        if change.path.file_name().is_some_and(rollback::is_temporary) {
+            return Ok(());
+        }
         let readings = self.collector.path(&change.path);
         let attribution = attribution(&change.seen);
         self.tell_changed(readings, Some(attribution), to)
@@ -230,6 +308,17 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The items as they are now: by parameter, since that is how they are read.
+fn read_again(collector: &mut Collector, items: &[Item]) -> BTreeMap<Item, Reading> {
+    let parameters: BTreeSet<&str> = items.iter().map(|item| item.parameter.as_str()).collect();
+    let mut all = BTreeMap::new();
+    for parameter in parameters {
+        all.extend(collector.parameter(parameter));
+    }
+    let now = items.iter().map(|item| (item.clone(), all.remove(item).unwrap_or(Reading::Absent)));
+    now.collect()
 }
 
 /// Readings cut into lines that are not too long.

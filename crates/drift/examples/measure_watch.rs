@@ -1,18 +1,35 @@
-//! Measures the watcher: latency of a write, a storm, idling, catching up. As root:
-//! `cargo run --release -p umbra-drift --example measure_watch`.
+//! Measures the watcher, as root: `cargo run --release -p umbra-drift --example measure_watch`,
+//! followed by what is to be measured (all of the first five without):
+//!
+//! | argument | measures |
+//! |---|---|
+//! | `latency` | from a write to its report, beyond the debounce |
+//! | `storm` | creates and deletes; how long after the last of them everything is reported |
+//! | `who` | short-lived writers that are gone when the reader comes, 100 ms late |
+//! | `idle` | the cost of watching `/etc`, and `/usr` with it, while nothing happens there |
+//! | `catch-up` | an unchanged `/usr` and `/etc` after a restart, the memory read from disk |
+//! | `soak CHANGES` | overflows, kills, mounts; that nothing is lost |
+//! | `hold PATH...` | nothing: watches until it is killed, for what others measure |
+
+#[path = "../tests/watch/child.rs"]
+mod child;
+#[path = "../tests/watch/soak.rs"]
+mod soak;
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use umbra_drift::watch::{Memory, Options, Report, Watcher};
+use umbra_drift::watch::{Lost, Memory, Options, Report, Seen, Watcher};
 
 const WRITES: usize = 2_000;
 const STORM: usize = 50_000;
-const IDLE: Duration = Duration::from_secs(20);
+const IDLE: Duration = Duration::from_secs(35);
+const SHELLS: usize = 2_000;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -21,10 +38,89 @@ fn main() -> Outcome {
         println!("skipped: filesystem marks need root");
         return Ok(());
     }
-    latency()?;
-    storm()?;
-    idle()?;
-    catch_up()
+    if child::run().is_some() {
+        return Ok(());
+    }
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => each(&["latency", "storm", "who", "idle", "catch-up"]),
+        ["soak", changes] => long_soak(changes.parse()?),
+        ["hold", ref paths @ ..] => hold(paths),
+        ref names => each(names),
+    }
+}
+
+/// Each in a process of its own, so that memory can be told.
+fn each(names: &[&str]) -> Outcome {
+    match names {
+        ["latency"] => latency(),
+        ["storm"] => storm(),
+        ["who"] => who(),
+        ["idle"] => {
+            idle(&["/etc"])?;
+            idle(&["/etc", "/usr"])
+        }
+        ["catch-up"] => catch_up(),
+        [other] => Err(format!("{other} is none of the measurements").into()),
+        names => {
+            for name in names {
+                Command::new(std::env::current_exe()?).arg(name).status()?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Shells that write one file each and end, while nobody reads.
+fn who() -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let root = directory.path().canonicalize()?;
+    let mut watcher = start(options(&root))?;
+    let (mut known, mut all) = (0, 0);
+    for _ in 0..10 {
+        for number in 0..SHELLS / 10 {
+            let file = root.join(format!("{all}-{number}"));
+            Command::new("sh").args(["-c", "echo 1 > \"$0\""]).arg(&file).status()?;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        while let Some(report) = watcher.next(Duration::from_millis(500))? {
+            let Report::Change(change) = report else { continue };
+            let Seen::Events(chain) = &change.seen else { continue };
+            if change.path != root {
+                all += 1;
+                known +=
+                    usize::from(chain.writers.iter().any(|writer| writer.program.exe.is_some()));
+            }
+        }
+    }
+    println!("who: {known} of {all} short-lived writers known ({SHELLS} started)");
+    Ok(())
+}
+
+fn long_soak(changes: usize) -> Outcome {
+    let began = Instant::now();
+    let outcome = soak::run(changes, 20);
+    let gaps = outcome.count(|receipt| receipt.lost_events == Lost::Unknown);
+    println!(
+        "soak: {changes} changes, {} kills, {} mounts, {gaps} overflows in {:?}; {} files, {} lost, \
+         {} receipts; caught up {:?} after the last change",
+        outcome.kills,
+        outcome.mounts,
+        began.elapsed(),
+        outcome.files,
+        outcome.lost.len(),
+        outcome.receipts.len(),
+        outcome.caught_up
+    );
+    outcome.check();
+    Ok(())
+}
+
+fn hold(paths: &[&str]) -> Outcome {
+    let mut watcher = start(Options::new(paths.iter().map(PathBuf::from).collect()))?;
+    loop {
+        watcher.next(Duration::from_secs(60))?;
+    }
 }
 
 /// From before the write to the report, without the debounce.
@@ -84,7 +180,11 @@ fn storm() -> Outcome {
     });
     let (mut state, mut receipts) = (HashMap::new(), Vec::new());
     let mut last = Instant::now();
+    let mut finished = None;
     while !writer.is_finished() || last.elapsed() < Duration::from_secs(2) {
+        if finished.is_none() && writer.is_finished() {
+            finished = Some(Instant::now());
+        }
         match watcher.next(Duration::from_millis(100))? {
             Some(Report::Change(change)) => {
                 state.insert(change.path, change.stamp.is_some());
@@ -99,9 +199,10 @@ fn storm() -> Outcome {
     let reading = cpu() - before - writing;
     println!(
         "storm: {STORM} creates and {} deletes in {took:?}; {right} of {} final files found; \
-         reader {reading:?} CPU; receipts {}",
+         last report {:?} after the end; reader {reading:?} CPU; receipts {}",
         STORM / 2,
         STORM / 2,
+        finished.map(|finished| last.saturating_duration_since(finished)),
         receipts.len()
     );
     for receipt in receipts {
@@ -110,9 +211,9 @@ fn storm() -> Outcome {
     Ok(())
 }
 
-/// `/etc` with its verification every 30 seconds; the first look is not counted.
-fn idle() -> Outcome {
-    let mut watcher = start(Options::new(vec!["/etc".into()]))?;
+/// With a verification every 30 seconds; the first look is not counted.
+fn idle(roots: &[&str]) -> Outcome {
+    let mut watcher = start(Options::new(roots.iter().map(PathBuf::from).collect()))?;
     let (began, before) = (Instant::now(), cpu());
     let mut reports = 0;
     while began.elapsed() < IDLE {
@@ -133,13 +234,21 @@ fn catch_up() -> Outcome {
     let options = options(Path::new("/usr"));
     let options = Options { roots: vec!["/usr".into(), "/etc".into()], ..options };
     let before = cpu();
-    let memory = start(options.clone())?.memory().clone();
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("memory");
+    let mut watcher = start(options.clone())?;
     let first = cpu() - before;
-    let entries = memory.len();
+    while !watcher.save(&file)? {
+        watcher.next(Duration::ZERO)?;
+    }
+    let entries = watcher.memory().len();
+    drop(watcher);
+    let bytes = fs::metadata(&file)?.len();
     let (before, began) = (cpu(), Instant::now());
-    let mut watcher = Watcher::start(options, memory)?;
+    let mut watcher = Watcher::start(options, Memory::load(&file).memory)?;
     await_receipt(&mut watcher)?;
     let (used, took) = (cpu() - before, began.elapsed());
+    println!("memory on disk: {bytes} bytes");
     println!(
         "catch-up: {entries} entries, first look {first:?} CPU, again {used:?} CPU ({took:?})"
     );

@@ -23,6 +23,8 @@ use umbra_api::blob::Blob;
 use crate::config::Provenance;
 use crate::discrepancy::Attribution;
 use crate::reading::{Item, Reading};
+use crate::rollback::plan::Confirmation;
+use crate::rollback::{self, Outcome, Plan};
 use crate::watch::{Coverage, Mechanism, Receipt};
 
 /// Spoken by this program.
@@ -68,6 +70,41 @@ pub enum Say {
 pub enum Ask {
     /// Every reading, again.
     All,
+    /// Whole files, of which parameters tell only keys; by their paths inside the root.
+    Files(Vec<Blob>),
+    /// Carry a plan out.
+    RollBack(Box<RollBack>),
+    /// A rollback that waits is good.
+    Confirm {
+        /// Its name.
+        id: String,
+    },
+    /// Undo a rollback that waits.
+    Abort {
+        /// Its name.
+        id: String,
+        /// Why, as a sentence after "because".
+        why: String,
+    },
+    /// What became of a rollback; one that was interrupted is finished or unwound.
+    Settle {
+        /// Its name.
+        id: String,
+    },
+}
+
+/// A plan, and how it is carried out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollBack {
+    /// Its name: letters, digits and `-`.
+    pub id: String,
+    /// What changes.
+    pub plan: Plan,
+    /// How it is confirmed, if not as the plan's parameters want it.
+    pub confirm: Option<Confirmation>,
+    /// Begin although a package manager is at work.
+    pub ignore_packages: bool,
 }
 
 /// What the agent says.
@@ -112,6 +149,27 @@ pub enum Tell {
     Warning {
         /// A sentence.
         what: String,
+    },
+    /// Whole files; those that are not there, or cannot be read, are not among them.
+    Files {
+        /// The question.
+        number: u64,
+        /// They, by path.
+        files: Vec<(Blob, Blob)>,
+    },
+    /// What became of a rollback.
+    RolledBack {
+        /// The question, or `None` if nobody asked: a rollback that was interrupted was finished
+        /// or unwound.
+        number: Option<u64>,
+        /// Its name.
+        id: String,
+        /// What became of it.
+        outcome: Outcome,
+        /// How long it waits still, if it waits.
+        left_ms: Option<u64>,
+        /// What was done.
+        report: Box<rollback::Report>,
     },
     /// What was asked for could not be done.
     Failed {

@@ -125,8 +125,9 @@ impl Watcher {
 
     /// Write what is remembered to `path`, durably and at once or not at all, for
     /// [`Memory::load`] after a restart or a reboot. Whoever saves must have made durable
-    /// what was reported before: it is not reported again. What is reported later is, and
-    /// what is at unrest or owed now is found by the look at the start.
+    /// what was reported before: it is not reported again. Of what is reported later,
+    /// whoever loads must [`Memory::doubt`]. What is at unrest or owed now is found by the
+    /// look at the start.
     ///
     /// False: nothing was written, since reports wait to be taken with [`Self::next`] that
     /// a restart would not make again. There are some thousands of them at most.

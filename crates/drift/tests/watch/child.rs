@@ -9,6 +9,9 @@ use umbra_drift::watch::{Memory, Options, Receipt, Report, Seen, Watcher};
 /// Before what is to be done.
 pub(crate) const ARGUMENT: &str = "--as-child";
 
+/// In a journal: the memory knows of all above.
+const SAVED: &str = "saved\n";
+
 /// Do what the arguments say, if this is a child.
 pub(crate) fn run() -> Option<()> {
     let mut arguments = std::env::args_os().skip(1);
@@ -55,6 +58,12 @@ fn journal(root: &Path, memory: &Path, journal: &Path) {
     if let Some(last) = last {
         known.follow(last.chain_hash);
     }
+    let after = before.rfind(SAVED).map_or(0, |at| at + SAVED.len());
+    for (path, _) in before[after..].lines().filter_map(|line| line.rsplit_once(' ')) {
+        if Path::new(path).starts_with(root) {
+            known.doubt(path.as_ref());
+        }
+    }
     let mut watcher = Watcher::start(options, known).expect("watcher");
     let file = std::fs::OpenOptions::new().append(true).create(true).open(journal);
     let mut journal = std::io::BufWriter::new(file.expect("journal"));
@@ -83,6 +92,8 @@ fn journal(root: &Path, memory: &Path, journal: &Path) {
             // A memory that knew of more than was said would lose it.
             journal.flush().expect("journal");
             if watcher.save(memory).expect("saved") {
+                write!(journal, "{SAVED}").expect("line");
+                journal.flush().expect("journal");
                 unsaved = 0;
             }
         }

@@ -12,6 +12,7 @@ use crate::trial;
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("restart::what_changed_since_the_memory_was_saved", since_saved),
+        trial("restart::what_became_again_what_is_remembered_is_reported", doubted),
         trial("restart::a_damaged_memory_is_none_and_said_so", damaged),
         trial("restart::a_new_root_is_no_news", new_root),
     ]
@@ -56,6 +57,22 @@ fn since_saved() {
     assert_eq!(what("new"), Some(What::Appeared));
     // It was seen before, but so shortly that its content must be looked at.
     assert_eq!(what("seen"), Some(What::Unsure));
+}
+
+fn doubted() {
+    let (_keep, root) = directory();
+    let (there, gone) = (root.join("there"), root.join("gone"));
+    fs::write(&there, "1").expect("file");
+    let mut memory = Watched::new(&root).watcher.memory().clone();
+    // Both were reported after the memory was saved, and are as they were before.
+    memory.doubt(&there);
+    memory.doubt(&gone);
+    let watched = Watched::with(Watched::options(&root), memory);
+    let what = |path: &std::path::PathBuf| {
+        let change = watched.changes.iter().find(|change| change.path == *path).expect("change");
+        (change.what == What::Vanished, change.stamp.is_some())
+    };
+    assert_eq!((what(&there), what(&gone)), ((false, true), (true, false)));
 }
 
 fn damaged() {

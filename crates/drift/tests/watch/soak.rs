@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant, SystemTime};
@@ -38,7 +39,8 @@ impl Outcome {
 
     /// Every receipt follows the one before, and every gap has one.
     pub(crate) fn check(&self) {
-        assert!(self.lost.is_empty(), "lost: {:?}", self.lost);
+        let some: Vec<_> = self.lost.iter().take(5).collect();
+        assert!(self.lost.is_empty(), "{} lost: {some:?}, {:#?}", self.lost.len(), self.receipts);
         let mut head = umbra_state::Digest::new([0; 32]);
         for receipt in &self.receipts {
             assert!(receipt.follows(&head), "{receipt:?}");
@@ -56,6 +58,11 @@ struct Place {
     memory: PathBuf,
     journal: PathBuf,
     watcher: Option<Child>,
+    /// What was read of the journal so far.
+    read: u64,
+    /// What was reported last of each path; -1: it is not there.
+    said: HashMap<PathBuf, i64>,
+    receipts: Vec<Receipt>,
 }
 
 impl Place {
@@ -79,30 +86,37 @@ impl Place {
         }
     }
 
-    fn lines(&self) -> Vec<String> {
-        let journal = fs::read(&self.journal).unwrap_or_default();
-        String::from_utf8_lossy(&journal).lines().map(str::to_owned).collect()
-    }
-
-    fn receipts(&self) -> Vec<Receipt> {
-        self.lines().iter().filter_map(|line| child::receipt(line)).collect()
+    /// Read on, up to the last whole line.
+    fn read_on(&mut self) {
+        let mut bytes = Vec::new();
+        let Ok(mut journal) = File::open(&self.journal) else { return };
+        journal.seek(SeekFrom::Start(self.read)).expect("seek");
+        journal.read_to_end(&mut bytes).expect("read");
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        self.read += whole as u64;
+        for line in String::from_utf8_lossy(&bytes[..whole]).lines() {
+            if let Some(receipt) = child::receipt(line) {
+                self.receipts.push(receipt);
+            } else if let Some((path, size)) = line.rsplit_once(' ')
+                && let Ok(size) = size.parse()
+            {
+                self.said.insert(PathBuf::from(path), size);
+            }
+        }
     }
 
     /// A receipt written at `since` or later.
-    fn await_receipt(&self, since: SystemTime) {
-        until(|| self.receipts().iter().any(|receipt| receipt.to >= since));
+    fn await_receipt(&mut self, since: SystemTime) {
+        until(|| {
+            self.read_on();
+            self.receipts.iter().any(|receipt| receipt.to >= since)
+        });
     }
 
     /// Files that are not what was reported of them last.
-    fn differing(&self) -> (usize, Vec<PathBuf>) {
-        let mut said = HashMap::new();
-        for line in self.lines() {
-            if let Some((path, size)) = line.rsplit_once(' ')
-                && let Ok(size) = size.parse::<i64>()
-            {
-                said.insert(PathBuf::from(path), size);
-            }
-        }
+    fn differing(&mut self) -> (usize, Vec<PathBuf>) {
+        self.read_on();
+        let mut said = self.said.clone();
         let mut files = 0;
         let mut differing = Vec::new();
         for directory in 0..DIRECTORIES {
@@ -132,13 +146,13 @@ impl Drop for Place {
     }
 }
 
-fn until(done: impl Fn() -> bool) -> bool {
+fn until(mut done: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
         if Instant::now() > deadline {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(100));
     }
     true
 }
@@ -179,7 +193,8 @@ pub(crate) fn run(changes: usize, rounds: usize) -> Outcome {
         fs::create_dir_all(root.join(directory.to_string())).expect("directory");
     }
     let (memory, journal) = (base.join("memory"), base.join("journal"));
-    let mut place = Place { root: root.clone(), memory, journal, watcher: None };
+    let (watcher, read, said, receipts) = Default::default();
+    let mut place = Place { root: root.clone(), memory, journal, watcher, read, said, receipts };
     let mut outcome = Outcome::default();
     place.start();
     place.await_receipt(SystemTime::UNIX_EPOCH);
@@ -191,6 +206,10 @@ pub(crate) fn run(changes: usize, rounds: usize) -> Outcome {
                 place.signal(Signal::STOP);
                 storm.changes(&root, each);
                 place.signal(Signal::CONT);
+                until(|| {
+                    place.read_on();
+                    place.receipts.iter().any(|receipt| receipt.lost_events == Lost::Unknown)
+                });
             }
             1 => {
                 storm.changes(&root, each / 2);
@@ -215,7 +234,7 @@ pub(crate) fn run(changes: usize, rounds: usize) -> Outcome {
     until(|| place.differing().1.is_empty());
     outcome.caught_up = ended.elapsed();
     (outcome.files, outcome.lost) = place.differing();
-    outcome.receipts = place.receipts();
     place.kill();
+    outcome.receipts = std::mem::take(&mut place.receipts);
     outcome
 }

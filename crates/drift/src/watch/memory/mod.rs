@@ -78,6 +78,24 @@ impl Memory {
         &self.roots
     }
 
+    /// What is remembered of `path` is not to be believed: the next look reports it, whatever
+    /// it finds. To be said of all that was reported after the memory was saved, since it
+    /// may since have become again what is remembered.
+    pub fn doubt(&mut self, path: &Path) {
+        // No entry looks like this.
+        let impossible = Stamp {
+            device: (0, 0),
+            inode: 0,
+            mode: 0,
+            uid: u32::MAX,
+            gid: u32::MAX,
+            size: u64::MAX,
+            mtime: (0, 0),
+            ctime: (0, 0),
+        };
+        self.set(path, Some(impossible));
+    }
+
     /// The next receipt follows the one with this hash. A file knows of no receipt later
     /// than itself; whoever keeps receipts knows better which one was the last.
     pub fn follow(&mut self, last: Digest) {
