@@ -9,7 +9,7 @@ use umbra_state::escape::escape;
 
 /// Why a step of a rollback cannot be done.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub(super) enum Trouble {
     /// The kernel refused.
     #[error("{doing}")]
     System {
@@ -84,6 +84,9 @@ pub enum RollbackError {
         /// Which line.
         line: usize,
     },
+    /// Another rollback of this primary is not over.
+    #[error("begin the rollback: the one at {} is not over", .0.display())]
+    Unfinished(PathBuf),
     /// The plan has conflicts, or nothing to do.
     #[error("begin the rollback: {0}")]
     Plan(&'static str),

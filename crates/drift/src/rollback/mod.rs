@@ -43,7 +43,7 @@ mod validate;
 
 pub use activate::{Action, Activation};
 pub use command::Ended;
-pub use error::{RollbackError, Trouble};
+pub use error::RollbackError;
 pub use fault::{Fault, Faults};
 pub use options::Options;
 pub use plan::Plan;
@@ -93,8 +93,8 @@ impl<'a> Rollbacks<'a> {
     /// Carries a plan out. `read` reads items again, to verify.
     ///
     /// # Errors
-    /// The plan has conflicts or does nothing, or there can be no journal. What the machine
-    /// refuses is an outcome.
+    /// The plan has conflicts or does nothing, another rollback is not over, or there can be no
+    /// journal. What the machine refuses is an outcome.
     pub fn begin(
         &self,
         plan: Plan,
@@ -110,6 +110,10 @@ impl<'a> Rollbacks<'a> {
         let sound = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if options.id.is_empty() || options.id.len() > 64 || !options.id.bytes().all(sound) {
             return Err(RollbackError::Plan("its name is not letters, digits and `-`"));
+        }
+        // Two that undo themselves at different times undo each other.
+        if let Some(other) = self.unfinished()?.pop() {
+            return Err(RollbackError::Unfinished(other));
         }
         let dir = self.journals.join(&options.id);
         let journal = Journal::create(&dir, self.faults.clone())?;
@@ -187,11 +191,15 @@ impl<'a> Rollbacks<'a> {
         };
         for entry in entries {
             let path = entry.map_err(failed())?.path();
+            // One that cannot be read is not over; one that never began has touched nothing.
             let over = journal::read(&path).is_ok_and(|(records, _)| {
-                records.iter().any(|record| {
-                    matches!(record, Record::Stands(Stand::Over { outcome })
-                        if !matches!(outcome, Outcome::Stuck { .. }))
-                })
+                let last = records.iter().rev().find_map(|record| match record {
+                    Record::Stands(stand) => Some(stand),
+                    _ => None,
+                });
+                let stuck = |outcome: &Outcome| matches!(outcome, Outcome::Stuck { .. });
+                records.is_empty()
+                    || matches!(last, Some(Stand::Over { outcome }) if !stuck(outcome))
             });
             if !over && path.join("log").exists() {
                 found.push(path);
@@ -201,8 +209,9 @@ impl<'a> Rollbacks<'a> {
         Ok(found)
     }
 
-    /// Waits until a rollback's time is over and undoes it then, unless it was confirmed: what
-    /// the process runs that a [`Timer`] starts. Says on `ready` that it waits.
+    /// Waits until a rollback's time is over and undoes it then, unless it was confirmed; at once
+    /// if whoever carried it out was killed. What the process runs that a [`Timer`] starts. Says
+    /// on `ready` that it waits.
     ///
     /// # Errors
     /// Its journal cannot be read.
@@ -218,19 +227,22 @@ impl<'a> Rollbacks<'a> {
         drop(ready);
         loop {
             let (records, _) = journal::read(journal)?;
-            let mut deadline = None;
-            for record in &records {
+            let (mut deadline, mut last) = (None, None);
+            for record in records {
                 match record {
-                    Record::Armed { armed } => deadline = Some(&armed.deadline),
-                    Record::Stands(Stand::Over { outcome }) => return Ok(outcome.clone()),
+                    Record::Armed { armed } => deadline = Some(armed.deadline),
+                    Record::Stands(Stand::Over { outcome }) => return Ok(outcome),
+                    Record::Stands(stand) => last = Some(stand),
                     _ => {}
                 }
             }
             let left = deadline.map_or(LOOK_AGAIN, |deadline| deadline.left());
-            if left.is_zero() {
+            // Nobody holds a rollback that waits. Any other is held by whoever is at work on
+            // it; if nobody is, it was killed, and there is nothing to wait for.
+            if left.is_zero() || last != Some(Stand::Verified) {
                 match self.expire(journal) {
-                    // Whoever is at work on it will be done, or dead.
                     Err(RollbackError::Busy(_)) => std::thread::sleep(LOOK_AGAIN),
+                    Ok(Finished { outcome: Outcome::Waiting { .. }, .. }) => {}
                     ended => return ended.map(|finished| finished.outcome),
                 }
             } else {

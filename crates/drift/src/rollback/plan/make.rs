@@ -203,7 +203,7 @@ impl<'a> Maker<'a> {
     }
 
     fn path(&mut self, drifted: &Drifted<'_>, path: &Path) {
-        let Drifted { parameter, item, target, current, .. } = *drifted;
+        let Drifted { item, target, current, .. } = *drifted;
         if let Some(setting) = path.to_str().and_then(|path| path.strip_prefix("/proc/sys/")) {
             return self.setting(drifted, setting_path(setting));
         }
@@ -228,7 +228,7 @@ impl<'a> Maker<'a> {
             let why = format!("a {} is made by whoever serves it", kind.as_str());
             return self.leave(item, None, &why);
         }
-        self.file(drifted, path, parameter.rollback.mode == RollbackMode::Never)
+        self.file(drifted, path, false)
     }
 
     /// Something at a path; of what lies behind a link only the content.
