@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! log           one line per transition: BLAKE3 of the record (16 hex digits), a space, the
-//!               record as JSON; synced before anything follows it. A last line that is torn
-//!               was never acted upon and is ignored.
+//!               record as JSON; synced before anything is done that it speaks of. A last line
+//!               that is torn was never acted upon and is ignored.
 //! lock          held by whoever is at work
 //! displaced/    contents that were displaced, named by the BLAKE3 of their bytes
 //! ```
@@ -87,10 +87,18 @@ impl Journal {
 
     /// Appends and syncs a record.
     pub(super) fn record(&mut self, record: &Record) -> Result<(), RollbackError> {
+        self.append(record)?;
+        let failed = || journal("sync the journal", &self.dir);
+        self.log.sync_data().map_err(failed())?;
+        self.faults.hit(Fault::Recorded);
+        Ok(())
+    }
+
+    /// Appends a record that nothing depends on until the next one is synced with it.
+    pub(super) fn append(&mut self, record: &Record) -> Result<(), RollbackError> {
         let failed = || journal("write the journal", &self.dir);
         let line = line(record).map_err(failed())?;
         self.log.write_all(&line).map_err(failed())?;
-        self.log.sync_data().map_err(failed())?;
         self.faults.hit(Fault::Recorded);
         Ok(())
     }

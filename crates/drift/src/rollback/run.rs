@@ -54,7 +54,8 @@ impl<'a> Run<'a> {
         timer: &'a dyn Timer,
         faults: Faults,
     ) -> Result<Self, RollbackError> {
-        journal.record(&Record::Begun { plan: plan.clone(), options: options.clone() })?;
+        // Nothing is touched before the steps are recorded, too.
+        journal.append(&Record::Begun { plan: plan.clone(), options: options.clone() })?;
         Self::new(journal, plan, options, timer, faults)
     }
 
@@ -137,7 +138,7 @@ impl<'a> Run<'a> {
             _ => Outcome::Waiting { deadline: self.deadline() },
         };
         // The report is a convenience; the journal says the rest without it.
-        let _ = self.journal.record(&Record::Told { report: self.report.clone() });
+        let _ = self.journal.append(&Record::Told { report: self.report.clone() });
         outcome
     }
 
