@@ -51,7 +51,7 @@ fn main() -> Result<(), Failure> {
     Times::line("the test itself", &mut passes.tests);
     Times::line("rehearsal that passes", &mut passes.all);
     Times::line("rehearsal that fails", &mut fails.all);
-    Times::line("  of it: a probe for the failure", &mut fails.probes);
+    Times::line("  of it: each probe", &mut fails.probes);
     Ok(())
 }
 

@@ -127,6 +127,7 @@ impl<'a> ShadowStage<'a> {
         if changes.is_empty() {
             return Ok(self.base.clone());
         }
+        let began = Instant::now();
         let dir = self.scratch.next()?;
         let mut edits = Vec::with_capacity(changes.len());
         for (path, to) in changes {
@@ -138,6 +139,7 @@ impl<'a> ShadowStage<'a> {
         }
         let not_written = layer::write(&dir, &self.top, edits).map_err(system("write a layer"))?;
         sight.untried.extend(not_written.into_iter().map(|(path, why)| untried(path, why)));
+        sight.setup += began.elapsed();
         Ok(self.base.with_upper(dir))
     }
 
