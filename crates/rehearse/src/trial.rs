@@ -126,19 +126,28 @@ impl Progress<'_> {
         let sight = self.stage.look(&changes, &self.checks)?;
         let counted = || sight.seen.iter().filter(|(_, seen)| seen.counts);
         let mut verdict = Verdict::combine(counted().map(|(_, seen)| seen.verdict));
-        let failed = counted().find(|(_, seen)| seen.verdict == Verdict::Fail).cloned();
+        let failed = counted().filter(|(_, seen)| seen.verdict == Verdict::Fail);
+        let failed: Vec<(Check, Seen)> = failed.cloned().collect();
         let blind = counted().find(|(_, seen)| seen.verdict == Verdict::Inconclusive);
         let blind = blind.map(|(_, seen)| seen.name.clone());
         let blind = blind.or_else(|| counted().next().is_none().then(|| "anything".to_owned()));
-        if let Some((check, seen)) = failed {
-            let failure = self.explain(combination, lists, &check, &seen)?;
-            if failure.is_none() {
-                verdict = Verdict::Inconclusive;
-                let words = combination.words();
-                self.doubt(format!("{} failed once {words}, and then passed", seen.name));
+        let mut is_believed = false;
+        // The first that fails again explains the combination.
+        for (check, seen) in &failed {
+            if let Some(failure) = self.explain(combination, lists, check, seen)? {
+                self.report.failures.push(failure);
+                is_believed = true;
+                break;
             }
-            self.report.failures.extend(failure);
-        } else if let Some(name) = blind {
+            let words = combination.words();
+            self.doubt(format!("{} failed once {words}, and then passed", seen.name));
+        }
+        if !failed.is_empty() && !is_believed {
+            verdict = Verdict::Inconclusive;
+        }
+        if failed.is_empty()
+            && let Some(name) = blind
+        {
             self.doubt(format!("nobody could look at {name} {}", combination.words()));
         }
         self.add(combination, verdict, sight, began);

@@ -207,6 +207,24 @@ fn what_fails_once_and_not_again_is_not_believed() {
 }
 
 #[test]
+fn another_test_that_fails_again_is_believed() {
+    let mut looks = 0;
+    let mut stage = stage(move |changes, check| {
+        looks += usize::from(*check == Check::Test(0) && !changes.is_empty());
+        let fails = match check {
+            Check::Test(0) => looks == 1 && !changes.is_empty(),
+            Check::Test(_) => is_bad(changes, "/b"),
+            _ => false,
+        };
+        Some(if fails { Fail } else { Pass })
+    });
+    stage.checks = vec![Check::Test(0), Check::Test(1)];
+    let report = run(&mut stage, &What::Drift(edits(&["/a", "/b"])));
+    assert_eq!((report.verdict, report.failures.len()), (Fail, 1));
+    assert_eq!(report.failures[0].check, "Test(1)");
+}
+
+#[test]
 fn a_rollback_is_tried_from_the_drift_and_in_both_orders() {
     let back = || vec![Edit::new("/a", Reading::text("good")), Edit::new("/b", Reading::Absent)];
     let fails = || {
