@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -164,7 +165,11 @@ impl Session {
         let place = place.map_err(|error| chain(&error))?;
         let collector = Collector::new(&config, place).map_err(|error| chain(&error))?;
         let state_dir = Path::new(&begin.state_dir);
-        std::fs::create_dir_all(state_dir)
+        // What a rollback displaces can be anybody's secret.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(state_dir.join("rollbacks"))
             .map_err(|error| format!("its directory cannot be made: {error}"))?;
         let quiet = config.parameters.iter().map(|parameter| parameter.debounce).min();
         let eyes = Eyes::open(

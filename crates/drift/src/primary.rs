@@ -3,7 +3,7 @@
 //! Pure: readings come in, what became of them goes out. It knows what both sides say, so that
 //! a reading that is no news costs one lookup, and what differs can be told at any time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compare::{Circumstances, Comparer, Outcome};
 use crate::config::{Config, Provenance};
@@ -115,6 +115,18 @@ impl Primary {
         good.readings.extend(current.map(|(item, reading)| (item.clone(), reading.clone())));
         // A part that is absent is none.
         good.readings.retain(|item, reading| item.part.is_none() || *reading != Reading::Absent);
+        good
+    }
+
+    /// The known good shadow with what another shadow says of some items.
+    pub fn good_from(&self, other: &Snapshot, items: &BTreeSet<Item>) -> Snapshot {
+        let mut good = self.good.clone();
+        for item in items {
+            match other.readings.get(item) {
+                Some(reading) => drop(good.readings.insert(item.clone(), reading.clone())),
+                None => drop(good.readings.remove(item)),
+            }
+        }
         good
     }
 

@@ -10,7 +10,9 @@ use crate::alert::Alert;
 use crate::config::Severity;
 use crate::discrepancy::Discrepancy;
 use crate::history::Change;
+use crate::policy::Refusal;
 use crate::reading::Item;
+use crate::rollback::{Outcome, Plan, Report};
 use crate::watch::Receipt;
 use crate::wire::Covered;
 
@@ -88,14 +90,14 @@ pub struct PrimaryInfo {
     pub added_at_ms: i64,
 }
 
-/// Which facts are meant; all where nothing is said.
+/// Which facts are meant: all where nothing is said, else those that fit all that is said.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
     /// Those of these parameters.
     #[serde(default)]
     pub parameters: Vec<String>,
-    /// Those at these paths and below.
+    /// Those at these paths and below them.
     #[serde(default)]
     pub paths: Vec<String>,
     /// Only this key of the file at the one path.
@@ -106,15 +108,13 @@ pub struct Selection {
 impl Selection {
     /// Whether a fact is meant, which is about this path if it is about one.
     pub fn holds(&self, item: &Item, path: Option<&Blob>) -> bool {
-        if self.parameters.is_empty() && self.paths.is_empty() {
-            return true;
-        }
         let below = |top: &String| {
             let top = top.trim_end_matches('/').as_bytes();
             path.and_then(|path| path.0.strip_prefix(top))
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
         };
-        self.parameters.contains(&item.parameter) || self.paths.iter().any(below)
+        let named = self.parameters.is_empty() || self.parameters.contains(&item.parameter);
+        named && (self.paths.is_empty() || self.paths.iter().any(below))
     }
 }
 
@@ -204,6 +204,75 @@ pub struct Blame {
     pub with: Vec<Change>,
 }
 
+/// A rollback to be planned, or made.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// To which shadow; the known good one if not given.
+    #[serde(default)]
+    pub to: Option<u64>,
+    /// Of what.
+    #[serde(default)]
+    pub selection: Selection,
+    /// Only plan it.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Where primary, known good and target are three different things, the target counts.
+    #[serde(default)]
+    pub overwrite: bool,
+    /// Undo it unless a person confirms it within this time, in milliseconds.
+    #[serde(default)]
+    pub confirm_ms: Option<u64>,
+    /// Begin although a package manager is at work.
+    #[serde(default)]
+    pub ignore_packages: bool,
+}
+
+/// A plan, and what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RollbackReply {
+    /// What changes, what stays and why.
+    pub plan: Plan,
+    /// The rollback; `None` if none was begun, since none was asked for, nothing has to change
+    /// or something must be decided first.
+    pub rollback: Option<RollbackInfo>,
+}
+
+/// Who wanted a rollback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// Somebody asked for it.
+    Person,
+    /// The configuration's policy.
+    Policy,
+}
+
+/// A rollback.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RollbackInfo {
+    /// Its number.
+    pub number: u64,
+    /// Of which primary.
+    pub primary: String,
+    /// When it was begun, in milliseconds since 1970 UTC.
+    pub begun_at_ms: i64,
+    /// Who wanted it.
+    pub by: By,
+    /// To which shadow.
+    pub to: u64,
+    /// The shadow of what it displaced.
+    pub displaced: u64,
+    /// What changes.
+    pub plan: Plan,
+    /// What became of it; `None` while it goes on.
+    pub outcome: Option<Outcome>,
+    /// Until when it waits to be confirmed, in milliseconds since 1970 UTC.
+    pub confirm_until_ms: Option<i64>,
+    /// What was done.
+    pub report: Report,
+}
+
 /// Something that happened to a primary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
@@ -244,6 +313,33 @@ pub enum What {
     },
     /// Somebody is told of a drift.
     Alert(Box<Alert>),
+    /// A rollback was begun.
+    RollbackBegun {
+        /// Its number.
+        number: u64,
+        /// Who wanted it.
+        by: By,
+        /// To which shadow.
+        to: u64,
+        /// How many places change.
+        places: u64,
+    },
+    /// A rollback has come to something.
+    RollbackEnded {
+        /// Its number.
+        number: u64,
+        /// What.
+        outcome: Outcome,
+        /// Until when it waits to be confirmed, in milliseconds since 1970 UTC.
+        confirm_until_ms: Option<i64>,
+    },
+    /// A drift that its parameter wants to be rolled back is not.
+    NotRolledBack {
+        /// Which.
+        item: Item,
+        /// What speaks against it.
+        refusal: Refusal,
+    },
     /// A span of time is covered.
     Receipt(Receipt),
     /// How a filesystem is watched.
@@ -272,7 +368,8 @@ mod tests {
         check(&[], &[], None, true);
         check(&["dns"], &[], None, true);
         check(&["other"], &[], Some("/etc/x"), false);
-        check(&["other"], &["/etc"], Some("/etc/x"), true);
+        check(&["other"], &["/etc"], Some("/etc/x"), false);
+        check(&["dns"], &["/etc"], Some("/etc/x"), true);
         check(&[], &["/etc/"], Some("/etc"), true);
         check(&[], &["/"], Some("/etc/x"), true);
         check(&[], &["/et"], Some("/etc/x"), false);

@@ -102,6 +102,23 @@ pub enum Drift {
         #[arg(long)]
         reason: String,
     },
+    /// Put back what has drifted: planned and shown first, undone unless it holds.
+    Rollback(RollBack),
+    /// Say that a rollback that waits is good.
+    Confirm {
+        /// The primary; may be left out where there is only one.
+        primary: Option<String>,
+    },
+    /// Undo a rollback that waits.
+    Abort {
+        /// The primary; may be left out where there is only one.
+        primary: Option<String>,
+    },
+    /// List a primary's rollbacks.
+    Rollbacks {
+        /// The primary; may be left out where there is only one.
+        primary: Option<String>,
+    },
     /// Print the JSON Schema of monitoring_config.yml.
     Schema,
 }
@@ -121,6 +138,37 @@ pub struct Check {
     /// any difference).
     #[arg(long, value_enum, default_value_t = ExitCodes::Aide)]
     pub exit_code: ExitCodes,
+}
+
+/// A rollback.
+#[derive(Debug, clap::Args)]
+pub struct RollBack {
+    /// The primary.
+    pub primary: String,
+    /// Which drift.
+    #[command(flatten)]
+    pub which: Which,
+    /// Only this key of the one file named with --path.
+    #[arg(long, requires = "paths")]
+    pub key: Option<String>,
+    /// To this shadow instead of the known good one.
+    #[arg(long, value_name = "SHADOW")]
+    pub to: Option<u64>,
+    /// Only show what would be done.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Where primary, known good and target are three different things, the target counts.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Undo it unless `umbra drift confirm` comes within this time: 90s, 30m, 2h.
+    #[arg(long, value_name = "TIME", value_parser = super::seconds)]
+    pub confirm_timeout: Option<u64>,
+    /// Begin although a package manager is at work.
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Which drift is meant; all of it where nothing is said.

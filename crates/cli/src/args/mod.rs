@@ -220,6 +220,12 @@ pub enum Command {
     /// The process that reads a primary's parameters; started by the daemon.
     #[command(hide = true)]
     Agent,
+    /// The process that undoes a rollback nobody confirms; started by a rollback.
+    #[command(hide = true)]
+    KeepWatch {
+        /// The rollback's journal.
+        journal: PathBuf,
+    },
 }
 
 /// What to build, and how.

@@ -35,12 +35,20 @@ pub(crate) fn launcher() -> Finish {
 
 /// Becomes an agent, which speaks with the daemon over standard input and output.
 fn agent() -> Finish {
-    let program = concat!("umbra ", env!("CARGO_PKG_VERSION"), " agent");
-    let from = std::io::BufReader::new(std::io::stdin());
-    match umbra_agent::converse(from, std::io::stdout().lock(), program) {
-        Ok(()) => Finish::Pass,
-        Err(_) => Finish::Environment,
-    }
+    let name = concat!("umbra ", env!("CARGO_PKG_VERSION"), " agent");
+    let spoken = umbra_agent::Program::of_process(name, &["keep-watch"]).and_then(|program| {
+        let from = std::io::BufReader::new(std::io::stdin());
+        umbra_agent::converse(from, std::io::stdout().lock(), program)
+    });
+    spoken.map_or(Finish::Environment, |()| Finish::Pass)
+}
+
+/// Undoes a rollback when its time is over.
+fn keep_watch(journal: &Path) -> Done {
+    umbra_agent::keep_watch(journal).map_err(|error| {
+        CliError::because(Finish::Environment, "keep watch over a rollback", &error)
+    })?;
+    Ok(Finish::Pass)
 }
 
 /// Does it.
@@ -51,6 +59,7 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Serve => serve::serve(config),
         Command::Launcher => Ok(launcher()),
         Command::Agent => Ok(agent()),
+        Command::KeepWatch { journal } => keep_watch(&journal),
         Command::Primary { command } => primary::primary(ui, &client(), command),
         Command::Drift { command } => drift::drift(ui, &client(), command),
         Command::Build(build) => build::build(ui, &client(), &build),

@@ -11,7 +11,7 @@ use umbra_state::escape::escape;
 
 use super::lists::cause;
 use super::summary::{right, table};
-use super::{safe, units};
+use super::{rollback, safe, units};
 
 /// One event as text; `None` for what only the verbose want to know.
 pub fn event(event: &Event, verbose: bool) -> Option<String> {
@@ -25,6 +25,19 @@ pub fn event(event: &Event, verbose: bool) -> Option<String> {
             let good = if *good { ", the known good one now" } else { "" };
             line(format!("shadow #{sequence} taken ({}){good}", cause(why)))
         }
+        What::RollbackBegun { number, by, to, places } => line(format!(
+            "rollback {number} to #{to} begun by {}, {places} places",
+            rollback::by(*by)
+        )),
+        What::RollbackEnded { number, outcome, confirm_until_ms } => line(format!(
+            "rollback {number}: {}",
+            rollback::in_words(outcome, *confirm_until_ms, &event.primary)
+        )),
+        What::NotRolledBack { item, refusal } => line(format!(
+            "{} is not rolled back without asking, since {}",
+            safe(&item.parameter),
+            safe(&refusal.to_string())
+        )),
         What::Alert(alert) => Some(format!("{at}  {}", self::alert(alert))),
         What::Warning { sentence } => line(format!("warning: {}", safe(sentence))),
         What::Receipt(receipt) if verbose => line(format!(

@@ -20,6 +20,7 @@ pub mod live;
 pub mod model;
 pub mod plain;
 pub mod primaries;
+pub mod rollback;
 pub mod summary;
 pub mod units;
 

@@ -57,6 +57,12 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/primaries/{name}/diff", get(primaries::diff))
         .route("/v1/primaries/{name}/accept", post(primaries::accept))
         .route("/v1/primaries/{name}/blame/{parameter}", get(primaries::blame))
+        .route(
+            "/v1/primaries/{name}/rollbacks",
+            get(primaries::rollbacks).post(primaries::roll_back),
+        )
+        .route("/v1/primaries/{name}/confirm", post(primaries::confirm))
+        .route("/v1/primaries/{name}/abort", post(primaries::abort))
         .route("/v1/drift/events", get(primaries::events))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)

@@ -14,8 +14,8 @@ use hyper::body::Bytes;
 use serde::Deserialize;
 use umbra_api::error::WireError;
 use umbra_drift::service::{
-    AcceptReply, AcceptRequest, AddPrimary, Blame, DriftReply, PrimaryInfo, ShadowDiff,
-    ShadowEntry, TakeShadow,
+    AcceptReply, AcceptRequest, AddPrimary, Blame, DriftReply, PrimaryInfo, RollbackInfo,
+    RollbackReply, RollbackRequest, ShadowDiff, ShadowEntry, TakeShadow,
 };
 
 use super::ApiError;
@@ -103,6 +103,32 @@ pub(super) async fn accept(
     Body(request): Body<AcceptRequest>,
 ) -> Reply<AcceptReply> {
     Ok(Json(blocking(move || daemon.primaries().accept(&name.0, request)).await?))
+}
+
+pub(super) async fn roll_back(
+    State(daemon): State<Arc<Daemon>>,
+    name: Named,
+    Body(request): Body<RollbackRequest>,
+) -> Reply<RollbackReply> {
+    Ok(Json(blocking(move || daemon.primaries().roll_back(&name.0, request)).await?))
+}
+
+pub(super) async fn rollbacks(
+    State(daemon): State<Arc<Daemon>>,
+    name: Named,
+) -> Reply<Vec<RollbackInfo>> {
+    Ok(Json(blocking(move || daemon.primaries().rollbacks(&name.0)).await?))
+}
+
+pub(super) async fn confirm(
+    State(daemon): State<Arc<Daemon>>,
+    name: Named,
+) -> Reply<RollbackReply> {
+    Ok(Json(blocking(move || daemon.primaries().decide(&name.0, true)).await?))
+}
+
+pub(super) async fn abort(State(daemon): State<Arc<Daemon>>, name: Named) -> Reply<RollbackReply> {
+    Ok(Json(blocking(move || daemon.primaries().decide(&name.0, false)).await?))
 }
 
 /// How many changes are told.

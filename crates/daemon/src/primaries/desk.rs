@@ -8,7 +8,10 @@
 //!
 //! Nothing is shared: what others may know of a primary is copied to where they look.
 
-use std::collections::BTreeMap;
+mod rollback;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,13 +24,16 @@ use umbra_drift::config::{Config, Provenance};
 use umbra_drift::discrepancy::Attribution;
 use umbra_drift::primary::{Circumstance, News, Primary};
 use umbra_drift::reading::{Item, Reading, Snapshot};
+use umbra_drift::rollback::{Outcome, Report};
 use umbra_drift::service::{
-    AcceptReply, AcceptRequest, DriftReply, Phase, PrimaryInfo, ShadowDiff, ShadowEntry,
-    TakeShadow, What,
+    AcceptReply, AcceptRequest, DriftReply, Phase, PrimaryInfo, RollbackInfo, RollbackReply,
+    ShadowDiff, ShadowEntry, TakeShadow, What,
 };
 use umbra_drift::wire::{self, Ask, Begin, Covered, Tell};
 use umbra_state::Cause;
 
+pub(super) use self::rollback::Wanted;
+use self::rollback::{Past, Undo};
 use super::agents::Agents;
 use super::feed::Feed;
 use super::line::Line;
@@ -78,6 +84,14 @@ pub(super) enum Task {
     Diff(u64, Option<u64>, Answer<ShadowDiff>),
     /// A drift is good.
     Accept(AcceptRequest, Answer<AcceptReply>),
+    /// A drift is undone, or it is said how.
+    RollBack(Box<Wanted>),
+    /// A rollback that waits is good, or is undone.
+    Decide(bool, Answer<RollbackReply>),
+    /// Rollbacks, newest first.
+    Rollbacks(Answer<Vec<RollbackInfo>>),
+    /// A rollback has ended.
+    Settled(Box<RollbackInfo>),
     /// The desk is closed.
     Close,
 }
@@ -97,6 +111,14 @@ pub(super) struct Given {
     pub(super) inbox: SyncSender<Input>,
     /// Told once everything was read for the first time, if it is a new primary.
     pub(super) added: Option<Answer<PrimaryInfo>>,
+    /// The number of the next rollback, of any primary.
+    pub(super) rollbacks: Arc<AtomicU64>,
+}
+
+impl Given {
+    fn next_rollback(&self) -> u64 {
+        self.rollbacks.fetch_add(1, Ordering::Relaxed)
+    }
 }
 
 /// One primary's desk.
@@ -116,6 +138,12 @@ pub(super) struct Desk {
     next_change: u64,
     looked_at_ms: Option<i64>,
     coverage: BTreeMap<Vec<u8>, Covered>,
+    undo: Option<Undo>,
+    past: Past,
+    /// The older shadow a rollback goes back to.
+    target: Option<Snapshot>,
+    /// What the last rollback put back, until everything was read again.
+    lately: BTreeSet<Item>,
 }
 
 /// That there is no agent.
@@ -143,11 +171,15 @@ impl Desk {
             }
         };
         let looked_at_ms = runtime.block_on(db.drift_counts(name))?.and_then(|at| at.parse().ok());
-        Ok(Self {
+        let mut desk = Self {
             given,
             timeline,
             primary,
             book,
+            undo: None,
+            past: Past::default(),
+            target: None,
+            lately: BTreeSet::new(),
             line: None,
             generation: 0,
             lost: None,
@@ -156,7 +188,9 @@ impl Desk {
             next_change,
             looked_at_ms,
             coverage: BTreeMap::new(),
-        })
+        };
+        desk.load_past()?;
+        Ok(desk)
     }
 
     /// Works until the desk is closed.
@@ -219,6 +253,7 @@ impl Desk {
         {
             self.start_agent();
         }
+        self.on_rollback_tick();
         let effects = self.book.on(alert::Event::Tick, now_ms());
         self.commit(Vec::new(), effects, Vec::new())
     }
@@ -270,12 +305,11 @@ impl Desk {
             Tell::Warning { what } => {
                 self.commit(Vec::new(), Vec::new(), vec![What::Warning { sentence: what }])
             }
-            Tell::Failed { why, .. } => {
-                for task in std::mem::take(&mut self.waiting) {
-                    task.refuse(&WireError::new(ErrorCode::Environment, &why));
-                }
-                Ok(())
+            Tell::Files { number, files } => self.on_files_told(number, files),
+            Tell::RolledBack { id, outcome, left_ms, report, .. } => {
+                self.on_rolled_back(&id, outcome, left_ms, *report)
             }
+            Tell::Failed { why, .. } => self.on_failed(&why),
         }
     }
 
@@ -344,6 +378,7 @@ impl Desk {
             self.next_change += 1;
         }
         let mut effects = Vec::new();
+        let differs = news.differs.clone();
         for discrepancy in news.differs {
             let differs = alert::Differs {
                 primary: self.name().to_owned(),
@@ -354,9 +389,14 @@ impl Desk {
             effects.extend(self.book.on(alert::Event::Differs(Box::new(differs)), how.at_ms));
         }
         for item in news.agrees {
-            effects.extend(self.resolved(item, alert::Ended::Agrees, how.at_ms));
+            let ended = match self.was_rolled_back(&item) {
+                true => alert::Ended::RolledBack,
+                false => alert::Ended::Agrees,
+            };
+            effects.extend(self.resolved(item, ended, how.at_ms));
         }
-        self.commit(writes, effects, events)
+        self.commit(writes, effects, events)?;
+        self.on_drift(&differs)
     }
 
     fn resolved(&mut self, item: Item, ended: alert::Ended, at_ms: i64) -> Vec<Effect> {
@@ -400,7 +440,9 @@ impl Desk {
 
     fn on_task(&mut self, task: Task) -> Result<(), WireError> {
         match task {
-            Task::Check(_) | Task::Take(..) => self.after_a_look(task),
+            Task::Check(_) | Task::Take(..) | Task::RollBack(_) | Task::Settled(_) => {
+                self.after_a_look(task)
+            }
             Task::Drift(answer) => {
                 // Who asked may be gone; so it is below.
                 let _ = answer.send(Ok(self.drift()));
@@ -418,6 +460,14 @@ impl Desk {
                 let accepted = self.accept(request);
                 self.given.feed.flush()?;
                 let _ = answer.send(accepted);
+                Ok(())
+            }
+            Task::Decide(confirm, answer) => {
+                self.decide_rollback(confirm, answer);
+                Ok(())
+            }
+            Task::Rollbacks(answer) => {
+                let _ = answer.send(self.rollbacks());
                 Ok(())
             }
             Task::Close => Ok(()),
@@ -453,9 +503,37 @@ impl Desk {
                 self.given.feed.flush()?;
                 let _ = answer.send(taken);
             }
+            Task::RollBack(wanted) => self.begin_rollback(*wanted)?,
+            Task::Settled(info) => self.on_settled(&info)?,
             other => self.on_task(other)?,
         }
         Ok(())
+    }
+
+    /// The agent could not do what it was asked for.
+    fn on_failed(&mut self, why: &str) -> Result<(), WireError> {
+        let error = self.unread(why);
+        for task in std::mem::take(&mut self.waiting) {
+            task.refuse(&error);
+        }
+        match self.undo.take() {
+            Some(Undo::Begun { info, answer: Some(answer) }) if info.confirm_until_ms.is_some() => {
+                // What it could not do is to confirm or to undo; the rollback still waits.
+                let _ = answer.send(Err(error));
+                self.undo = Some(Undo::Begun { info, answer: None });
+                Ok(())
+            }
+            Some(Undo::Begun { info, answer }) => {
+                let id = format!("r{}", info.number);
+                self.undo = Some(Undo::Begun { info, answer });
+                let outcome = Outcome::Refused { why: why.to_owned() };
+                self.on_rolled_back(&id, outcome, None, Report::default())
+            }
+            other => {
+                self.undo = other;
+                Ok(())
+            }
+        }
     }
 
     fn drift(&self) -> DriftReply {
@@ -562,6 +640,11 @@ impl Desk {
     }
 }
 
+/// How it is where nobody saw who did it.
+fn unwitnessed(at_ms: i64) -> Circumstance {
+    Circumstance { attribution: None, provenance: Provenance::Unexplained, at_ms }
+}
+
 impl Lost {
     fn again(before: Option<Self>, why: String) -> Self {
         let wait = before.map_or(RESTART.0, |before| (before.wait * 2).min(RESTART.1));
@@ -580,7 +663,10 @@ impl Task {
             Self::Shadows(answer) => drop(answer.send(Err(error))),
             Self::Diff(_, _, answer) => drop(answer.send(Err(error))),
             Self::Accept(_, answer) => drop(answer.send(Err(error))),
-            Self::Close => {}
+            Self::RollBack(wanted) => wanted.refuse(&error),
+            Self::Decide(_, answer) => drop(answer.send(Err(error))),
+            Self::Rollbacks(answer) => drop(answer.send(Err(error))),
+            Self::Settled(_) | Self::Close => {}
         }
     }
 }

@@ -16,6 +16,7 @@ mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -26,8 +27,8 @@ use umbra_api::error::{ErrorCode, WireError};
 use umbra_drift::collect::Place;
 use umbra_drift::config::{self, Config};
 use umbra_drift::service::{
-    AcceptReply, AcceptRequest, AddPrimary, Blame, DriftReply, Phase, PrimaryInfo, ShadowDiff,
-    ShadowEntry, TakeShadow,
+    AcceptReply, AcceptRequest, AddPrimary, Blame, By, DriftReply, Phase, PrimaryInfo,
+    RollbackInfo, RollbackReply, RollbackRequest, ShadowDiff, ShadowEntry, TakeShadow,
 };
 use umbra_drift::{defaults, history};
 
@@ -53,6 +54,7 @@ pub struct Primaries {
     agents: Arc<dyn Agents>,
     /// Where agents of this machine keep what they remember, one directory each.
     state_dir: PathBuf,
+    rollbacks: Arc<AtomicU64>,
     desks: Mutex<BTreeMap<String, Kept>>,
 }
 
@@ -74,7 +76,8 @@ impl Primaries {
         let next = runtime.block_on(db.next_drift_event())?;
         let rows = runtime.block_on(db.primaries())?;
         let feed = Arc::new(Feed::new(writer, next));
-        let all = Self { db, runtime, feed, agents, state_dir, desks: Mutex::default() };
+        let rollbacks = Arc::new(AtomicU64::new(runtime.block_on(db.next_rollback())?));
+        let all = Self { db, runtime, feed, agents, state_dir, rollbacks, desks: Mutex::default() };
         for row in rows {
             let config = parsed(row.config_path.as_deref(), &row.config)?;
             all.seat(row, config, None)?;
@@ -158,6 +161,29 @@ impl Primaries {
         self.ask(name, |answer| Task::Accept(request, answer))
     }
 
+    /// Plans a rollback, and makes it if that was asked for. Blocking until it is done, was
+    /// refused or waits to be confirmed.
+    pub fn roll_back(
+        &self,
+        name: &str,
+        request: RollbackRequest,
+    ) -> Result<RollbackReply, WireError> {
+        self.ask(name, |answer| {
+            let answer = Some(answer);
+            Task::RollBack(Box::new(desk::Wanted { request, by: By::Person, answer }))
+        })
+    }
+
+    /// Says that the rollback that waits is good, or has it undone. Blocking.
+    pub fn decide(&self, name: &str, confirm: bool) -> Result<RollbackReply, WireError> {
+        self.ask(name, |answer| Task::Decide(confirm, answer))
+    }
+
+    /// Rollbacks, newest first. Blocking.
+    pub fn rollbacks(&self, name: &str) -> Result<Vec<RollbackInfo>, WireError> {
+        self.ask(name, Task::Rollbacks)
+    }
+
     /// Who changed a parameter when, and what else with it, newest first. Blocking.
     pub fn blame(&self, name: &str, parameter: &str, limit: u32) -> Result<Vec<Blame>, WireError> {
         self.one(name)?;
@@ -227,6 +253,7 @@ impl Primaries {
             info: Arc::clone(&info),
             inbox: inbox.clone(),
             added,
+            rollbacks: Arc::clone(&self.rollbacks),
         };
         let desk = Desk::open(given)?;
         let thread = std::thread::Builder::new()

@@ -515,7 +515,9 @@ impl Agents for Threads {
         let (from, to) = (BufReader::new(theirs.try_clone()?), theirs);
         let thread = std::thread::spawn(move || {
             // A line that breaks ends the agent, as a process would end.
-            let _ = umbra_agent::converse(from, to, "a test's agent");
+            let name = "a test's agent".to_owned();
+            let timer = Box::new(umbra_drift::rollback::timer::Manual::default());
+            let _ = umbra_agent::converse(from, to, umbra_agent::Program { name, timer });
         });
         let from = BufReader::new(ours.try_clone()?);
         let hung_up = ours.try_clone()?;

@@ -15,7 +15,7 @@ pub fn next_steps(key: &Key, standing: Standing) -> Vec<String> {
         which = format!("{which} --path {}", word(&path.0));
     }
     if standing == Standing::Resolved {
-        return vec![format!("umbra drift log {which}")];
+        return vec![format!("umbra drift blame {primary} {parameter}")];
     }
     vec![
         format!("umbra drift show {which}"),

@@ -110,7 +110,10 @@ impl Shown {
     fn pair(&mut self, name: &str, shadow: Option<&Blob>, primary: Option<&Blob>) {
         for (sign, value) in [(Sign::Shadow, shadow), (Sign::Primary, primary)] {
             if let Some(value) = value {
-                self.push(sign, format!("{name} = {}", line(&value.0, CHARS_MAX)));
+                let value = line(&value.0, CHARS_MAX);
+                // A line that is not understood has no name.
+                let nameless = name == "?" || name.starts_with("?[");
+                self.push(sign, if nameless { value } else { format!("{name} = {value}") });
             }
         }
     }

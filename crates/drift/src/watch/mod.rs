@@ -42,6 +42,7 @@ pub mod hot;
 pub mod intake;
 pub mod memory;
 pub mod mounts;
+mod names;
 pub mod options;
 pub mod programs;
 mod queue;

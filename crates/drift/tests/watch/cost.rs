@@ -6,7 +6,7 @@ use std::path::Path;
 use libtest_mimic::Trial;
 use umbra_drift::watch::What;
 
-use crate::support::{Watched, directory};
+use crate::support::{Mounted, Watched, directory};
 use crate::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -31,8 +31,13 @@ fn is_ignored(watched: &mut Watched, directory: &Path) -> bool {
 }
 
 fn busy_elsewhere() {
-    let (_keep, root) = directory();
-    let (_other, outside) = directory();
+    // A filesystem on which nobody else works.
+    let (_keep, base) = directory();
+    let _mount = Mounted::new("tmpfs", &base, "").expect("tmpfs");
+    let (root, outside) = (base.join("root"), base.join("outside"));
+    for directory in [&root, &outside] {
+        fs::create_dir(directory).expect("directory");
+    }
     let mut watched = Watched::new(&root);
     if !is_ignored(&mut watched, &outside) {
         return println!("skipped: this kernel cannot ignore directories (Linux 6.0)");
@@ -41,9 +46,9 @@ fn busy_elsewhere() {
     write(&outside, 5000);
     fs::write(root.join("f"), "1").expect("file");
     watched.change(&root.join("f"));
-    // Others work on this filesystem too, but not as much.
+    // Executions are delivered still, from everywhere.
     let records = watched.watcher.statistics().records - before;
-    assert!(records < 5000, "{records}");
+    assert!(records < 2500, "{records}");
     // Renames are no matter of cost.
     fs::rename(outside.join("1"), root.join("moved")).expect("rename");
     assert_eq!(watched.change(&root.join("moved")).what, What::Appeared);

@@ -35,14 +35,12 @@ fn network() {
         let mut network = Network::open().expect("sockets");
         assert_eq!(network.read(), Ok(NetworkChanged::empty()));
         let ip = |arguments: &str| run("ip", arguments);
-        if !ip("link add shade type dummy") {
-            return println!("skipped: no interface can be made here (ip, dummy)");
+        if !ip("link set lo up") {
+            return println!("skipped: no interface can be changed here (ip)");
         }
         heard(&mut network, NetworkChanged::LINK);
-        assert!(ip("addr add 192.0.2.1/24 dev shade"));
-        heard(&mut network, NetworkChanged::ADDRESS);
-        assert!(ip("link set shade up"));
-        heard(&mut network, NetworkChanged::LINK | NetworkChanged::ROUTE);
+        assert!(ip("addr add 192.0.2.1/24 dev lo"));
+        heard(&mut network, NetworkChanged::ADDRESS | NetworkChanged::ROUTE);
         if let Some(why) = network.without_ruleset() {
             return println!("skipped: the ruleset cannot be listened to: {why}");
         }
@@ -56,14 +54,13 @@ fn network() {
 fn dropped() {
     apart(|| {
         let mut network = Network::open().expect("sockets");
-        let batch: String =
-            (0..4000).map(|n| format!("link add s{n} type dummy\nlink del s{n}\n")).collect();
+        let batch = "addr add 192.0.2.1/24 dev lo\naddr del 192.0.2.1/24 dev lo\n".repeat(4000);
         let file = tempfile::NamedTempFile::new().expect("file");
         std::fs::write(file.path(), batch).expect("batch");
         if !run("ip", &format!("-batch {}", file.path().display())) {
-            return println!("skipped: no interface can be made here (ip, dummy)");
+            return println!("skipped: no interface can be changed here (ip)");
         }
-        heard(&mut network, NetworkChanged::LOST | NetworkChanged::LINK);
+        heard(&mut network, NetworkChanged::LOST | NetworkChanged::ADDRESS);
     });
 }
 

@@ -2,6 +2,7 @@
 
 mod follow;
 mod look;
+mod undo;
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -36,6 +37,10 @@ pub(super) fn drift(ui: &Ui, client: &Client, command: Drift) -> Done {
             blame(ui, client, &primary, &parameter, limit)
         }
         Drift::Accept { primary, which, reason } => accept(ui, client, &primary, which, reason),
+        Drift::Rollback(asked) => undo::roll_back(ui, client, asked),
+        Drift::Confirm { primary } => undo::decide(ui, client, primary, true),
+        Drift::Abort { primary } => undo::decide(ui, client, primary, false),
+        Drift::Rollbacks { primary } => undo::list(ui, client, primary),
         Drift::Schema => {
             let schema = serde_json::to_string_pretty(&umbra_drift::config::schema());
             let schema = schema

@@ -1,0 +1,472 @@
+//! Rollbacks at a desk: planned here, carried out by the agent, remembered whatever happens.
+//!
+//! ```text
+//! read all ──> files of which keys are watched ──> plan ──> (dry run, nothing to do, conflicts: answered)
+//!                                                   │
+//!                     shadow of what is displaced <─┤
+//!                                                   └──> agent ──> done, refused, reverted, stuck
+//!                                                            └───> waits ──> confirmed, aborted, too late
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use umbra_api::blob::Blob;
+use umbra_api::error::{ErrorCode, WireError};
+use umbra_drift::config::{OnDrift, Source};
+use umbra_drift::discrepancy::Discrepancy;
+use umbra_drift::policy::{self, Refusal, Situation};
+use umbra_drift::reading::{Item, Snapshot};
+use umbra_drift::rollback::plan::{Confirmation, Conflicts, Request, Selection as Selected, plan};
+use umbra_drift::rollback::{Outcome, Plan, Report};
+use umbra_drift::service::{
+    By, RollbackInfo, RollbackReply, RollbackRequest, Selection, TakeShadow, What,
+};
+use umbra_drift::wire::{Ask, RollBack};
+use umbra_state::Cause;
+
+use super::{Answer, Desk, Task};
+use crate::clock::{minute_of_day, now_ms};
+use crate::db::drift::{DriftWrite, RollbackRow};
+
+/// Rollbacks listed.
+const LISTED: u32 = 50;
+/// An agent is asked what became of a rollback this long after its time was over.
+const LATE_MS: i64 = 2_000;
+
+/// A rollback on its way.
+pub(super) enum Undo {
+    /// Its plan needs files.
+    Asked {
+        /// The question for them.
+        number: u64,
+        wanted: Wanted,
+    },
+    /// The agent carries it out, or it waits to be confirmed.
+    Begun { info: Box<RollbackInfo>, answer: Option<Answer<RollbackReply>> },
+}
+
+/// Somebody wants a rollback.
+pub(in crate::primaries) struct Wanted {
+    pub(in crate::primaries) request: RollbackRequest,
+    pub(in crate::primaries) by: By,
+    pub(in crate::primaries) answer: Option<Answer<RollbackReply>>,
+}
+
+/// What rollbacks without asking go by.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    /// When which items were put back.
+    begun: Vec<(i64, BTreeSet<Item>)>,
+}
+
+impl Desk {
+    /// What earlier rollbacks a decision about the next one has to know.
+    pub(super) fn load_past(&mut self) -> Result<(), WireError> {
+        let infos = self.rollbacks()?;
+        let by_policy = infos.into_iter().filter(|info| info.by == By::Policy);
+        self.past.begun = by_policy.map(|info| (info.begun_at_ms, items_of(&info.plan))).collect();
+        Ok(())
+    }
+
+    /// Rollbacks, newest first.
+    pub(super) fn rollbacks(&self) -> Result<Vec<RollbackInfo>, WireError> {
+        let rows = self.given.runtime.block_on(self.given.db.rollbacks(self.name(), LISTED))?;
+        Ok(rows.iter().filter_map(|row| serde_json::from_str(&row.record).ok()).collect())
+    }
+
+    /// Drifts that are to be rolled back without asking.
+    pub(super) fn on_drift(&mut self, differs: &[Discrepancy]) -> Result<(), WireError> {
+        let wants = |discrepancy: &&Discrepancy| {
+            let name = &discrepancy.item.parameter;
+            let parameter = self.given.config.parameters.iter().find(|one| one.name == *name);
+            parameter.is_some_and(|parameter| parameter.on_drift == OnDrift::Rollback)
+        };
+        let parameters: BTreeSet<String> =
+            differs.iter().filter(wants).map(|one| one.item.parameter.clone()).collect();
+        if parameters.is_empty() {
+            return Ok(());
+        }
+        let selection =
+            Selection { parameters: parameters.into_iter().collect(), ..Selection::default() };
+        let request = RollbackRequest { selection, ..RollbackRequest::default() };
+        let wanted = Wanted { request, by: By::Policy, answer: None };
+        self.after_a_look(Task::RollBack(Box::new(wanted)))
+    }
+
+    /// Everything was read again: now it can be planned.
+    pub(super) fn begin_rollback(&mut self, wanted: Wanted) -> Result<(), WireError> {
+        if let Some(Undo::Begun { info, .. }) = &self.undo {
+            let message = format!("roll {} back: rollback {} goes on", self.name(), info.number);
+            let hint = "`umbra drift confirm` says that it is good, `umbra drift abort` undoes it";
+            wanted.refuse(&WireError::new(ErrorCode::Conflict, message).with_hint(hint));
+            return Ok(());
+        }
+        let paths = self.keyed_files();
+        if paths.is_empty() {
+            return self.on_files(wanted, &BTreeMap::new());
+        }
+        match self.line.as_mut().map(|line| line.ask(Ask::Files(paths))) {
+            Some(Ok(number)) => self.undo = Some(Undo::Asked { number, wanted }),
+            _ => wanted.refuse(&self.unread("its agent is gone")),
+        }
+        Ok(())
+    }
+
+    /// The agent sent files.
+    pub(super) fn on_files_told(
+        &mut self,
+        answers: u64,
+        files: Vec<(Blob, Blob)>,
+    ) -> Result<(), WireError> {
+        match self.undo.take() {
+            Some(Undo::Asked { number, wanted }) if number == answers => {
+                let named = files.into_iter().map(|(path, bytes)| (path_of(&path), bytes.0));
+                self.on_files(wanted, &named.collect())
+            }
+            other => {
+                self.undo = other;
+                Ok(())
+            }
+        }
+    }
+
+    fn keyed_files(&self) -> Vec<Blob> {
+        let sources = self.given.config.parameters.iter().map(|parameter| &parameter.source);
+        let paths: BTreeSet<&str> = sources
+            .filter_map(|source| match source {
+                Source::File { path, key: Some(_), .. } => Some(path.as_str()),
+                _ => None,
+            })
+            .collect();
+        paths.into_iter().map(|path| Blob(path.as_bytes().to_vec())).collect()
+    }
+
+    fn on_files(
+        &mut self,
+        wanted: Wanted,
+        files: &BTreeMap<PathBuf, Vec<u8>>,
+    ) -> Result<(), WireError> {
+        let to = wanted.request.to.unwrap_or(self.given.row.good);
+        let (plan, target) = match self.planned(&wanted.request, to, files) {
+            Ok(planned) => planned,
+            Err(error) => {
+                wanted.refuse(&error);
+                return Ok(());
+            }
+        };
+        if wanted.by == By::Policy && !self.policy_allows(&wanted.request, &plan)? {
+            return Ok(());
+        }
+        if wanted.request.dry_run || plan.is_empty() || !plan.conflicts.is_empty() {
+            if let Some(answer) = wanted.answer {
+                // Who asked may be gone; so it is below.
+                let _ = answer.send(Ok(RollbackReply { plan, rollback: None }));
+            }
+            return Ok(());
+        }
+        self.carry_out(wanted, plan, to, &target)
+    }
+
+    fn planned(
+        &self,
+        request: &RollbackRequest,
+        to: u64,
+        files: &BTreeMap<PathBuf, Vec<u8>>,
+    ) -> Result<(Plan, Snapshot), WireError> {
+        let Some(primary) = &self.primary else { return Err(self.unread("it is not read yet")) };
+        let target = match to == self.given.row.good {
+            true => primary.good().clone(),
+            false => self.timeline.snapshot(to)?,
+        };
+        let selection = &request.selection;
+        let of_key = match (&selection.key, &selection.paths[..]) {
+            (None, _) => Selected::Everything,
+            (Some(key), [path]) => Selected::Key { path: path.into(), key: key.clone() },
+            (Some(_), _) => {
+                let message = "plan a rollback of a key: name the one file it is in";
+                return Err(WireError::new(ErrorCode::BadRequest, message));
+            }
+        };
+        let mut plan = plan(Request {
+            config: &self.given.config,
+            target: &target,
+            base: primary.good(),
+            current: primary.current(),
+            files,
+            selection: &of_key,
+            conflicts: if request.overwrite { Conflicts::Target } else { Conflicts::Stop },
+        });
+        if selection.key.is_none() {
+            let chosen =
+                |item: &Item| selection.holds(item, self.given.config.path_of(item).as_ref());
+            plan.changes.retain(|change| change.items.iter().any(|one| chosen(&one.item)));
+            plan.left.retain(|left| chosen(&left.item));
+            plan.conflicts.retain(|conflict| chosen(&conflict.item));
+        }
+        Ok((plan, target))
+    }
+
+    /// Whether the policy lets this be done without asking; if not, why is told.
+    fn policy_allows(&mut self, request: &RollbackRequest, plan: &Plan) -> Result<bool, WireError> {
+        let now_ms = now_ms();
+        let Some(primary) = &self.primary else { return Ok(false) };
+        let concerned = primary
+            .discrepancies()
+            .filter(|one| request.selection.parameters.contains(&one.item.parameter));
+        let mut refused: Vec<(Item, Refusal)> = Vec::new();
+        for discrepancy in concerned {
+            let of_item = |(at, items): &(i64, BTreeSet<Item>)| {
+                items.contains(&discrepancy.item).then_some(*at)
+            };
+            let all: Vec<i64> = self.past.begun.iter().map(|(at, _)| *at).collect();
+            let of_item: Vec<i64> = self.past.begun.iter().filter_map(of_item).collect();
+            let decision = policy::decide(&Situation {
+                on_drift: OnDrift::Rollback,
+                severity: discrepancy.severity,
+                policy: self.given.config.policy.auto_rollback.as_ref(),
+                rehearsal: None,
+                conflicts: plan.conflicts.len(),
+                in_progress: self.undo.is_some(),
+                rollbacks_ms: &all,
+                rollbacks_of_item_ms: &of_item,
+                now_ms,
+                minute: minute_of_day(now_ms),
+            });
+            if let Err(refusal) = decision {
+                refused.push((discrepancy.item.clone(), refusal));
+            }
+        }
+        let allowed = refused.is_empty();
+        let told = refused.into_iter().map(|(item, refusal)| What::NotRolledBack { item, refusal });
+        self.commit(Vec::new(), Vec::new(), told.collect())?;
+        Ok(allowed)
+    }
+
+    fn carry_out(
+        &mut self,
+        wanted: Wanted,
+        plan: Plan,
+        to: u64,
+        target: &Snapshot,
+    ) -> Result<(), WireError> {
+        let Wanted { request, by, answer } = wanted;
+        let begun_at_ms = now_ms();
+        let number = self.given.next_rollback();
+        let current = self.current()?.clone();
+        let cause = Cause::Displaced { rollback: number };
+        let (entry, row) =
+            self.timeline.add(&current, cause.clone(), TakeShadow::default(), begun_at_ms)?;
+        let confirm = request.confirm_ms.map(|timeout_ms| Confirmation {
+            timeout_ms,
+            probes: plan.confirm.iter().flat_map(|confirm| confirm.probes.clone()).collect(),
+            by_person: true,
+        });
+        let ask = Ask::RollBack(Box::new(RollBack {
+            id: name_of(number),
+            plan: plan.clone(),
+            confirm,
+            ignore_packages: request.ignore_packages,
+        }));
+        let info = RollbackInfo {
+            number,
+            primary: self.name().to_owned(),
+            begun_at_ms,
+            by,
+            to,
+            displaced: entry.sequence,
+            plan,
+            outcome: None,
+            confirm_until_ms: None,
+            report: Report::default(),
+        };
+        if by == By::Policy {
+            self.past.begun.push((begun_at_ms, items_of(&info.plan)));
+        }
+        let places = info.plan.changes.len() as u64;
+        let events = vec![
+            What::Taken { sequence: entry.sequence, cause, good: false },
+            What::RollbackBegun { number, by, to, places },
+        ];
+        self.commit(vec![row, self.rollback_row(&info)], Vec::new(), events)?;
+        // What is displaced is kept before anything is.
+        self.given.feed.flush()?;
+        self.target = (to != self.given.row.good).then(|| target.clone());
+        let asked = self.line.as_mut().map(|line| line.ask(ask));
+        self.undo = Some(Undo::Begun { info: Box::new(info), answer });
+        match asked {
+            Some(Ok(_)) => Ok(()),
+            _ => self.on_rolled_back(
+                &name_of(number),
+                Outcome::Refused { why: "its agent is gone".to_owned() },
+                None,
+                Report::default(),
+            ),
+        }
+    }
+
+    /// The agent says what became of a rollback.
+    pub(super) fn on_rolled_back(
+        &mut self,
+        id: &str,
+        outcome: Outcome,
+        left_ms: Option<u64>,
+        report: Report,
+    ) -> Result<(), WireError> {
+        let (mut info, answer) = match self.undo.take() {
+            Some(Undo::Begun { info, answer }) if name_of(info.number) == id => (info, answer),
+            other => {
+                // One of before a restart.
+                self.undo = other;
+                let known = self.rollbacks()?.into_iter().find(|info| name_of(info.number) == id);
+                let Some(info) = known else { return Ok(()) };
+                (Box::new(info), None)
+            }
+        };
+        let same = info.outcome.as_ref() == Some(&outcome);
+        info.report = report;
+        info.confirm_until_ms =
+            left_ms.map(|left| now_ms().saturating_add(i64::try_from(left).unwrap_or(i64::MAX)));
+        info.outcome = Some(outcome.clone());
+        let number = info.number;
+        let mut writes = vec![self.rollback_row(&info)];
+        let confirm_until_ms = info.confirm_until_ms;
+        let ended = What::RollbackEnded { number, outcome: outcome.clone(), confirm_until_ms };
+        let mut events = if same { Vec::new() } else { vec![ended] };
+        if outcome.is_success()
+            && let Some(target) = self.target.take()
+        {
+            self.good_is(&info, &target, &mut writes, &mut events)?;
+        }
+        self.commit(writes, Vec::new(), events)?;
+        self.given.feed.flush()?;
+        if let Some(answer) = answer {
+            let reply =
+                RollbackReply { plan: info.plan.clone(), rollback: Some(info.as_ref().clone()) };
+            let _ = answer.send(Ok(reply));
+        }
+        if outcome.is_final() {
+            if outcome.is_success() {
+                self.lately = items_of(&info.plan);
+            }
+            return self.after_a_look(Task::Settled(info));
+        }
+        self.undo = Some(Undo::Begun { info, answer: None });
+        Ok(())
+    }
+
+    /// Everything was read after a rollback had ended: the timeline gets what it led to.
+    pub(super) fn on_settled(&mut self, info: &RollbackInfo) -> Result<(), WireError> {
+        self.lately.clear();
+        let success = info.outcome.as_ref().is_some_and(Outcome::is_success);
+        if !success {
+            return Ok(());
+        }
+        let current = self.current()?.clone();
+        let cause = Cause::Rollback { rollback: info.number, to: info.to };
+        let (entry, row) =
+            self.timeline.add(&current, cause.clone(), TakeShadow::default(), now_ms())?;
+        let thinned = self.timeline.thin(self.given.row.good, now_ms());
+        let taken = What::Taken { sequence: entry.sequence, cause, good: false };
+        self.commit([row].into_iter().chain(thinned).collect(), Vec::new(), vec![taken])
+    }
+
+    /// What was put back from an older shadow is the known good now.
+    fn good_is(
+        &mut self,
+        info: &RollbackInfo,
+        target: &Snapshot,
+        writes: &mut Vec<DriftWrite>,
+        events: &mut Vec<What>,
+    ) -> Result<(), WireError> {
+        let Some(primary) = &mut self.primary else { return Ok(()) };
+        let at_ms = now_ms();
+        let good = primary.good_from(target, &items_of(&info.plan));
+        let cause = Cause::Rollback { rollback: info.number, to: info.to };
+        let (entry, row) = self.timeline.add(&good, cause.clone(), TakeShadow::default(), at_ms)?;
+        let how = super::unwitnessed(at_ms);
+        // What differs from it is compared again when everything has been read.
+        primary.on_good(good, &how);
+        self.given.row.good = entry.sequence;
+        let name = self.name().to_owned();
+        writes.extend([row, DriftWrite::Good { name, sequence: entry.sequence }]);
+        events.push(What::Taken { sequence: entry.sequence, cause, good: true });
+        Ok(())
+    }
+
+    /// Whether an item that agrees again does so because it was rolled back.
+    pub(super) fn was_rolled_back(&self, item: &Item) -> bool {
+        let Some(Undo::Begun { info, .. }) = &self.undo else {
+            return self.lately.contains(item);
+        };
+        info.plan.changes.iter().flat_map(|change| &change.items).any(|one| one.item == *item)
+    }
+
+    /// Time passed: one that nobody confirmed was undone by its timer, which tells nobody.
+    pub(super) fn on_rollback_tick(&mut self) {
+        if let Some(Undo::Begun { info, .. }) = &mut self.undo
+            && info.confirm_until_ms.is_some_and(|until| until + LATE_MS < now_ms())
+            && let Some(line) = &mut self.line
+        {
+            let id = name_of(info.number);
+            info.confirm_until_ms = Some(now_ms());
+            if let Err(error) = line.ask(Ask::Settle { id }) {
+                tracing::warn!(primary = self.given.row.name, %error, "an agent cannot be asked");
+            }
+        }
+    }
+
+    /// Says that the rollback that waits is good, or undoes it.
+    pub(super) fn decide_rollback(&mut self, confirm: bool, answer: Answer<RollbackReply>) {
+        let Some(Undo::Begun { info, answer: waiting }) = &mut self.undo else {
+            let message = format!("find a rollback of {} that waits", self.name());
+            // Who asked may be gone.
+            let _ = answer.send(Err(WireError::new(ErrorCode::NotFound, message)));
+            return;
+        };
+        let id = name_of(info.number);
+        let why = "somebody wanted it undone".to_owned();
+        let ask = if confirm { Ask::Confirm { id } } else { Ask::Abort { id, why } };
+        let asked = self.line.as_mut().map(|line| line.ask(ask));
+        match asked {
+            Some(Ok(_)) => *waiting = Some(answer),
+            _ => {
+                let _ = answer.send(Err(self.unread("its agent is gone")));
+            }
+        }
+    }
+
+    fn rollback_row(&self, info: &RollbackInfo) -> DriftWrite {
+        DriftWrite::Rollback(RollbackRow {
+            id: info.number,
+            name: self.name().to_owned(),
+            begun_at_ms: info.begun_at_ms,
+            record: serde_json::to_string(info).unwrap_or_default(),
+        })
+    }
+}
+
+impl Wanted {
+    /// Answers that it cannot be done.
+    pub(super) fn refuse(self, error: &WireError) {
+        if let Some(answer) = self.answer {
+            // Who asked may be gone.
+            let _ = answer.send(Err(error.clone()));
+        }
+    }
+}
+
+fn items_of(plan: &Plan) -> BTreeSet<Item> {
+    plan.changes.iter().flat_map(|change| &change.items).map(|one| one.item.clone()).collect()
+}
+
+/// What the agent calls it.
+fn name_of(number: u64) -> String {
+    format!("r{number}")
+}
+
+fn path_of(path: &Blob) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(&path.0))
+}
