@@ -6,10 +6,12 @@
 //! setup -> probe the kernel -> compile -> daemon up -> build web            must pass
 //!       -> build web-broken   must halt, at the planted step, by the test that knows it
 //!       -> diff, exec before / after / in the failed shadow                 must tell the fault
+//!       -> a machine with that image drifts: alert, rehearsal, rollback     must end as it began
 //!       -> table -> daemon down -> nothing of it may be left
 //! ```
 
 mod daemon;
+mod drift;
 mod leftovers;
 mod machine;
 mod story;
@@ -58,8 +60,14 @@ pub(crate) fn demo(options: &DemoOptions) -> Result<(), Stop> {
     let failure = planted_failure(&broken)?;
     heading("what the halt left can be entered");
     prove(&places, failure)?;
+    heading("a machine that runs the image is held against its shadow");
+    let alerted = drift::play(&places)?;
     heading("measured");
     print!("{}", table::table(&good.figures, &broken.figures));
+    println!(
+        "an edit of the machine -> its alert on the screen: {} ms, of which the file rests 50",
+        alerted.as_millis()
+    );
     close(daemon, &places, options.keep, failure)?;
     println!("\nthe demo went as it must, in {:.0} s", began.elapsed().as_secs_f64());
     Ok(())
