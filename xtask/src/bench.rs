@@ -14,11 +14,12 @@ const SECONDS_MAX: &str = "1800";
 /// Tells the test of a killed daemon to try every point, not some.
 const EVERY_POINT: &str = "UMBRA_CRASH_EVERY_POINT";
 
-/// Runs what the words name: `fuzz`, `crash`, benchmarks, or all of these last.
+/// Runs what the words name: `fuzz`, `crash`, `drift`, benchmarks, or all of these last.
 pub(crate) fn bench(words: &[String]) -> Result<(), Stop> {
     match words.split_first() {
         Some((word, rest)) if word == "fuzz" => fuzz(rest),
         Some((word, rest)) if word == "crash" && rest.is_empty() => crash(),
+        Some((word, rest)) if word == "drift" => drift(rest),
         _ => measure(words),
     }
 }
@@ -39,6 +40,26 @@ fn crash() -> Result<(), Stop> {
     let build = ["test", "--locked", "--package", "umbra-daemon", "--test", "killed"];
     must(cargo(&build).arg("--no-run"), "building the test")?;
     must(limited(&cargo(&build)).args(["--quiet"]).env(EVERY_POINT, "1"), "killing a daemon")
+}
+
+/// Drift from end to end, then its parts: watching, collecting, rolling back.
+fn drift(words: &[String]) -> Result<(), Stop> {
+    needs_root()?;
+    setup::setup(&[Purpose::Build, Purpose::Run, Purpose::Bench])?;
+    heading("building, in release");
+    let bench = ["bench", "--locked", "--package", "umbra-cli", "--bench", "drift"];
+    must(cargo(&bench).arg("--no-run"), "building the benchmarks")?;
+    must(limited(&cargo(&bench)).args(["--quiet", "--"]).args(words), "measuring drift")?;
+    if !words.is_empty() {
+        return Ok(());
+    }
+    for example in ["measure_watch", "measure_collect", "measure_rollback"] {
+        heading(example);
+        let run =
+            ["run", "--locked", "--release", "--package", "umbra-drift", "--example", example];
+        must(&mut limited(&cargo(&run)), example)?;
+    }
+    Ok(())
 }
 
 /// Runs the named benchmarks, or all, in release.
