@@ -137,6 +137,8 @@ pub(super) struct Desk {
     waiting: Vec<Task>,
     next_change: u64,
     looked_at_ms: Option<i64>,
+    /// When it was last looked whether a shadow is to be taken.
+    looked_for_news_ms: i64,
     coverage: BTreeMap<Vec<u8>, Covered>,
     undo: Option<Undo>,
     past: Past,
@@ -157,7 +159,7 @@ impl Desk {
     /// A desk as the database knows it.
     pub(super) fn open(given: Given) -> Result<Self, WireError> {
         let (db, runtime, name) = (&given.db, &given.runtime, &given.row.name);
-        let timeline = Timeline::load(db.clone(), runtime.clone(), name)?;
+        let timeline = Timeline::load(db.clone(), runtime.clone(), name, &given.config.history)?;
         let lives = runtime.block_on(db.drift_lives(name))?;
         let lives = lives.iter().filter_map(|life| serde_json::from_str(life).ok());
         let book = Book::restore(lives);
@@ -187,6 +189,7 @@ impl Desk {
             waiting: Vec::new(),
             next_change,
             looked_at_ms,
+            looked_for_news_ms: 0,
             coverage: BTreeMap::new(),
         };
         desk.load_past()?;
@@ -254,8 +257,21 @@ impl Desk {
             self.start_agent();
         }
         self.on_rollback_tick();
+        self.take_when_due()?;
         let effects = self.book.on(alert::Event::Tick, now_ms());
         self.commit(Vec::new(), effects, Vec::new())
+    }
+
+    /// A shadow by itself, if something changed since the newest.
+    fn take_when_due(&mut self) -> Result<(), WireError> {
+        let every = i64::try_from(self.given.config.history.every.as_millis()).unwrap_or(i64::MAX);
+        let newest = self.timeline.newest_at_ms().unwrap_or(i64::MAX);
+        if now_ms().saturating_sub(newest.max(self.looked_for_news_ms)) < every {
+            return Ok(());
+        }
+        self.looked_for_news_ms = now_ms();
+        let news = self.current().is_ok_and(|current| !self.timeline.is_newest(current));
+        if news { self.take(TakeShadow::default()).map(drop) } else { Ok(()) }
     }
 
     fn on_lost(&mut self, why: String) -> Result<(), WireError> {

@@ -1,20 +1,16 @@
 //! A primary's historical shadows.
 
-use std::time::Duration;
-
 use tokio::runtime::Handle;
 use umbra_api::error::{ErrorCode, WireError};
+use umbra_drift::config::History;
 use umbra_drift::reading::Snapshot;
 use umbra_drift::service::{ShadowEntry, TakeShadow};
-use umbra_drift::timeline::{Entry, Keep, thin};
+use umbra_drift::timeline::{Entry, Keep, pack, thin};
 use umbra_state::{Cause, Digest};
 
 use super::shelf;
 use crate::db::Db;
 use crate::db::drift::{DriftWrite, ShadowRow};
-
-/// How many shadows are kept: more than one a day of a year.
-const KEEP: Keep = Keep { count: 400, age: Duration::from_secs(366 * 24 * 3600) };
 
 /// A primary's timeline, oldest first.
 pub(super) struct Timeline {
@@ -22,13 +18,30 @@ pub(super) struct Timeline {
     runtime: Handle,
     name: String,
     rows: Vec<ShadowRow>,
+    keep: Keep,
 }
 
 impl Timeline {
     /// As the database has it. Blocking.
-    pub(super) fn load(db: Db, runtime: Handle, name: &str) -> Result<Self, WireError> {
+    pub(super) fn load(
+        db: Db,
+        runtime: Handle,
+        name: &str,
+        history: &History,
+    ) -> Result<Self, WireError> {
         let rows = runtime.block_on(db.primary_shadows(name))?;
-        Ok(Self { db, runtime, name: name.to_owned(), rows })
+        let keep = Keep { count: history.count as usize, age: history.age };
+        Ok(Self { db, runtime, name: name.to_owned(), rows, keep })
+    }
+
+    /// When the newest was taken; `None` if there is none.
+    pub(super) fn newest_at_ms(&self) -> Option<i64> {
+        self.rows.last().map(|row| row.taken_at_ms)
+    }
+
+    /// Whether the newest says exactly this.
+    pub(super) fn is_newest(&self, snapshot: &Snapshot) -> bool {
+        self.rows.last().is_some_and(|row| row.root == pack(snapshot).root)
     }
 
     /// How many there are.
@@ -91,7 +104,7 @@ impl Timeline {
                 keep: row.kept || row.sequence == good,
             })
             .collect();
-        let gone = thin(&entries, KEEP, now_ms);
+        let gone = thin(&entries, self.keep, now_ms);
         self.rows.retain(|row| !gone.contains(&row.sequence));
         let name = self.name.clone();
         (!gone.is_empty()).then_some(DriftWrite::Thin { name, sequences: gone })

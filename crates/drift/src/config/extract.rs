@@ -12,7 +12,8 @@ use umbra_document::yaml::{Node, Value};
 
 use super::formats::{percent, quiet_hours};
 use super::model::{
-    Apply, Config, Confirm, Expect, Ignore, NoDiff, OnDrift, Parameter, Rollback, RollbackMode,
+    Apply, Config, Confirm, Expect, History, Ignore, NoDiff, OnDrift, Parameter, Rollback,
+    RollbackMode,
 };
 use super::notify::{Address, Dialect, Facility, Notify, Secret, SyslogAddress, Target, Token};
 use super::number::Numbers;
@@ -29,6 +30,10 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 const COMMAND_OUTPUT_BYTES_MAX: u64 = 1 << 20;
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(120);
 const MAINTENANCE_IDLE: Duration = Duration::from_secs(600);
+/// More than one a day of a year.
+const HISTORY_COUNT: u32 = 400;
+const HISTORY_AGE: Duration = Duration::from_secs(366 * 24 * 3600);
+const HISTORY_EVERY: Duration = Duration::from_secs(24 * 3600);
 const ROLLBACKS_PER_HOUR: u32 = 2;
 
 const OF_FILES: &[Attribute] = &[Attribute::Content];
@@ -55,6 +60,7 @@ pub(super) fn config(root: &Node) -> Option<Config> {
             .iter()
             .map(|node| parameter(node, &defaults))
             .collect::<Option<_>>()?,
+        history: history(root.get("history"))?,
         policy: policy(root.get("policy"))?,
         notify: notify(root.get("notify"))?,
     })
@@ -242,6 +248,15 @@ fn rollback(node: Option<&Node>) -> Option<Rollback> {
     let get = |key| node.and_then(|node| node.get(key));
     let mode = optional(get("mode"), RollbackMode::read)?.unwrap_or(RollbackMode::Merge);
     Some(Rollback { mode, never: each(get("never"), text)? })
+}
+
+fn history(node: Option<&Node>) -> Option<History> {
+    let get = |key| node.and_then(|node| node.get(key));
+    Some(History {
+        count: optional(get("count"), int::<u32>)?.unwrap_or(HISTORY_COUNT),
+        age: duration(get("age"))?.unwrap_or(HISTORY_AGE),
+        every: duration(get("every"))?.unwrap_or(HISTORY_EVERY),
+    })
 }
 
 fn policy(node: Option<&Node>) -> Option<Policy> {

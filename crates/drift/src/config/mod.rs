@@ -40,7 +40,8 @@ mod tolerance;
 mod words;
 
 pub use model::{
-    Apply, Config, Confirm, Expect, Ignore, NoDiff, OnDrift, Parameter, Rollback, RollbackMode,
+    Apply, Config, Confirm, Expect, History, Ignore, NoDiff, OnDrift, Parameter, Rollback,
+    RollbackMode,
 };
 pub use notify::{Address, Dialect, Facility, Notify, Secret, SyslogAddress, Target, Token};
 pub use number::Numbers;

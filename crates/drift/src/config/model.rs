@@ -20,10 +20,23 @@ pub struct Config {
     pub numbers: Numbers,
     /// What is watched, in the order of the file; no two have one name.
     pub parameters: Vec<Parameter>,
+    /// Which shadows of the past are kept.
+    pub history: History,
     /// What may be done without asking.
     pub policy: Policy,
     /// Who is told.
     pub notify: Vec<Notify>,
+}
+
+/// Which shadows of the past are kept. The known good one always is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// So many.
+    pub count: u32,
+    /// None that is older.
+    pub age: Duration,
+    /// How often one is taken by itself, if something changed.
+    pub every: Duration,
 }
 
 impl Config {

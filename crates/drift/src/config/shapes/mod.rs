@@ -41,10 +41,26 @@ pub(super) static FILE: Shape = Shape {
         Field::new("defaults", Ty::Object(&DEFAULTS), "What holds where a parameter says nothing."),
         Field::new("parameters", PARAMETERS, "What is watched."),
         Field::new("monitoring", PARAMETERS, "Another word for `parameters`."),
+        Field::new("history", Ty::Object(&HISTORY), "Which shadows of the past are kept."),
         Field::new("policy", Ty::Object(&policy::POLICY), "What may be done without asking."),
         Field::new("notify", list!(&notify::SINK, 100), "Who is told; the log if not given."),
     ],
     exactly_one: &["parameters", "monitoring"],
+};
+
+static HISTORY: Shape = Shape {
+    noun: "history",
+    doc: "Which shadows of the past are kept. The known good one, and those with `--keep`, always are.",
+    fields: &[
+        Field::new("count", Ty::Int { min: 1, max: 100_000 }, "So many; 400 if not given."),
+        Field::new("age", Ty::Text(&DURATION), "None that is older; 366d if not given."),
+        Field::new(
+            "every",
+            Ty::Text(&DURATION),
+            "How often one is taken by itself, if something changed; 1d if not given.",
+        ),
+    ],
+    exactly_one: &[],
 };
 
 static DEFAULTS: Shape = Shape {
