@@ -5,26 +5,15 @@
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http_body_util::{BodyExt as _, Full};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
-use rustls_platform_verifier::ConfigVerifierExt as _;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio_rustls::rustls::ClientConfig;
-use tokio_rustls::rustls::pki_types::ServerName;
 use umbra_api::build::{BuildPhase, Failure};
 use umbra_recipe::{CommandLine, Notify};
 use umbra_state::Verdict;
 
 use crate::child;
-
-/// How long one notice may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::post::{self, PATIENCE};
 
 /// How a build ended, as a notice tells it.
 pub(crate) struct Notice<'a> {
@@ -96,64 +85,12 @@ fn run(document: &str, line: &CommandLine) -> Result<(), String> {
 }
 
 fn post(document: &str, url: &str) -> Result<(), String> {
-    let uri: hyper::Uri = url.parse().map_err(|_| "it is no URL".to_owned())?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, post_to(&uri, document))
-            .await
-            .map_err(|_| format!("it did not answer within {PATIENCE:?}"))?
-    })
-}
-
-async fn post_to(uri: &hyper::Uri, document: &str) -> Result<(), String> {
-    let host = uri.host().ok_or("it names no host")?;
-    let tls = uri.scheme_str() == Some("https");
-    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((bare, port)).await.map_err(|error| error.to_string())?;
-    let status = if tls {
-        let config = ClientConfig::with_platform_verifier().map_err(|error| error.to_string())?;
-        let name = ServerName::try_from(bare.to_owned()).map_err(|error| error.to_string())?;
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        let stream = connector.connect(name, stream).await.map_err(|error| error.to_string())?;
-        exchange(stream, uri, host, document).await?
-    } else {
-        exchange(stream, uri, host, document).await?
-    };
-    if status.is_success() { Ok(()) } else { Err(format!("it answered {status}")) }
-}
-
-async fn exchange<S>(
-    stream: S,
-    uri: &hyper::Uri,
-    host: &str,
-    document: &str,
-) -> Result<hyper::StatusCode, String>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let words = |error: &dyn std::error::Error| error.to_string();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| words(&e))?;
-    let driver = tokio::spawn(connection);
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::post(path)
-        .header("host", uri.authority().map_or(host, |authority| authority.as_str()))
-        .header("content-type", "application/json")
-        .header("user-agent", concat!("umbra/", env!("CARGO_PKG_VERSION")))
-        .body(Full::new(Bytes::from(document.to_owned())))
-        .map_err(|error| words(&error))?;
-    let response = sender.send_request(request).await.map_err(|error| words(&error))?;
-    let status = response.status();
-    // Read to its end, so that the other side is not cut off; what it says does not matter.
-    let mut body = response.into_body();
-    while let Some(Ok(_)) = body.frame().await {}
-    drop(sender);
-    driver.abort();
-    Ok(status)
+    let headers = [("content-type".to_owned(), "application/json".to_owned())];
+    match post::post(url, &headers, document.as_bytes()) {
+        Ok(200..=299) => Ok(()),
+        Ok(status) => Err(format!("it answered {status}")),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Counters of drift that survive a restart, as Prometheus reads them.
 //!
-//! They are kept as one JSON value with the alerts, so that a counter never goes back: a registry
-//! that begins at zero with each process is what other monitors' restarts lose. Written by hand,
-//! since a registry's counters cannot be set to what was kept; the text form is a few lines.
+//! They are kept as one JSON value for each primary, so that a counter never goes back: a
+//! registry that begins at zero with each process is what other monitors' restarts lose. Written
+//! by hand, since a registry's counters cannot be set to what was kept; the text form is a few
+//! lines.
 //!
-//! Labels are bounded: the first [`NAMES_MAX`] names of parameters, primaries and sinks have
+//! Labels are bounded: of a primary the first [`NAMES_MAX`] names of parameters and sinks have
 //! their own, all others are counted together as `other`.
 
 use std::collections::BTreeMap;
@@ -15,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use crate::alert::{Alert, Book, News};
 use crate::config::Severity;
 use crate::render::text::line;
-use crate::report::Check;
 use crate::sink::outbox::{Cause, Change, Outbox};
 use crate::watch::{Lost, Mode, Receipt};
 
@@ -24,7 +24,7 @@ pub const NAMES_MAX: usize = 200;
 /// What all others are called.
 const OTHER: &str = "other";
 
-/// Everything that is counted.
+/// Everything that is counted of one primary.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Metrics {
@@ -35,9 +35,35 @@ pub struct Metrics {
     receipts: Receipts,
     /// Deliveries, by sink.
     deliveries: BTreeMap<String, Deliveries>,
-    /// The last check, by primary.
-    checks: BTreeMap<String, LastCheck>,
+    last_check: Option<LastCheck>,
     checks_made: u64,
+}
+
+/// When all of a primary was last compared with its shadow, and what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LastCheck {
+    /// In milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// Facts that were compared.
+    pub items: u64,
+    /// Those that differed.
+    pub drifted: u64,
+    /// Those of which nothing is known.
+    pub unread: u64,
+}
+
+/// A primary's counters, and how it stands now.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Its name.
+    pub primary: String,
+    /// What was counted.
+    pub metrics: Metrics,
+    /// Facts that differ now, by severity.
+    open: BTreeMap<Severity, u64>,
+    /// Documents that are not delivered yet, by sink.
+    waiting: Vec<(String, u64)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -58,15 +84,6 @@ struct Deliveries {
     delivered: u64,
     failed: u64,
     lost: BTreeMap<Cause, u64>,
-}
-
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct LastCheck {
-    at_ms: i64,
-    items: u64,
-    drifted: u64,
-    unread: u64,
 }
 
 impl Metrics {
@@ -107,113 +124,148 @@ impl Metrics {
         }
     }
 
-    /// A machine was compared with its shadow.
-    pub fn on_check(&mut self, check: &Check) {
+    /// All of the primary was compared with its shadow.
+    pub fn on_check(&mut self, check: LastCheck) {
         count(&mut self.checks_made);
-        *of(&mut self.checks, &check.primary) = LastCheck {
-            at_ms: check.checked_at_ms,
-            items: check.items,
-            drifted: check.entries.len() as u64,
-            unread: check.unread.len() as u64,
-        };
+        self.last_check = Some(check);
     }
+}
 
-    /// The text that Prometheus scrapes (exposition format 0.0.4), with how things stand now.
-    pub fn render(&self, book: &Book, outbox: &Outbox) -> String {
-        let mut page = Page::default();
-        page.family("umbra_drift_alerts_told_total", "counter", "Tellings of alerts.");
-        for (severity, news) in &self.told {
-            for (news, count) in news {
-                page.sample(&[("severity", severity.as_str()), ("news", news.as_str())], *count);
-            }
-        }
-        page.family("umbra_drift_alerts_opened_total", "counter", "Alerts opened.");
-        for (parameter, count) in &self.opened {
-            page.sample(&[("parameter", parameter)], *count);
-        }
-        page.family("umbra_drift_alerts_open", "gauge", "Items that differ now.");
+impl Standing {
+    /// As book and outbox say.
+    pub fn of(primary: &str, metrics: Metrics, book: &Book, outbox: &Outbox) -> Self {
         let severities = [Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
-        for severity in severities {
-            let open = book.open().filter(|alert| alert.discrepancy.severity == severity);
-            page.sample(&[("severity", severity.as_str())], open.count() as u64);
+        let mut open: BTreeMap<_, _> = severities.map(|severity| (severity, 0)).into();
+        for alert in book.open() {
+            count(open.entry(alert.discrepancy.severity).or_default());
         }
-        self.receipts(&mut page);
-        self.sinks(outbox, &mut page);
-        self.checks(&mut page);
-        page.text
+        let depths = outbox.depth().take(NAMES_MAX);
+        let waiting = depths.map(|(sink, depth)| (sink.to_owned(), depth as u64)).collect();
+        Self { primary: primary.to_owned(), metrics, open, waiting }
     }
+}
 
-    fn receipts(&self, page: &mut Page) {
-        let counts = &self.receipts;
-        page.family("umbra_drift_receipts_total", "counter", "Spans of time that are covered.");
-        page.sample(&[("mode", "events")], counts.by_events);
-        page.sample(&[("mode", "scan")], counts.by_scan);
-        let plain = [
-            ("umbra_drift_lost_events_total", "Events not followed up singly.", counts.lost_events),
-            (
-                "umbra_drift_lost_unknown_total",
-                "Gaps of unknown length that a scan has covered.",
-                counts.lost_unknown,
-            ),
-            (
-                "umbra_drift_entries_verified_total",
-                "Entries compared by scans.",
-                counts.entries_verified,
-            ),
-            (
-                "umbra_drift_entries_unread_total",
-                "Entries scans could not look at.",
-                counts.entries_unread,
-            ),
-        ];
-        for (name, help, count) in plain {
-            page.family(name, "counter", help);
-            page.sample(&[], count);
-        }
-    }
+/// Writes what is known of all primaries.
+pub fn write(page: &mut Page, primaries: &[Standing]) {
+    alerts(page, primaries);
+    receipts(page, primaries);
+    sinks(page, primaries);
+    checks(page, primaries);
+}
 
-    fn sinks(&self, outbox: &Outbox, page: &mut Page) {
-        page.family("umbra_drift_deliveries_total", "counter", "Deliveries tried.");
-        for (sink, counts) in &self.deliveries {
-            page.sample(&[("sink", sink), ("result", "delivered")], counts.delivered);
-            page.sample(&[("sink", sink), ("result", "failed")], counts.failed);
-        }
-        page.family("umbra_drift_deliveries_lost_total", "counter", "Documents given up.");
-        for (sink, counts) in &self.deliveries {
-            for (cause, count) in &counts.lost {
-                page.sample(&[("sink", sink), ("cause", cause.as_str())], *count);
+fn alerts(page: &mut Page, primaries: &[Standing]) {
+    page.family("umbra_drift_alerts_told_total", "counter", "Tellings of alerts.");
+    for one in primaries {
+        for (severity, news) in &one.metrics.told {
+            for (news, count) in news {
+                let (severity, news) = (severity.as_str(), news.as_str());
+                page.sample(
+                    &[("primary", one.primary.as_str()), ("severity", severity), ("news", news)],
+                    *count,
+                );
             }
         }
-        page.family("umbra_drift_outbox_waiting", "gauge", "Documents not delivered yet.");
-        for (sink, depth) in outbox.depth().take(NAMES_MAX) {
-            page.sample(&[("sink", sink)], depth as u64);
+    }
+    page.family("umbra_drift_alerts_opened_total", "counter", "Alerts opened.");
+    for one in primaries {
+        for (parameter, count) in &one.metrics.opened {
+            page.sample(&[("primary", one.primary.as_str()), ("parameter", parameter)], *count);
         }
     }
+    page.family("umbra_drift_alerts_open", "gauge", "Items that differ now.");
+    for one in primaries {
+        for (severity, count) in &one.open {
+            page.sample(
+                &[("primary", one.primary.as_str()), ("severity", severity.as_str())],
+                *count,
+            );
+        }
+    }
+}
 
-    fn checks(&self, page: &mut Page) {
-        page.family("umbra_drift_checks_total", "counter", "Comparisons of whole machines.");
-        page.sample(&[], self.checks_made);
-        let gauges: [Gauge; 4] = [
-            (
-                "umbra_drift_last_check_timestamp_seconds",
-                "When the last comparison was made.",
-                |last| u64::try_from(last.at_ms / 1000).unwrap_or(0),
-            ),
-            ("umbra_drift_last_check_items", "Items it compared.", |last| last.items),
-            ("umbra_drift_last_check_drifted", "Items that differed.", |last| last.drifted),
-            ("umbra_drift_last_check_unread", "Items it could not read.", |last| last.unread),
-        ];
-        for (name, help, of) in gauges {
-            page.family(name, "gauge", help);
-            for (primary, last) in &self.checks {
-                page.sample(&[("primary", primary)], of(last));
+fn receipts(page: &mut Page, primaries: &[Standing]) {
+    page.family("umbra_drift_receipts_total", "counter", "Spans of time that are covered.");
+    for Standing { primary, metrics: Metrics { receipts, .. }, .. } in primaries {
+        page.sample(&[("primary", primary), ("mode", "events")], receipts.by_events);
+        page.sample(&[("primary", primary), ("mode", "scan")], receipts.by_scan);
+    }
+    let plain: [Plain<Receipts>; 4] = [
+        ("umbra_drift_lost_events_total", "Events not followed up singly.", |r| r.lost_events),
+        (
+            "umbra_drift_lost_unknown_total",
+            "Gaps of unknown length that a scan has covered.",
+            |receipts| receipts.lost_unknown,
+        ),
+        ("umbra_drift_entries_verified_total", "Entries compared by scans.", |receipts| {
+            receipts.entries_verified
+        }),
+        ("umbra_drift_entries_unread_total", "Entries scans could not look at.", |receipts| {
+            receipts.entries_unread
+        }),
+    ];
+    for (name, help, of) in plain {
+        page.family(name, "counter", help);
+        for one in primaries {
+            page.sample(&[("primary", one.primary.as_str())], of(&one.metrics.receipts));
+        }
+    }
+}
+
+fn sinks(page: &mut Page, primaries: &[Standing]) {
+    page.family("umbra_drift_deliveries_total", "counter", "Deliveries tried.");
+    for Standing { primary, metrics, .. } in primaries {
+        for (sink, counts) in &metrics.deliveries {
+            let results = [("delivered", counts.delivered), ("failed", counts.failed)];
+            for (result, count) in results {
+                let labels = [("primary", primary.as_str()), ("sink", sink), ("result", result)];
+                page.sample(&labels, count);
+            }
+        }
+    }
+    page.family("umbra_drift_deliveries_lost_total", "counter", "Documents given up.");
+    for Standing { primary, metrics, .. } in primaries {
+        for (sink, counts) in &metrics.deliveries {
+            for (cause, count) in &counts.lost {
+                let cause = ("cause", cause.as_str());
+                page.sample(&[("primary", primary), ("sink", sink), cause], *count);
+            }
+        }
+    }
+    page.family("umbra_drift_outbox_waiting", "gauge", "Documents not delivered yet.");
+    for Standing { primary, waiting, .. } in primaries {
+        for (sink, depth) in waiting {
+            page.sample(&[("primary", primary), ("sink", sink)], *depth);
+        }
+    }
+}
+
+fn checks(page: &mut Page, primaries: &[Standing]) {
+    page.family("umbra_drift_checks_total", "counter", "Comparisons of whole machines.");
+    for one in primaries {
+        page.sample(&[("primary", one.primary.as_str())], one.metrics.checks_made);
+    }
+    let gauges: [Plain<LastCheck>; 4] = [
+        (
+            "umbra_drift_last_check_timestamp_seconds",
+            "When the last comparison was made.",
+            |last| u64::try_from(last.at_ms / 1000).unwrap_or(0),
+        ),
+        ("umbra_drift_last_check_items", "Items it compared.", |last| last.items),
+        ("umbra_drift_last_check_drifted", "Items that differed.", |last| last.drifted),
+        ("umbra_drift_last_check_unread", "Items it could not read.", |last| last.unread),
+    ];
+    for (name, help, of) in gauges {
+        page.family(name, "gauge", help);
+        for one in primaries {
+            if let Some(last) = &one.metrics.last_check {
+                page.sample(&[("primary", one.primary.as_str())], of(last));
             }
         }
     }
 }
 
-/// Name, help, and what of the last check it is.
-type Gauge = (&'static str, &'static str, fn(&LastCheck) -> u64);
+/// Name, help, and what of the counters it is.
+type Plain<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 fn count(counter: &mut u64) {
     add(counter, 1);
@@ -230,20 +282,28 @@ fn of<'a, T: Default>(names: &'a mut BTreeMap<String, T>, name: &str) -> &'a mut
     names.entry(name.to_owned()).or_default()
 }
 
-#[derive(Default)]
-struct Page {
+/// The text that Prometheus scrapes: exposition format 0.0.4.
+#[derive(Debug, Default)]
+pub struct Page {
     text: String,
     name: &'static str,
 }
 
 impl Page {
-    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
+    /// What it says.
+    pub fn into_text(self) -> String {
+        self.text
+    }
+
+    /// Begins with what has this name.
+    pub fn family(&mut self, name: &'static str, kind: &str, help: &str) {
         self.name = name;
         // Writing to a text does not fail.
         let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
-    fn sample(&mut self, labels: &[(&str, &str)], value: u64) {
+    /// One of these, whatever its labels say.
+    pub fn sample(&mut self, labels: &[(&str, &str)], value: u64) {
         self.text.push_str(self.name);
         for (index, (label, value)) in labels.iter().enumerate() {
             let sign = if index == 0 { '{' } else { ',' };
@@ -290,6 +350,12 @@ mod tests {
         }
     }
 
+    fn page(primaries: &[Standing]) -> String {
+        let mut page = Page::default();
+        write(&mut page, primaries);
+        page.into_text()
+    }
+
     #[test]
     fn what_is_counted_is_shown_and_survives_a_restart() {
         let (mut book, mut metrics) = (Book::default(), Metrics::default());
@@ -301,15 +367,12 @@ mod tests {
         metrics.on_delivery("slack-1", false);
         let lost = Change::Lost { sink: "slack-1".into(), cause: Cause::Full, count: 1 };
         metrics.on_change(&lost);
-        metrics.on_check(&Check {
-            primary: "web".into(),
-            checked_at_ms: AT_MS,
-            items: 12,
-            ..Check::default()
-        });
+        metrics.on_check(LastCheck { at_ms: AT_MS, items: 12, drifted: 2, unread: 1 });
         let kept = serde_json::to_string(&metrics).expect("serialisable");
         let metrics: Metrics = serde_json::from_str(&kept).expect("readable");
-        insta::assert_snapshot!(metrics.render(&book, &Outbox::default()));
+        let web = Standing::of("web", metrics, &book, &Outbox::default());
+        let new = Standing::of("new", Metrics::default(), &Book::default(), &Outbox::default());
+        insta::assert_snapshot!(page(&[new, web]));
     }
 
     #[test]
@@ -319,12 +382,10 @@ mod tests {
             differs(&mut book, &mut metrics, &format!("p{number}"));
             metrics.on_delivery(&format!("s{number}"), true);
         }
-        let text = metrics.render(&book, &Outbox::default());
+        let text = page(&[Standing::of("web", metrics, &book, &Outbox::default())]);
         assert!(text.lines().count() < 4 * NAMES_MAX, "{}", text.lines().count());
-        assert!(
-            text.contains(r#"umbra_drift_alerts_opened_total{parameter="other"} 800"#),
-            "{text}"
-        );
+        let others = r#"umbra_drift_alerts_opened_total{primary="web",parameter="other"} 800"#;
+        assert!(text.contains(others), "{text}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::alert::is_kept_of;
 use crate::compare::{Circumstances, Comparer, Outcome};
 use crate::config::{Config, Provenance};
 use crate::discrepancy::{Attribution, Discrepancy};
@@ -158,10 +159,15 @@ impl Primary {
 
     fn judge(&mut self, item: Item, how: &Circumstance, news: &mut News) {
         let of = |side: &Snapshot| side.readings.get(&item).cloned().unwrap_or(Reading::Absent);
-        let open = self.differs.contains_key(&item);
-        let known = Circumstances { open, provenance: how.provenance };
+        let (good, current) = (of(&self.good), of(&self.current));
+        let before = self.differs.get(&item);
+        // What differs as it did is known as well as it was, whoever looks again.
+        let same = before
+            .filter(|one| is_kept_of(&one.shadow, &good) && is_kept_of(&one.primary, &current));
+        let provenance = same.map_or(how.provenance, |one| one.provenance);
+        let known = Circumstances { open: before.is_some(), provenance };
         self.unknown.remove(&item);
-        match self.comparer.compare(&item, &of(&self.good), &of(&self.current), known) {
+        match self.comparer.compare(&item, &good, &current, known) {
             Outcome::Differs(discrepancy) => {
                 if self.differs.get(&item) != Some(discrepancy.as_ref()) {
                     news.differs.push((*discrepancy).clone());
@@ -240,6 +246,19 @@ mod tests {
         let news = before.on_all(snapshot(&[(&a(), "2")]), &how());
         let mut after = Primary::new(&config, good.clone(), news.differs);
         assert_eq!(after.on_all(good, &how()).agrees, [a()]);
+    }
+
+    #[test]
+    fn what_was_expected_before_a_restart_is_so_after_it() {
+        let config = crate::config::parse("test", CONFIG).expect("a configuration");
+        let (good, drifted) = (snapshot(&[(&a(), "1")]), snapshot(&[(&a(), "2")]));
+        let mut before = primary(good.clone());
+        let expected = Circumstance { provenance: Provenance::Expected, ..how() };
+        let news = before.on_all(drifted.clone(), &expected);
+        let mut after = Primary::new(&config, good, news.differs);
+        assert_eq!(after.on_all(drifted, &how()), News::default());
+        let news = after.on_readings(vec![(a(), Reading::text("3"))], &how());
+        assert_eq!(news.differs[0].provenance, Provenance::Unexplained);
     }
 
     #[test]

@@ -211,6 +211,12 @@ impl Client {
         self.post("/v1/fsck", &())
     }
 
+    /// What is counted, as Prometheus scrapes it.
+    pub fn scrape(&self) -> Result<String, ClientError> {
+        let page = http::call(&self.socket, Call::get("/v1/metrics".to_owned()))?;
+        Ok(String::from_utf8_lossy(&page).into_owned())
+    }
+
     /// Asks for something of which another crate knows the form.
     pub fn get<T: DeserializeOwned>(&self, target: &str) -> Result<T, ClientError> {
         self.call(Call::get(target.to_owned()))

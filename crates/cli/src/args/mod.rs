@@ -212,6 +212,8 @@ pub enum Command {
     Version,
     /// Print whether the daemon is well.
     Health,
+    /// Print what is counted, as Prometheus reads it.
+    Metrics,
     /// List what this machine offers, and what lacking it costs.
     Doctor,
     /// The process that makes sandboxes; started by the daemon.

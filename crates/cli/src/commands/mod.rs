@@ -91,6 +91,7 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Completions { shell } => completions(ui, shell),
         Command::Version => upkeep::version(ui, &client()),
         Command::Health => upkeep::health(ui, &client()),
+        Command::Metrics => upkeep::metrics(ui, &client()),
         Command::Doctor => doctor::doctor(ui, &config),
     }
 }

@@ -111,6 +111,12 @@ pub(super) fn health(ui: &Ui, client: &Client) -> Done {
     Ok(if health.ok { Finish::Pass } else { Finish::Environment })
 }
 
+/// What is counted.
+pub(super) fn metrics(ui: &Ui, client: &Client) -> Done {
+    ui.answer_with(&client.scrape()?, String::clone)?;
+    Ok(Finish::Pass)
+}
+
 fn health_text(health: &Health) -> String {
     let mut text = format!(
         "{}: {} builds run, {} shadows\n",

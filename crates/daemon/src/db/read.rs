@@ -58,6 +58,16 @@ impl Db {
         rows.iter().map(build_info).collect()
     }
 
+    /// How many builds there were, by phase.
+    pub async fn builds_by_phase(&self) -> Result<Vec<(String, u64)>, DbError> {
+        let rows = sqlx::query("SELECT phase, COUNT(*) FROM builds GROUP BY phase ORDER BY phase")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("count builds"))?;
+        let read = |row: &SqliteRow| Ok((row.try_get(0)?, unsigned(row.try_get(1)?)));
+        rows.iter().map(|row| read(row).map_err(failed("count builds"))).collect()
+    }
+
     /// A build's events from number `from` on, at most `limit`.
     pub async fn events(
         &self,

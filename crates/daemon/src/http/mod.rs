@@ -6,6 +6,7 @@
 pub(crate) mod attach;
 mod builds;
 mod extract;
+mod metrics;
 mod primaries;
 mod reply;
 mod shadows;
@@ -31,6 +32,7 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
     Router::new()
         .route("/v1/version", get(upkeep::version))
         .route("/v1/health", get(upkeep::health))
+        .route("/v1/metrics", get(metrics::metrics))
         .route("/v1/gc", post(upkeep::gc))
         .route("/v1/fsck", post(upkeep::fsck))
         .route("/v1/builds", get(builds::list).post(builds::start))

@@ -22,6 +22,7 @@ use umbra_api::error::{ErrorCode, WireError};
 use umbra_drift::alert::{self, Book, Effect};
 use umbra_drift::config::{Config, Provenance};
 use umbra_drift::discrepancy::Attribution;
+use umbra_drift::metrics::{LastCheck, Standing};
 use umbra_drift::primary::{Circumstance, News, Primary};
 use umbra_drift::reading::{Item, Reading, Snapshot};
 use umbra_drift::rollback::{Outcome, Report};
@@ -35,8 +36,10 @@ use umbra_state::Cause;
 pub(super) use self::rollback::Wanted;
 use self::rollback::{Past, Undo};
 use super::agents::Agents;
+use super::counts::Counts;
 use super::feed::Feed;
 use super::line::Line;
+use super::outgoing::{Done, Led, Outgoing};
 use super::timeline::Timeline;
 use crate::clock::now_ms;
 use crate::db::Db;
@@ -46,6 +49,10 @@ use crate::db::drift::{ChangeRow, DriftWrite, PrimaryRow};
 const TICK: Duration = Duration::from_secs(1);
 /// How long to wait before an agent that was lost is started again, at first and at most.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// How long the end waits for deliveries that are under way: one that it does not see the end of
+/// is made again by the next daemon.
+const LAST_DELIVERIES: Duration = Duration::from_millis(500);
 
 /// What arrives.
 pub(super) enum Input {
@@ -63,6 +70,8 @@ pub(super) enum Input {
         /// Why.
         why: String,
     },
+    /// The courier has done something.
+    Done(Done),
     /// Somebody wants something.
     Do(Task),
 }
@@ -92,6 +101,8 @@ pub(super) enum Task {
     Rollbacks(Answer<Vec<RollbackInfo>>),
     /// A rollback has ended.
     Settled(Box<RollbackInfo>),
+    /// What is counted.
+    Standing(Answer<Standing>),
     /// The desk is closed.
     Close,
 }
@@ -133,10 +144,11 @@ pub(super) struct Desk {
     lost: Option<Lost>,
     /// Readings of an answer that is not complete.
     gathered: BTreeMap<Item, Reading>,
-    /// Who waits for everything to be read again.
-    waiting: Vec<Task>,
+    /// Who waits for everything to be read again, and the question that has to be answered.
+    waiting: Vec<(u64, Task)>,
     next_change: u64,
-    looked_at_ms: Option<i64>,
+    counts: Counts,
+    outgoing: Outgoing,
     /// When it was last looked whether a shadow is to be taken.
     looked_for_news_ms: i64,
     coverage: BTreeMap<Vec<u8>, Covered>,
@@ -172,7 +184,9 @@ impl Desk {
                 Some(Primary::new(&given.config, good, open))
             }
         };
-        let looked_at_ms = runtime.block_on(db.drift_counts(name))?.and_then(|at| at.parse().ok());
+        let counts = Counts::load(db, runtime, name)?;
+        let (notify, inbox) = (&given.config.notify, given.inbox.clone());
+        let outgoing = Outgoing::load(db, runtime, name, notify, &counts, inbox)?;
         let mut desk = Self {
             given,
             timeline,
@@ -188,7 +202,8 @@ impl Desk {
             gathered: BTreeMap::new(),
             waiting: Vec::new(),
             next_change,
-            looked_at_ms,
+            counts,
+            outgoing,
             looked_for_news_ms: 0,
             coverage: BTreeMap::new(),
         };
@@ -198,39 +213,72 @@ impl Desk {
 
     /// Works until the desk is closed.
     pub(super) fn work(mut self, inbox: &Receiver<Input>) {
-        self.start_agent();
+        let mut done = self.start_agent();
+        let mut tick_at = Instant::now();
         loop {
-            let input = inbox.recv_timeout(TICK);
-            let done = match input {
-                Ok(Input::Told { generation, tell }) if generation == self.generation => {
-                    self.on_tell(*tell)
-                }
-                Ok(Input::Lost { generation, why }) if generation == self.generation => {
-                    self.on_lost(why)
-                }
-                Ok(Input::Told { .. } | Input::Lost { .. }) => Ok(()),
-                Ok(Input::Do(Task::Close)) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(Input::Do(task)) => self.on_task(task),
-                Err(RecvTimeoutError::Timeout) => self.on_tick(),
-            };
             if let Err(error) = done {
                 // The database is gone, and with it everything this desk could promise.
                 tracing::error!(primary = self.name(), %error, "a primary is not watched any more");
                 break;
             }
+            self.outgoing.dispatch(now_ms());
             self.publish();
+            done = match inbox.recv_timeout(tick_at.saturating_duration_since(Instant::now())) {
+                Ok(Input::Do(Task::Close)) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(input) => self.on_input(input),
+                Err(RecvTimeoutError::Timeout) => Ok(()),
+            };
+            // However much arrives.
+            if tick_at <= Instant::now() {
+                tick_at = Instant::now() + TICK;
+                done = done.and_then(|()| self.on_tick());
+            }
         }
         self.line = None;
-        let looked = self.looked_row();
-        // Where the database is gone there is nothing to remember it with.
-        let _ = self.given.feed.send(self.name(), looked, Vec::new());
+        self.end(inbox);
+    }
+
+    fn on_input(&mut self, input: Input) -> Result<(), WireError> {
+        match input {
+            Input::Told { generation, tell } if generation == self.generation => {
+                self.on_tell(*tell)
+            }
+            Input::Lost { generation, why } if generation == self.generation => self.on_lost(why),
+            Input::Told { .. } | Input::Lost { .. } => Ok(()),
+            Input::Done(done) => self.on_done(done),
+            Input::Do(task) => self.on_task(task),
+        }
+    }
+
+    fn on_done(&mut self, done: Done) -> Result<(), WireError> {
+        let Led { writes, events } = self.outgoing.on_done(done, &mut self.counts, now_ms());
+        self.commit(writes, Vec::new(), events)
+    }
+
+    /// Waits a moment for what is under way, and remembers what was counted.
+    fn end(&mut self, inbox: &Receiver<Input>) {
+        let until = Instant::now() + LAST_DELIVERIES;
+        while self.outgoing.under_way() > 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            match inbox.recv_timeout(left) {
+                // Where the database is gone there is nothing to remember it with; so it is below.
+                Ok(Input::Done(done)) => drop(self.on_done(done)),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        // Of a primary that never was there is nothing to remember.
+        if self.primary.is_some() {
+            let counts = self.counts.row().into_iter().collect();
+            let _ = self.given.feed.send(self.name(), counts, Vec::new());
+        }
     }
 
     fn name(&self) -> &str {
         &self.given.row.name
     }
 
-    fn start_agent(&mut self) {
+    fn start_agent(&mut self) -> Result<(), WireError> {
         self.generation += 1;
         self.gathered.clear();
         let begin = Begin {
@@ -242,11 +290,11 @@ impl Desk {
         };
         let inbox = self.given.inbox.clone();
         match Line::open(self.given.agents.as_ref(), begin, inbox, self.generation) {
-            Ok(line) => self.line = Some(line),
-            Err(error) => {
-                let why = format!("its agent cannot be started: {error}");
-                self.lost = Some(Lost::again(self.lost.take(), why));
+            Ok(line) => {
+                self.line = Some(line);
+                Ok(())
             }
+            Err(error) => self.on_lost(format!("its agent cannot be started: {error}")),
         }
     }
 
@@ -254,12 +302,14 @@ impl Desk {
         if self.line.is_none()
             && self.lost.as_ref().is_none_or(|lost| lost.again_at <= Instant::now())
         {
-            self.start_agent();
+            self.start_agent()?;
         }
         self.on_rollback_tick();
         self.take_when_due()?;
-        let effects = self.book.on(alert::Event::Tick, now_ms());
-        self.commit(Vec::new(), effects, Vec::new())
+        let now_ms = now_ms();
+        let effects = self.book.on(alert::Event::Tick, now_ms);
+        let Led { writes, events } = self.outgoing.on_tick(&self.book, &mut self.counts, now_ms);
+        self.commit(writes, effects, events)
     }
 
     /// A shadow by itself, if something changed since the newest.
@@ -276,7 +326,7 @@ impl Desk {
 
     fn on_lost(&mut self, why: String) -> Result<(), WireError> {
         self.line = None;
-        for task in std::mem::take(&mut self.waiting) {
+        for (_, task) in std::mem::take(&mut self.waiting) {
             task.refuse(&WireError::new(
                 ErrorCode::Environment,
                 format!("read {}: {why}", self.name()),
@@ -287,7 +337,8 @@ impl Desk {
             // Who asked may be gone.
             let _ = added.send(Err(WireError::new(ErrorCode::Environment, message)));
         }
-        let first = self.lost.is_none();
+        // What never was watched is not unwatched.
+        let first = self.lost.is_none() && self.primary.is_some();
         self.lost = Some(Lost::again(self.lost.take(), why.clone()));
         let events = if first { vec![What::Unwatched { why }] } else { Vec::new() };
         self.commit(Vec::new(), Vec::new(), events)
@@ -297,21 +348,22 @@ impl Desk {
         match tell {
             Tell::Ready { .. } => Ok(()),
             Tell::Refused { why } => self.on_lost(why),
-            Tell::All { readings, last, .. } => {
+            Tell::All { number, readings, last } => {
                 self.gathered.extend(readings);
-                if last { self.on_all() } else { Ok(()) }
+                if last { self.on_all(number) } else { Ok(()) }
             }
             Tell::Changed { readings, attribution, provenance } => {
-                let how = Circumstance { attribution, provenance, at_ms: now_ms() };
+                let how = self.circumstance(attribution, provenance, now_ms());
                 let Some(primary) = &mut self.primary else { return Ok(()) };
                 let news = primary.on_readings(readings, &how);
-                self.looked_at_ms = Some(how.at_ms);
+                self.counts.looked(how.at_ms);
                 self.on_news(news, &how, Vec::new(), Vec::new())
             }
             Tell::Receipt(receipt) => {
-                self.looked_at_ms = Some(now_ms());
-                let looked = self.looked_row();
-                self.commit(looked, Vec::new(), vec![What::Receipt(receipt)])
+                self.counts.looked(now_ms());
+                self.counts.count(|metrics| metrics.on_receipt(&receipt));
+                self.counts.urge();
+                self.commit(Vec::new(), Vec::new(), vec![What::Receipt(receipt)])
             }
             Tell::Coverage(covered) => {
                 let news = self.coverage.insert(covered.at.0.clone(), covered.clone());
@@ -325,12 +377,34 @@ impl Desk {
             Tell::RolledBack { id, outcome, left_ms, report, .. } => {
                 self.on_rolled_back(&id, outcome, left_ms, *report)
             }
-            Tell::Failed { why, .. } => self.on_failed(&why),
+            Tell::Failed { number, why } => self.on_failed(number, &why),
         }
     }
 
-    /// Everything was read.
-    fn on_all(&mut self) -> Result<(), WireError> {
+    /// Those who wait for this answer or one before.
+    fn answered(&mut self, number: u64) -> Vec<Task> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let (answered, waiting): (Vec<_>, _) = waiting.into_iter().partition(|one| one.0 <= number);
+        self.waiting = waiting;
+        answered.into_iter().map(|(_, task)| task).collect()
+    }
+
+    /// Whose work it was decides whether it was to be expected.
+    fn circumstance(
+        &mut self,
+        attribution: Option<Attribution>,
+        provenance: Provenance,
+        at_ms: i64,
+    ) -> Circumstance {
+        let policy = &self.given.config.policy.maintenance;
+        let expected =
+            attribution.as_ref().is_some_and(|change| self.counts.is_expected(policy, change));
+        let provenance = if expected { Provenance::Expected } else { provenance };
+        Circumstance { attribution, provenance, at_ms }
+    }
+
+    /// Everything was read, because of this question if there was one.
+    fn on_all(&mut self, number: Option<u64>) -> Result<(), WireError> {
         let all = Snapshot { readings: std::mem::take(&mut self.gathered) };
         let at_ms = now_ms();
         let mut writes = Vec::new();
@@ -346,21 +420,29 @@ impl Desk {
             events.push(What::Taken { sequence: entry.sequence, cause, good: true });
             self.primary = Some(Primary::new(&self.given.config, all.clone(), Vec::new()));
         }
-        if self.lost.take().is_some() || self.looked_at_ms.is_none() {
+        let looked_at_ms = self.counts.looked_at_ms();
+        if self.lost.take().is_some() || looked_at_ms.is_none() {
             events.push(What::Watched);
         }
         // Who changed what since nobody looked is not known, only that it was since then.
-        let attribution = self.looked_at_ms.map(|after_ms| Attribution {
+        let attribution = looked_at_ms.map(|after_ms| Attribution {
             seen_at_ms: at_ms,
             after_ms: Some(after_ms),
             writers: Vec::new(),
             more_writers: 0,
         });
-        let how = Circumstance { attribution, provenance: Provenance::Unexplained, at_ms };
+        let how = self.circumstance(attribution, Provenance::Unexplained, at_ms);
         let Some(primary) = &mut self.primary else { return Ok(()) };
         let news = primary.on_all(all, &how);
-        self.looked_at_ms = Some(at_ms);
-        writes.extend(self.looked_row());
+        let check = LastCheck {
+            at_ms,
+            items: primary.current().readings.len() as u64,
+            drifted: primary.discrepancies().count() as u64,
+            unread: primary.unknown().count() as u64,
+        };
+        self.counts.looked(at_ms);
+        self.counts.count(|metrics| metrics.on_check(check));
+        self.counts.urge();
         self.on_news(news, &how, writes, events)?;
         self.publish();
         if let Some(added) = self.given.added.take() {
@@ -369,7 +451,7 @@ impl Desk {
             // Who asked may be gone.
             let _ = added.send(Ok(info));
         }
-        for task in std::mem::take(&mut self.waiting) {
+        for task in self.answered(number.unwrap_or(0)) {
             self.on_fresh(task)?;
         }
         Ok(())
@@ -439,19 +521,20 @@ impl Desk {
                     item: serde_json::to_string(&key.item).unwrap_or_default(),
                     life: None,
                 }),
-                Effect::Tell(alert) => events.push(What::Alert(alert)),
+                Effect::Tell(alert) => {
+                    let led = self.outgoing.tell(&alert, &mut self.counts, now_ms());
+                    writes.extend(led.writes);
+                    events.push(What::Alert(alert));
+                    events.extend(led.events);
+                }
             }
         }
+        // What there is of a primary that is not read yet begins with its row.
+        writes.extend(self.primary.as_ref().and_then(|_| self.counts.due()));
         if writes.is_empty() && events.is_empty() {
             return Ok(());
         }
         Ok(self.given.feed.send(self.name(), writes, events)?)
-    }
-
-    fn looked_row(&self) -> Vec<DriftWrite> {
-        let counts = self.looked_at_ms.map(|at| at.to_string());
-        let row = counts.map(|counts| DriftWrite::Counts { name: self.name().to_owned(), counts });
-        row.into_iter().collect()
     }
 
     fn on_task(&mut self, task: Task) -> Result<(), WireError> {
@@ -470,6 +553,10 @@ impl Desk {
             }
             Task::Diff(from, to, answer) => {
                 let _ = answer.send(self.diff(from, to));
+                Ok(())
+            }
+            Task::Standing(answer) => {
+                let _ = answer.send(Ok(self.outgoing.standing(&self.counts, &self.book)));
                 Ok(())
             }
             Task::Accept(request, answer) => {
@@ -494,7 +581,7 @@ impl Desk {
     fn after_a_look(&mut self, task: Task) -> Result<(), WireError> {
         let asked = self.line.as_mut().map(|line| line.ask(Ask::All));
         match asked {
-            Some(Ok(_)) => self.waiting.push(task),
+            Some(Ok(number)) => self.waiting.push((number, task)),
             Some(Err(error)) => task.refuse(&self.unread(&error.to_string())),
             None => {
                 let why = self.lost.as_ref().map_or("its agent is gone", |lost| lost.why.as_str());
@@ -527,9 +614,9 @@ impl Desk {
     }
 
     /// The agent could not do what it was asked for.
-    fn on_failed(&mut self, why: &str) -> Result<(), WireError> {
+    fn on_failed(&mut self, number: u64, why: &str) -> Result<(), WireError> {
         let error = self.unread(why);
-        for task in std::mem::take(&mut self.waiting) {
+        for task in self.answered(number) {
             task.refuse(&error);
         }
         match self.undo.take() {
@@ -560,7 +647,7 @@ impl Desk {
             alerts,
             unknown: unknown.map(|(item, why)| (item.clone(), why.to_owned())).collect(),
             items: self.items(),
-            looked_at_ms: self.looked_at_ms,
+            looked_at_ms: self.counts.looked_at_ms(),
         }
     }
 
@@ -651,7 +738,7 @@ impl Desk {
         info.good = self.given.row.good;
         info.open = open.into_iter().rev().collect();
         info.unknown = self.primary.as_ref().map_or(0, |primary| primary.unknown().count() as u64);
-        info.looked_at_ms = self.looked_at_ms;
+        info.looked_at_ms = self.counts.looked_at_ms();
         info.coverage = self.coverage.values().cloned().collect();
     }
 }
@@ -679,6 +766,7 @@ impl Task {
             Self::Shadows(answer) => drop(answer.send(Err(error))),
             Self::Diff(_, _, answer) => drop(answer.send(Err(error))),
             Self::Accept(_, answer) => drop(answer.send(Err(error))),
+            Self::Standing(answer) => drop(answer.send(Err(error))),
             Self::RollBack(wanted) => wanted.refuse(&error),
             Self::Decide(_, answer) => drop(answer.send(Err(error))),
             Self::Rollbacks(answer) => drop(answer.send(Err(error))),

@@ -4,14 +4,20 @@
 //! |---|---|
 //! | `desk` | where everything about one primary arrives and is decided |
 //! | [`agents`], `line` | agents, and speaking with one |
+//! | `outgoing`, `courier`, `sinks` | alerts on their way, who carries them, and where to |
+//! | `counts` | what is counted and survives a restart |
 //! | `timeline`, `shelf` | historical shadows, and how the database keeps them |
 //! | [`feed`] | what happened, in the order in which it is committed |
 
 pub mod agents;
+mod counts;
+mod courier;
 mod desk;
 pub(crate) mod feed;
 mod line;
+mod outgoing;
 mod shelf;
+mod sinks;
 mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +32,7 @@ use tokio::sync::oneshot;
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_drift::collect::Place;
 use umbra_drift::config::{self, Config};
+use umbra_drift::metrics::Standing;
 use umbra_drift::service::{
     AcceptReply, AcceptRequest, AddPrimary, Blame, By, DriftReply, Phase, PrimaryInfo,
     RollbackInfo, RollbackReply, RollbackRequest, ShadowDiff, ShadowEntry, TakeShadow,
@@ -104,6 +111,8 @@ impl Primaries {
         let added = self.runtime.block_on(added).unwrap_or_else(|_| Err(closed(&name)));
         if added.is_err() {
             self.unseat(&name);
+            // Nothing is left of what was said until then.
+            self.feed.send(&name, vec![DriftWrite::Forget(name.clone())], Vec::new())?;
         }
         added
     }
@@ -204,6 +213,13 @@ impl Primaries {
         rows.iter().filter_map(change).map(blame).collect()
     }
 
+    /// What is counted of each of them, by name. Blocking.
+    pub fn standings(&self) -> Vec<Standing> {
+        let names: Vec<String> = self.desks().keys().cloned().collect();
+        // One that is removed meanwhile has none.
+        names.iter().filter_map(|name| self.ask(name, Task::Standing).ok()).collect()
+    }
+
     /// Removes what no shadow needs any more. Says how much went. Blocking.
     pub fn sweep(&self) -> Result<u64, WireError> {
         let mut needed = BTreeSet::new();
@@ -225,6 +241,8 @@ impl Primaries {
     /// Ends all agents. Idempotent. Blocking.
     pub fn close(&self) {
         let desks = std::mem::take(&mut *self.desks());
+        // All are told before any is waited for.
+        desks.values().for_each(Kept::ask_to_close);
         desks.into_values().for_each(Kept::close);
     }
 
@@ -293,9 +311,13 @@ impl Kept {
         self.info.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn close(mut self) {
+    fn ask_to_close(&self) {
         // A desk that is gone needs no message.
         let _ = self.inbox.send(Input::Do(Task::Close));
+    }
+
+    fn close(mut self) {
+        self.ask_to_close();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

@@ -403,13 +403,23 @@ pub fn try_start(
     provider: Arc<FakeProvider>,
     script: impl Fn(&Stage) + Send + Sync + 'static,
 ) -> Result<Instance, WireError> {
+    try_start_with(dir, provider, Arc::new(Threads), script)
+}
+
+/// The same with other agents.
+pub fn try_start_with(
+    dir: &Path,
+    provider: Arc<FakeProvider>,
+    agents: Arc<dyn Agents>,
+    script: impl Fn(&Stage) + Send + Sync + 'static,
+) -> Result<Instance, WireError> {
     let config = Config { state_dir: dir.join("state"), socket: dir.join("umbra.sock") };
     let script: Arc<Script> = Arc::new(script);
     Instance::start(config, |_| {
         let builder = |_: Store, registry: Arc<Registry>| -> Arc<dyn Builder> {
             Arc::new(ScriptedBuilder { registry, script })
         };
-        Ok(Ports { provider, builder: Box::new(builder), agents: Arc::new(Threads) })
+        Ok(Ports { provider, builder: Box::new(builder), agents })
     })
 }
 

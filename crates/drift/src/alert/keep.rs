@@ -27,6 +27,15 @@ pub(crate) fn bounded(mut discrepancy: Discrepancy) -> Discrepancy {
     discrepancy
 }
 
+/// Whether `kept` is what is kept of this reading.
+pub(crate) fn is_kept_of(kept: &Reading, reading: &Reading) -> bool {
+    kept == reading || {
+        let mut bounded = reading.clone();
+        bound_reading(&mut bounded);
+        *kept == bounded
+    }
+}
+
 fn bound_finding(finding: &mut Finding) {
     match finding {
         Finding::Value { changes, more_changes, .. } => {

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Attribute, Maintenance, Provenance, Severities};
-use crate::discrepancy::{Attribution, Discrepancy, Finding};
+use crate::config::Maintenance;
+use crate::discrepancy::Attribution;
 use crate::watch::who::{Writer, class};
 
 /// When which program of the policy was at work.
@@ -70,23 +70,6 @@ fn idle_ms(entry: &Maintenance) -> i64 {
 fn ran_below(writer: &Writer, process: &str) -> bool {
     let mut chain = std::iter::once(&writer.program).chain(&writer.parents);
     chain.any(|program| class::named(program, &[process]).is_some())
-}
-
-impl Discrepancy {
-    /// Makes it an expected one, with the severity its parameter has for these.
-    pub fn make_expected(&mut self, severities: &Severities) {
-        self.provenance = Provenance::Expected;
-        self.severity = severities.of(Provenance::Expected, &attributes(self));
-    }
-}
-
-fn attributes(discrepancy: &Discrepancy) -> Vec<Attribute> {
-    let of = |finding: &Finding| match finding {
-        Finding::Attribute { attribute, .. } => Some(*attribute),
-        Finding::Value { .. } => Some(Attribute::Content),
-        _ => None,
-    };
-    discrepancy.findings.iter().filter_map(of).collect()
 }
 
 #[cfg(test)]

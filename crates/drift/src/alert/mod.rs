@@ -39,6 +39,6 @@ pub use life::{
 pub use maintenance::Windows;
 pub use steps::next_steps;
 
-pub(crate) use keep::bounded;
+pub(crate) use keep::{bounded, is_kept_of};
 pub(crate) use steps::word;
 pub use value::{Alert, Ended, Key, News, Standing, Suggestion};

@@ -64,13 +64,16 @@ impl<'a> Telling<'a> {
     }
 }
 
-/// The document of one telling for one sink; `None` for a sink that does not want it. `pages` is
-/// where the dashboard is, if there is one.
-///
-/// An alert that was once grave enough for a sink is told to it to its end.
-pub fn document(notify: &Notify, alert: &Alert, pages: Option<&str>) -> Option<Document> {
+/// Whether a sink is told of an alert: one that was once grave enough is told to its end.
+pub fn wants(notify: &Notify, alert: &Alert) -> bool {
     let worst = alert.severities.last().copied().unwrap_or(alert.discrepancy.severity);
-    if worst.max(alert.discrepancy.severity) < notify.min_severity {
+    worst.max(alert.discrepancy.severity) >= notify.min_severity
+}
+
+/// The document of one telling for one sink; `None` for a sink that does not want it ([`wants`]).
+/// `pages` is where the dashboard is, if there is one.
+pub fn document(notify: &Notify, alert: &Alert, pages: Option<&str>) -> Option<Document> {
+    if !wants(notify, alert) {
         return None;
     }
     let telling = Telling::new(alert, pages);

@@ -30,7 +30,7 @@ mod stream;
 mod syslog;
 
 pub use body::alertmanager::{ENDS_AFTER_MS, REFRESH_MS, again};
-pub use document::{DOCUMENT_BYTES_MAX, Document, document};
+pub use document::{DOCUMENT_BYTES_MAX, Document, document, wants};
 pub use file::JsonLines;
 pub use http::{Http, Post, PostError, read_secret};
 pub use memory::Memory;

@@ -72,10 +72,12 @@ pub enum DriftWrite {
     Change(ChangeRow),
     /// Something a person follows.
     Event(EventRow),
-    /// An alert on its way, or that it is not any more.
+    /// A document on its way to a sink, or that it is not any more.
     Outbox {
-        /// Its name.
-        id: String,
+        /// The primary it tells of.
+        name: String,
+        /// Its number among that primary's.
+        id: u64,
         /// It, as JSON.
         row: Option<String>,
     },
@@ -169,4 +171,14 @@ pub struct RollbackRow {
     pub begun_at_ms: i64,
     /// It, as JSON.
     pub record: String,
+}
+
+/// The name of a document's row. No primary's name has a slash.
+fn outbox_id(name: &str, id: u64) -> String {
+    format!("{}{id}", outbox_prefix(name))
+}
+
+/// What the names of all rows of a primary begin with.
+fn outbox_prefix(name: &str) -> String {
+    format!("{name}/")
 }

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 use umbra_state::Digest;
 
-use super::{ChangeRow, EventRow, PrimaryRow, RollbackRow, ShadowRow};
+use super::{ChangeRow, EventRow, PrimaryRow, RollbackRow, ShadowRow, outbox_prefix};
 use crate::db::read::unsigned;
 use crate::db::record::signed;
 use crate::db::{Db, DbError, failed};
@@ -159,9 +159,12 @@ impl Db {
         row.try_get::<i64, _>(0).map(unsigned).map_err(failed("count events"))
     }
 
-    /// Alerts on their way, as JSON.
-    pub async fn drift_outbox(&self) -> Result<Vec<String>, DbError> {
-        let rows = sqlx::query("SELECT row FROM drift_outbox ORDER BY id")
+    /// A primary's documents on their way, as JSON.
+    pub async fn drift_outbox(&self, name: &str) -> Result<Vec<String>, DbError> {
+        let prefix = outbox_prefix(name);
+        let rows = sqlx::query("SELECT row FROM drift_outbox WHERE SUBSTR(id, 1, $1) = $2")
+            .bind(signed(prefix.len() as u64))
+            .bind(prefix)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read what is on its way"))?;

@@ -3,7 +3,10 @@
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use umbra_state::Digest;
 
-use super::{ChangeRow, DriftBatch, DriftWrite, EventRow, PrimaryRow, RollbackRow, ShadowRow};
+use super::{
+    ChangeRow, DriftBatch, DriftWrite, EventRow, PrimaryRow, RollbackRow, ShadowRow, outbox_id,
+    outbox_prefix,
+};
 use crate::db::record::signed;
 use crate::db::{DbError, failed};
 
@@ -34,7 +37,7 @@ pub(in crate::db) async fn record(tx: &mut Tx, batch: &DriftBatch) -> Result<(),
             DriftWrite::Life { name, item, life } => put_life(tx, name, item, life).await?,
             DriftWrite::Change(row) => put_change(tx, row).await?,
             DriftWrite::Event(row) => put_event(tx, row).await?,
-            DriftWrite::Outbox { id, row } => put_outbox(tx, id, row).await?,
+            DriftWrite::Outbox { name, id, row } => put_outbox(tx, name, *id, row).await?,
             DriftWrite::Counts { name, counts } => put_counts(tx, name, counts).await?,
             DriftWrite::Rollback(row) => put_rollback(tx, row).await?,
         }
@@ -68,7 +71,14 @@ async fn forget(tx: &mut Tx, name: &str) -> Result<(), DbError> {
         query.push(table).push(" WHERE name = ").push_bind(name);
         query.build().execute(&mut *tx).await.map_err(failed("forget a primary"))?;
     }
-    Ok(())
+    let prefix = outbox_prefix(name);
+    sqlx::query("DELETE FROM drift_outbox WHERE SUBSTR(id, 1, $1) = $2")
+        .bind(signed(prefix.len() as u64))
+        .bind(prefix)
+        .execute(tx)
+        .await
+        .map(drop)
+        .map_err(failed("forget a primary"))
 }
 
 async fn put_shadow(
@@ -197,7 +207,8 @@ async fn put_event(tx: &mut Tx, row: &EventRow) -> Result<(), DbError> {
         .map_err(failed("keep an event of a primary"))
 }
 
-async fn put_outbox(tx: &mut Tx, id: &str, row: &Option<String>) -> Result<(), DbError> {
+async fn put_outbox(tx: &mut Tx, name: &str, id: u64, row: &Option<String>) -> Result<(), DbError> {
+    let id = outbox_id(name, id);
     let query = match row {
         Some(row) => sqlx::query(
             "INSERT INTO drift_outbox (id, row) VALUES ($1, $2)

@@ -240,6 +240,16 @@ impl Outbox {
         self.queues.values().filter_map(Queue::next_at_ms).min()
     }
 
+    /// The row of this number, if it is still there.
+    pub fn row(&self, id: u64) -> Option<&Row> {
+        self.queues.get(self.sinks.get(&id)?)?.row(id)
+    }
+
+    /// How many are under way.
+    pub fn under_way(&self) -> usize {
+        self.queues.values().map(Queue::under_way).sum()
+    }
+
     /// How many wait or are under way, by sink.
     pub fn depth(&self) -> impl Iterator<Item = (&str, usize)> {
         self.queues.iter().map(|(name, queue)| (name.as_str(), queue.len()))

@@ -129,6 +129,14 @@ impl Queue {
         old.filter(|row| !self.under_way.contains(&row.id)).map(|row| row.id)
     }
 
+    pub(super) fn row(&self, id: u64) -> Option<&Row> {
+        self.rows.get(&id)
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }

@@ -1,0 +1,99 @@
+//! Primaries whose agent is gone.
+
+use std::io::{self, BufReader};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+
+use umbra_api::error::ErrorCode;
+use umbra_daemon::primaries::agents::{Agent, Agents};
+use umbra_drift::alert::News;
+use umbra_drift::service::{DriftReply, Phase, PrimaryInfo, What};
+
+use crate::scene::{Scene, refused};
+use crate::support::Threads;
+
+/// Agents whose line can be cut, and that do not come back before they may.
+#[derive(Default)]
+struct Cut {
+    down: Mutex<bool>,
+    line: Mutex<Option<UnixStream>>,
+}
+
+impl Cut {
+    fn cut(&self) {
+        *self.down.lock().unwrap() = true;
+        let line = self.line.lock().unwrap().take().expect("an agent");
+        drop(line.shutdown(Shutdown::Both));
+    }
+
+    fn restore(&self) {
+        *self.down.lock().unwrap() = false;
+    }
+}
+
+impl Agents for Cut {
+    fn start(&self) -> io::Result<Agent> {
+        if *self.down.lock().unwrap() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let Agent { mut to, mut from, ended } = Threads.start()?;
+        // Between daemon and agent: what both say goes through here.
+        let (ours, theirs) = UnixStream::pair()?;
+        *self.line.lock().unwrap() = Some(theirs.try_clone()?);
+        let mut said = BufReader::new(theirs.try_clone()?);
+        let speaks = std::thread::spawn(move || drop(io::copy(&mut said, &mut to)));
+        let mut told = theirs;
+        std::thread::spawn(move || {
+            drop(io::copy(&mut from, &mut told));
+            drop(told.shutdown(Shutdown::Both));
+        });
+        let hung_up = ours.try_clone()?;
+        Ok(Agent {
+            to: Box::new(ours.try_clone()?),
+            from: Box::new(BufReader::new(ours)),
+            ended: Box::new(move || {
+                drop(hung_up.shutdown(Shutdown::Write));
+                speaks.join().expect("the line");
+                ended();
+            }),
+        })
+    }
+}
+
+#[test]
+fn a_lost_agent_is_said_and_what_changed_meanwhile_is_found() {
+    let cut = Arc::new(Cut::default());
+    let scene = Scene::with(Arc::clone(&cut) as Arc<dyn Agents>);
+    scene.add("notify: [{log: false}]\n");
+    cut.cut();
+    scene.until(|what| matches!(what, What::Unwatched { .. }).then_some(()));
+    let answer = scene.umbra().get::<DriftReply>("/v1/primaries/web/drift?fresh=true");
+    refused(answer, ErrorCode::Environment);
+    let info: PrimaryInfo = scene.get("");
+    assert_eq!(info.phase, Phase::Unwatched);
+    assert!(info.why.is_some());
+    scene.counted("umbra_primary_watched{primary=\"web\"}", 0);
+    scene.change("/etc/resolv.conf", "nameserver 203.0.113.9\n");
+    cut.restore();
+    let alert = scene.told("dns", News::Opened);
+    let attribution = alert.attribution.expect("when");
+    let after_ms = attribution.after_ms.expect("since when");
+    assert!(after_ms <= attribution.seen_at_ms && attribution.writers.is_empty());
+    let watched = scene.so_far().into_iter().filter(|what| matches!(what, What::Watched));
+    assert_eq!(watched.count(), 2, "at first, and again");
+    let info: PrimaryInfo = scene.get("");
+    assert_eq!((info.phase, info.why), (Phase::Watched, None));
+}
+
+#[test]
+fn who_never_was_watched_is_not_added() {
+    let cut = Arc::new(Cut::default());
+    *cut.down.lock().unwrap() = true;
+    let scene = Scene::with(Arc::clone(&cut) as Arc<dyn Agents>);
+    let request = scene.request("web", crate::scene::CONFIG);
+    refused(scene.try_add(&request), ErrorCode::Environment);
+    assert!(scene.umbra().get::<Vec<PrimaryInfo>>("/v1/primaries").unwrap().is_empty());
+    cut.restore();
+    assert_eq!(scene.try_add(&request).unwrap().phase, Phase::Watched);
+}
