@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`session`] | one conversation, from its first line to its end |
 //! | `eyes` | the watcher on a thread of its own |
+//! | `nerves` | what the kernel tells of the network and the clock |
 //! | `polls` | when what tells nothing of changes is read again |
 //! | `hands` | rollback plans carried out, confirmed, undone |
 //! | `told` | what the daemon knows already |
@@ -23,6 +24,7 @@
 
 mod eyes;
 mod hands;
+mod nerves;
 mod polls;
 mod provenance;
 pub mod session;

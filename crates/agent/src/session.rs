@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use umbra_api::blob::Blob;
 use umbra_drift::collect::packages::Manifest;
 use umbra_drift::collect::{Collector, Place};
-use umbra_drift::config::{self, Config, Provenance};
+use umbra_drift::config::{self, Config, Provenance, Source};
 use umbra_drift::discrepancy::Attribution;
 use umbra_drift::file;
 use umbra_drift::reading::{Item, Reading};
@@ -27,6 +27,7 @@ use umbra_state::chain;
 
 use crate::eyes::{Eyes, Seen};
 use crate::hands::Hands;
+use crate::nerves::{self, Felt};
 use crate::polls::Polls;
 use crate::provenance;
 use crate::told::Told;
@@ -46,6 +47,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 enum Input {
     Said(Say),
     Seen(Seen),
+    Felt(Felt),
     /// The daemon is gone.
     Gone,
     /// It says what makes no sense.
@@ -182,6 +184,11 @@ impl Session {
         let eyes = eyes.map_err(|error| format!("it cannot watch: {error}"))?;
         let root = begin.root.as_ref().map(PathBuf::from);
         let hands = Hands::new(state_dir.join("rollbacks"), root, timer);
+        // A directory has no network of its own.
+        if collector.place().is_machine() {
+            nerves::feel(sender.clone(), Input::Felt)
+                .map_err(|error| format!("it can make no thread: {error}"))?;
+        }
         let polls = Polls::new(collector.polled(), Instant::now());
         Ok(Self {
             config,
@@ -201,6 +208,7 @@ impl Session {
                 Ok(Input::Said(Say::Ask { number, ask })) => self.answer(number, ask, to)?,
                 Ok(Input::Said(Say::Begin(_))) => return Err(garbled("the daemon began twice")),
                 Ok(Input::Seen(seen)) => self.on_seen(seen, to)?,
+                Ok(Input::Felt(felt)) => self.on_felt(felt, to)?,
                 Ok(Input::Gone) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(Input::Garbled(error)) => return Err(error),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -246,6 +254,34 @@ impl Session {
             }
             Seen::Blind(why) => {
                 let what = format!("nothing is watched any more, only polled: {why}");
+                wire::write(to, &Tell::Warning { what })
+            }
+        }
+    }
+
+    fn on_felt(&mut self, felt: Felt, to: &mut impl Write) -> io::Result<()> {
+        match felt {
+            Felt::Nothing => Ok(()),
+            Felt::Network => {
+                let of_network =
+                    |source: &Source| matches!(source, Source::Network { .. } | Source::Listen);
+                let parameters = self.config.parameters.iter();
+                let names: Vec<String> = parameters
+                    .filter(|parameter| of_network(&parameter.source))
+                    .map(|parameter| parameter.name.clone())
+                    .collect();
+                for name in names {
+                    let readings = self.collector.parameter(&name);
+                    self.tell_changed(readings.into_iter().collect(), None, to)?;
+                }
+                Ok(())
+            }
+            Felt::Clock => {
+                let what = "the clock was set: times before and after cannot be compared";
+                wire::write(to, &Tell::Warning { what: what.to_owned() })
+            }
+            Felt::Numb(why) => {
+                let what = format!("changes of the network are only polled: {why}");
                 wire::write(to, &Tell::Warning { what })
             }
         }
