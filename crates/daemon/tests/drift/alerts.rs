@@ -144,7 +144,7 @@ fn a_restart_forgets_and_repeats_nothing() {
     scene.counted(told, 1);
     scene.restart(|_| {});
     let drift = scene.check();
-    assert_eq!(drift.alerts, [alert.clone()]);
+    assert_eq!(drift.alerts, std::slice::from_ref(&alert));
     scene.counted(told, 1);
     scene.counted("umbra_drift_alerts_open{primary=\"web\",severity=\"high\"}", 1);
     // What is put right while no daemon is there is over when it comes.
