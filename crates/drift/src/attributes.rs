@@ -3,7 +3,7 @@
 //!
 //! | attribute | written as |
 //! |---|---|
-//! | type | one of the words of [`Kind`] |
+//! | type | one of the words of [`Kind`]; of a device with its numbers, such as `block 8:0` |
 //! | mode | the permission bits as four octal digits, such as `0644` or `4755`; a link has none |
 //! | owner, group | the number, decimal |
 //! | link | where the link leads, its bytes |
@@ -17,12 +17,15 @@
 
 use std::collections::BTreeMap;
 
+use rustix::fs::{major, makedev, minor};
 use umbra_api::blob::Blob;
 
 use crate::config::Attribute;
 
 /// The access control list of a path.
 pub const ACL_NAME: &str = "system.posix_acl_access";
+/// The list a directory gives to what is made in it.
+pub const DEFAULT_ACL_NAME: &str = "system.posix_acl_default";
 /// What a program may do beyond its user.
 pub const CAPS_NAME: &str = "security.capability";
 
@@ -74,9 +77,16 @@ impl Kind {
         })
     }
 
-    /// What its [`Attribute::Type`] says.
+    /// What its [`Attribute::Type`] says, with numbers or without.
     pub fn read(blob: &Blob) -> Option<Self> {
-        KINDS.iter().find(|(_, word)| word.as_bytes() == blob.0).map(|(kind, _)| *kind)
+        let word = blob.0.split(|byte| *byte == b' ').next()?;
+        let (kind, word) = *KINDS.iter().find(|(_, known)| known.as_bytes() == word)?;
+        (word.len() == blob.0.len() || parse_device(blob).is_some()).then_some(kind)
+    }
+
+    /// Whether it is a device.
+    pub fn is_device(self) -> bool {
+        matches!(self, Self::Block | Self::Character)
     }
 
     /// Its word.
@@ -84,10 +94,35 @@ impl Kind {
         KINDS.iter().find(|(kind, _)| *kind == self).map_or("", |(_, word)| word)
     }
 
-    /// For [`Attribute::Type`].
+    /// For [`Attribute::Type`] of what is no device.
     pub fn blob(self) -> Blob {
         Blob(self.as_str().as_bytes().to_vec())
     }
+}
+
+/// Writes what lies at a path, for [`Attribute::Type`]; of a device with its number, which is
+/// `st_rdev` of stat(2).
+pub fn encode_type(kind: Kind, device: u64) -> Blob {
+    if !kind.is_device() {
+        return kind.blob();
+    }
+    Blob(format!("{} {}:{}", kind.as_str(), major(device), minor(device)).into_bytes())
+}
+
+/// The number of a device by its [`Attribute::Type`]; `None` for what is none, or has none.
+pub fn parse_device(blob: &Blob) -> Option<u64> {
+    let text = std::str::from_utf8(&blob.0).ok()?;
+    let (word, numbers) = text.split_once(' ')?;
+    let is_device = KINDS.iter().any(|(kind, known)| kind.is_device() && *known == word);
+    let (major, minor) = numbers.split_once(':')?;
+    let device = makedev(number(major)?, number(minor)?);
+    is_device.then_some(device)
+}
+
+/// A number as it is written: no sign, nothing before it.
+fn number(text: &str) -> Option<u32> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    (plain && (text == "0" || !text.starts_with('0'))).then(|| text.parse().ok()).flatten()
 }
 
 /// Writes the permission bits of a mode.
@@ -208,6 +243,36 @@ mod tests {
     }
 
     #[test]
+    fn devices_have_numbers() {
+        let disk = encode_type(Kind::Block, makedev(8, 17));
+        assert_eq!(disk.0, b"block 8:17");
+        assert_eq!(
+            (Kind::read(&disk), parse_device(&disk)),
+            (Some(Kind::Block), Some(makedev(8, 17)))
+        );
+        assert_eq!(encode_type(Kind::File, makedev(8, 17)), Kind::File.blob());
+        assert_eq!(Kind::read(&Blob(b"block".into())), Some(Kind::Block));
+        for wrong in [
+            "block",
+            "file 1:2",
+            "block 1",
+            "block 1:",
+            "block :2",
+            "block 1:2:3",
+            "block  1:2",
+            "block +1:2",
+            "block 01:2",
+            "block 1:4294967296",
+            "block 1:2 ",
+            "character1:2",
+        ] {
+            let blob = Blob(wrong.into());
+            assert_eq!(parse_device(&blob), None, "{wrong}");
+            assert_eq!(Kind::read(&blob).is_some(), wrong == "block", "{wrong}");
+        }
+    }
+
+    #[test]
     fn ids_are_decimal() {
         assert_eq!(parse_id(&Blob(b"33".into())), Some(33));
         assert_eq!(parse_id(&encode_id(65534)), Some(65534));
@@ -256,6 +321,15 @@ mod tests {
             let blob = Blob(bytes);
             if let Some(xattrs) = decode_xattrs(&blob) {
                 prop_assert_eq!(encode_xattrs(&xattrs), blob);
+            }
+        }
+
+        #[test]
+        fn devices_round_trip(major: u32, minor: u32) {
+            for kind in [Kind::Block, Kind::Character] {
+                let blob = encode_type(kind, makedev(major, minor));
+                prop_assert_eq!(Kind::read(&blob), Some(kind));
+                prop_assert_eq!(parse_device(&blob), Some(makedev(major, minor)));
             }
         }
 

@@ -303,32 +303,52 @@ mod tests {
         let path = root.dir.path().join("busy");
         let version = |letter: u8| vec![letter; 900];
         fs::write(&path, version(b'a')).expect("written");
-        let stop = AtomicBool::new(false);
-        let (mut whole, mut changing) = (0, 0);
+        let (stop, rest) = (AtomicBool::new(false), AtomicBool::new(false));
         std::thread::scope(|scope| {
+            let _stop = Set(&stop);
             scope.spawn(|| {
                 for letter in (b'a'..=b'z').cycle() {
+                    while rest.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed) {
+                        std::thread::yield_now();
+                    }
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
                     fs::write(&path, version(letter)).expect("written");
                 }
             });
-            for _ in 0..200 {
-                match root.read("/busy") {
-                    Ok(Some(bytes)) if bytes.len() == 900 => {
-                        assert!(bytes.iter().all(|byte| *byte == bytes[0]), "a mixture");
-                        whole += 1;
-                    }
-                    // Truncated and not yet written again is a moment too.
-                    Ok(Some(bytes)) => assert!(bytes.is_empty(), "{} bytes", bytes.len()),
-                    Err(Reason::Changing) => changing += 1,
-                    other => panic!("{other:?}"),
+            let is_whole = || match root.read("/busy") {
+                Ok(Some(bytes)) if bytes.len() == 900 => {
+                    assert!(bytes.iter().all(|byte| *byte == bytes[0]), "a mixture");
+                    true
                 }
+                // Truncated and not yet written again is a moment too.
+                Ok(Some(bytes)) if bytes.is_empty() => false,
+                Err(Reason::Changing) => false,
+                other => panic!("{other:?}"),
+            };
+            for _ in 0..20 {
+                // How many of these succeed is the scheduler's affair.
+                for _ in 0..10 {
+                    is_whole();
+                }
+                rest.store(true, Ordering::Relaxed);
+                let deadline = Instant::now() + Duration::from_secs(30);
+                while !is_whole() {
+                    assert!(Instant::now() < deadline, "what is at rest is read");
+                }
+                rest.store(false, Ordering::Relaxed);
             }
-            stop.store(true, Ordering::Relaxed);
         });
-        assert!(whole + changing > 0);
+    }
+
+    /// Set when this goes, also if a test fails.
+    struct Set<'a>(&'a AtomicBool);
+
+    impl Drop for Set<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rustix::fs::{OFlags, Stat, fstat};
 use rustix::io::Errno;
 use umbra_api::blob::Blob;
 use umbra_drift::attributes::{
-    ACL_NAME, CAPS_NAME, Kind, Xattrs, encode_id, encode_mode, insert_xattrs,
+    ACL_NAME, CAPS_NAME, Kind, Xattrs, encode_id, encode_mode, encode_type, insert_xattrs,
 };
 use umbra_drift::config::Attribute;
 use umbra_drift::file;
@@ -166,7 +166,7 @@ impl<'a> Scene<'a> {
         stat: &Stat,
     ) -> Result<BTreeMap<Attribute, Blob>, String> {
         let mut attributes = BTreeMap::from([
-            (Attribute::Type, kind.blob()),
+            (Attribute::Type, encode_type(kind, stat.st_rdev)),
             (Attribute::Owner, encode_id(ids::inside(self.ids_base, stat.st_uid))),
             (Attribute::Group, encode_id(ids::inside(self.ids_base, stat.st_gid))),
         ]);

@@ -1,36 +1,18 @@
-//! The attributes of a path besides its content, as bytes.
-//!
-//! | attribute | its bytes |
-//! |---|---|
-//! | type | `file`, `directory`, `link`, `fifo`, `socket`, `block MAJOR:MINOR`, `char MAJOR:MINOR` |
-//! | mode | permission bits in octal, four digits; none for links, which have no meaningful ones |
-//! | owner, group | the number in decimal |
-//! | acl | [`pairs`] of `system.posix_acl_access` and, of directories, `system.posix_acl_default` |
-//! | caps | the value of `security.capability` |
-//! | xattr | [`pairs`] of all others |
-//! | link | where it leads, as it is written |
-//!
-//! An attribute a path does not have is not there.
+//! The attributes of a path as the kernel tells them. How they are written stands in
+//! [`crate::attributes`]; one a path does not have is not there.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use rustix::fs::{
-    FileType, Stat, fgetxattr, flistxattr, getxattr, listxattr, major, minor, readlinkat,
-};
+use rustix::fs::{Stat, fgetxattr, flistxattr, getxattr, listxattr, readlinkat};
 use rustix::io::Errno;
 use umbra_api::blob::Blob;
 
+use crate::attributes::{Kind, Xattrs, encode_id, encode_mode, encode_type, insert_xattrs};
 use crate::config::Attribute;
 
 /// Attributes by what they are.
-pub(super) type Attributes = BTreeMap<Attribute, Blob>;
-
-/// The access control list of a path.
-pub const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
-/// What a directory gives to what is made in it.
-pub const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
-const CAPABILITY: &[u8] = b"security.capability";
+type Attributes = BTreeMap<Attribute, Blob>;
 
 /// The kernel's bounds (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`), and one for all values of a path.
 const LIST_MAX: usize = 1 << 16;
@@ -48,9 +30,9 @@ pub(super) enum Failure {
 
 /// What an open file has; one opened as a path only, if `path_only`.
 pub(super) fn read(file: &OwnedFd, stat: &Stat, path_only: bool) -> Result<Attributes, Failure> {
-    let kind = FileType::from_raw_mode(stat.st_mode);
+    let kind = Kind::of_mode(stat.st_mode).ok_or(Failure::Refused(Errno::NOTSUP))?;
     let mut attributes = of_stat(stat, kind);
-    if kind == FileType::Symlink {
+    if kind == Kind::Link {
         let target = readlinkat(file, c"", Vec::new()).map_err(Failure::Refused)?;
         attributes.insert(Attribute::Link, Blob(target.into_bytes()));
     }
@@ -61,54 +43,20 @@ pub(super) fn read(file: &OwnedFd, stat: &Stat, path_only: bool) -> Result<Attri
     } else {
         xattrs(&|into| flistxattr(file, into), &|name, into| fgetxattr(file, name, into))
     }?;
-    sort_in(extended, &mut attributes);
+    insert_xattrs(extended, &mut attributes);
     Ok(attributes)
 }
 
-fn of_stat(stat: &Stat, kind: FileType) -> Attributes {
-    let device =
-        |word: &str| format!("{word} {}:{}", major(stat.st_rdev), minor(stat.st_rdev)).into_bytes();
-    let word = match kind {
-        FileType::RegularFile => b"file".to_vec(),
-        FileType::Directory => b"directory".to_vec(),
-        FileType::Symlink => b"link".to_vec(),
-        FileType::Fifo => b"fifo".to_vec(),
-        FileType::Socket => b"socket".to_vec(),
-        FileType::BlockDevice => device("block"),
-        FileType::CharacterDevice => device("char"),
-        _ => b"other".to_vec(),
-    };
+fn of_stat(stat: &Stat, kind: Kind) -> Attributes {
     let mut attributes = Attributes::new();
-    attributes.insert(Attribute::Type, Blob(word));
-    if kind != FileType::Symlink {
-        let mode = format!("{:04o}", stat.st_mode & 0o7777);
-        attributes.insert(Attribute::Mode, Blob(mode.into_bytes()));
+    attributes.insert(Attribute::Type, encode_type(kind, stat.st_rdev));
+    // The bits of a link mean nothing.
+    if kind != Kind::Link {
+        attributes.insert(Attribute::Mode, encode_mode(stat.st_mode));
     }
-    attributes.insert(Attribute::Owner, Blob(stat.st_uid.to_string().into_bytes()));
-    attributes.insert(Attribute::Group, Blob(stat.st_gid.to_string().into_bytes()));
+    attributes.insert(Attribute::Owner, encode_id(stat.st_uid));
+    attributes.insert(Attribute::Group, encode_id(stat.st_gid));
     attributes
-}
-
-type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
-
-fn sort_in(mut extended: Xattrs, attributes: &mut Attributes) {
-    if extended.is_empty() {
-        return;
-    }
-    if let Some(caps) = extended.remove(CAPABILITY) {
-        attributes.insert(Attribute::Caps, Blob(caps));
-    }
-    let acl: Vec<_> = [ACL_ACCESS, ACL_DEFAULT]
-        .into_iter()
-        .filter_map(|name| Some((name, extended.remove(name)?)))
-        .collect();
-    if !acl.is_empty() {
-        attributes.insert(Attribute::Acl, Blob(join(acl.iter().map(|(n, v)| (*n, &v[..])))));
-    }
-    if !extended.is_empty() {
-        let all = extended.iter().map(|(name, value)| (&name[..], &value[..]));
-        attributes.insert(Attribute::Xattr, Blob(join(all)));
-    }
 }
 
 type List<'a> = &'a dyn Fn(&mut [u8]) -> Result<usize, Errno>;
@@ -156,61 +104,5 @@ fn value(name: &[u8], get: Get<'_>) -> Result<Option<Vec<u8>>, Errno> {
         }
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// Names and values in one text: of each the name, a zero byte, the value's length as four
-/// little-endian bytes, and the value.
-fn join<'a>(all: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (name, value) in all {
-        bytes.extend_from_slice(name);
-        bytes.push(0);
-        // The kernel gives no value longer than [`VALUE_MAX`].
-        let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(value);
-    }
-    bytes
-}
-
-/// The names and values of the attributes `acl` and `xattr`, sorted by name; `None` if these
-/// bytes are no such list.
-pub fn pairs(mut bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
-    let mut all = Vec::new();
-    while !bytes.is_empty() {
-        let end = bytes.iter().position(|byte| *byte == 0)?;
-        let (name, rest) = bytes.split_at_checked(end)?;
-        let (length, rest) = rest.get(1..)?.split_first_chunk::<4>()?;
-        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-        let (value, rest) = rest.split_at_checked(length)?;
-        all.push((name, value));
-        bytes = rest;
-    }
-    Some(all)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn pairs_are_what_was_joined(
-            all in prop::collection::btree_map("[a-z.]{1,9}", any::<Vec<u8>>(), 0..5),
-        ) {
-            let joined = join(all.iter().map(|(name, value)| (name.as_bytes(), &value[..])));
-            let back = pairs(&joined).expect("pairs");
-            let expected: Vec<(&[u8], &[u8])> =
-                all.iter().map(|(name, value)| (name.as_bytes(), &value[..])).collect();
-            prop_assert_eq!(back, expected);
-        }
-
-        #[test]
-        fn no_bytes_are_too_strange(bytes: Vec<u8>) {
-            let _ = pairs(&bytes);
-        }
     }
 }

@@ -33,18 +33,17 @@
 //!
 //! A service of a machine without systemd reads as in a directory.
 //!
-//! A file is what its path leads to, with the attributes of that; `link` is set if the path
+//! A file is what its path leads to, with the [attributes](crate::attributes) of that; `link` is set if the path
 //! itself is one. In a tree a link is itself. Trees end where another filesystem begins that
 //! shows the kernel's or another machine's files, and [`DEPTH_MAX`] directories deep.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`attributes`] | what of a path is kept besides its content, and how it is encoded |
 //! | [`show`](mod@show) | attributes as people read them |
 //! | [`packages`] | whether a file is what an installed package ships |
 
 mod accounts;
-pub mod attributes;
+mod attributes;
 mod collector;
 mod command;
 mod content;

@@ -6,8 +6,8 @@ use umbra_api::blob::Blob;
 use umbra_state::escape::escape;
 
 use super::accounts::{load_group, load_passwd};
-use super::attributes::{ACL_ACCESS, pairs};
 use super::place::Place;
+use crate::attributes::{DEFAULT_ACL_NAME, decode_xattrs, parse_id, parse_mode};
 use crate::config::Attribute;
 
 /// What a place's numbers stand for.
@@ -49,25 +49,19 @@ fn named(names: &BTreeMap<u32, Vec<u8>>, number: u32) -> String {
 pub fn show(attribute: Attribute, value: &Blob, names: &Names) -> String {
     let bytes = value.0.as_slice();
     let known = match attribute {
-        Attribute::Mode => mode(bytes),
-        Attribute::Owner => number(bytes).map(|number| names.user(number)),
-        Attribute::Group => number(bytes).map(|number| names.group(number)),
-        Attribute::Acl => acls(bytes, names),
+        Attribute::Mode => parse_mode(value).map(mode),
+        Attribute::Owner => parse_id(value).map(|number| names.user(number)),
+        Attribute::Group => parse_id(value).map(|number| names.group(number)),
+        Attribute::Acl => acl(bytes, "", names),
         Attribute::Caps => caps(bytes),
-        Attribute::Xattr => xattrs(bytes),
+        Attribute::Xattr => xattrs(value, names),
         Attribute::Content | Attribute::Type | Attribute::Link => None,
     };
     known.unwrap_or_else(|| escape(bytes).to_string())
 }
 
-fn number(bytes: &[u8]) -> Option<u32> {
-    std::str::from_utf8(bytes).ok()?.parse().ok()
-}
-
 /// `0644 (rw-r--r--)`
-fn mode(bytes: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777)?;
+fn mode(mode: u32) -> String {
     let mut letters = String::new();
     for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
         let bits = mode >> shift;
@@ -80,22 +74,12 @@ fn mode(bytes: &[u8]) -> Option<String> {
             (false, false) => '-',
         });
     }
-    Some(format!("{text} ({letters})"))
+    format!("{mode:04o} ({letters})")
 }
 
-/// `user::rw-,user:bob (1000):r--,group::r--,mask::r--,other::---`
-fn acls(bytes: &[u8], names: &Names) -> Option<String> {
-    let lists = pairs(bytes)?.into_iter().map(|(name, value)| {
-        let prefix = if name == ACL_ACCESS { "" } else { "default:" };
-        let entries: Vec<String> =
-            acl(value, names)?.into_iter().map(|entry| format!("{prefix}{entry}")).collect();
-        Some(entries.join(","))
-    });
-    Some(lists.collect::<Option<Vec<_>>>()?.join(","))
-}
-
+/// `user::rw-,user:bob (1000):r--,group::r--,mask::r--,other::---`, each behind `prefix`; of
 /// `struct posix_acl_xattr_header` and its entries.
-fn acl(value: &[u8], names: &Names) -> Option<Vec<String>> {
+fn acl(value: &[u8], prefix: &str, names: &Names) -> Option<String> {
     let (version, entries) = value.split_first_chunk::<4>()?;
     if u32::from_le_bytes(*version) != 2 || entries.len() % 8 != 0 {
         return None;
@@ -114,9 +98,10 @@ fn acl(value: &[u8], names: &Names) -> Option<Vec<String>> {
         };
         let bits = half(2)?;
         let letter = |bit, letter| if bits & bit != 0 { letter } else { '-' };
-        Some(format!("{who}:{}{}{}", letter(4, 'r'), letter(2, 'w'), letter(1, 'x')))
+        Some(format!("{prefix}{who}:{}{}{}", letter(4, 'r'), letter(2, 'w'), letter(1, 'x')))
     };
-    entries.chunks(8).map(entry).collect()
+    let entries: Option<Vec<String>> = entries.chunks(8).map(entry).collect();
+    Some(entries?.join(","))
 }
 
 /// By their numbers, as in `linux/capability.h`.
@@ -198,9 +183,13 @@ fn caps(bytes: &[u8]) -> Option<String> {
     Some(text)
 }
 
-fn xattrs(bytes: &[u8]) -> Option<String> {
-    let all = pairs(bytes)?.into_iter();
-    let shown = all.map(|(name, value)| format!("{}={}", escape(name), escape(value)));
+fn xattrs(value: &Blob, names: &Names) -> Option<String> {
+    let all = decode_xattrs(value)?.into_iter();
+    let shown = all.map(|(name, value)| {
+        let list = (name == DEFAULT_ACL_NAME.as_bytes()).then(|| acl(&value, "default:", names));
+        let list = list.flatten();
+        list.unwrap_or_else(|| format!("{}={}", escape(&name), escape(&value)))
+    });
     Some(shown.collect::<Vec<_>>().join(","))
 }
 
@@ -209,6 +198,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::attributes::encode_xattrs;
 
     #[track_caller]
     fn check(attribute: Attribute, bytes: &[u8], expected: &str) {
@@ -231,11 +221,15 @@ mod tests {
         check(Attribute::Link, b"a\x1b[2J", "a\\u{1b}[2J");
         let caps = [1, 0, 0, 2, 0, 0x24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         check(Attribute::Caps, &caps, "cap_net_bind_service,cap_net_raw=ep");
-        let mut acl = ACL_ACCESS.to_vec();
-        acl.extend([0, 20, 0, 0, 0, 2, 0, 0, 0]);
+        let mut acl = vec![2, 0, 0, 0];
         acl.extend([1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 0xe8, 3, 0, 0]);
         check(Attribute::Acl, &acl, "user::rw-,user:bob (1000):r--");
         check(Attribute::Xattr, b"user.a\0\x01\0\0\0b", "user.a=b");
+        let default = (DEFAULT_ACL_NAME.as_bytes().to_vec(), acl);
+        let more = (b"user.a".to_vec(), b"b".to_vec());
+        let xattrs = encode_xattrs(&BTreeMap::from([default, more]));
+        let expected = "default:user::rw-,default:user:bob (1000):r--,user.a=b";
+        check(Attribute::Xattr, &xattrs.0, expected);
     }
 
     #[test]

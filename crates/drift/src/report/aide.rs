@@ -4,6 +4,7 @@
 //! file type. Times, inodes and link counts are never compared here, and so stand as not checked.
 
 use super::{Check, Told, length};
+use crate::attributes;
 use crate::config::Attribute;
 use crate::discrepancy::Finding;
 use crate::reading::{Content, Reading};
@@ -157,19 +158,27 @@ fn file_type(told: &Told<'_>) -> char {
     if told.facts.attributes().contains(&Attribute::Type) {
         return '!';
     }
-    let of = |reading: &Reading| Some(reading.value()?.attributes.get(&Attribute::Type)?.0.clone());
+    let of = |reading: &Reading| reading.value()?.attributes.get(&Attribute::Type).cloned();
     let kind = of(&discrepancy.primary).or_else(|| of(&discrepancy.shadow));
-    match kind.as_deref() {
-        Some(b"file" | b"regular") => 'f',
-        Some(b"directory" | b"dir") => 'd',
-        Some(b"link" | b"symlink") => 'l',
-        Some(b"fifo" | b"pipe") => 'p',
-        Some(b"socket") => 's',
-        Some(b"block" | b"block device") => 'b',
-        Some(b"character" | b"char" | b"character device") => 'c',
-        Some(_) => '?',
+    match kind.as_ref().map(attributes::Kind::read) {
+        Some(Some(kind)) => letter_of(kind),
+        Some(None) => '?',
         None if told.facts.path.is_some() => 'f',
         None => '?',
+    }
+}
+
+/// As `aide` writes them.
+fn letter_of(kind: attributes::Kind) -> char {
+    use attributes::Kind;
+    match kind {
+        Kind::File => 'f',
+        Kind::Directory => 'd',
+        Kind::Link => 'l',
+        Kind::Fifo => 'p',
+        Kind::Socket => 's',
+        Kind::Block => 'b',
+        Kind::Character => 'c',
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
     AtFlags, FileType, IFlags, Mode, OFlags, StatxAttributes, StatxFlags, getxattr, ioctl_getflags,
-    listxattr, open, readlinkat, statx,
+    listxattr, makedev, open, readlinkat, statx,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use umbra_api::blob::Blob;
 use umbra_state::Digest;
 
 use super::place::{Spot, by_descriptor, hold};
-use crate::attributes::{Kind, Xattrs, encode_id, encode_mode, insert_xattrs};
+use crate::attributes::{Kind, Xattrs, encode_id, encode_mode, encode_type, insert_xattrs};
 use crate::config::Attribute;
 use crate::reading::{Content, Value};
 
@@ -72,7 +72,7 @@ pub(super) fn stamp(spot: &Spot) -> Result<Option<Stamp>, Errno> {
 
 fn stamp_of(stat: &rustix::fs::Statx) -> Stamp {
     Stamp {
-        dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+        dev: makedev(stat.stx_dev_major, stat.stx_dev_minor),
         ino: stat.stx_ino,
         bytes: stat.stx_size,
         changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
@@ -84,9 +84,10 @@ fn look_at(held: &OwnedFd) -> Result<Seen, Errno> {
     let stat = statx(held, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
     let mode = u32::from(stat.stx_mode);
     let kind = Kind::of_mode(mode).ok_or(Errno::NOTSUP)?;
+    let device = makedev(stat.stx_rdev_major, stat.stx_rdev_minor);
     let mut value = Value { content: None, attributes: Default::default() };
     let attributes = &mut value.attributes;
-    attributes.insert(Attribute::Type, kind.blob());
+    attributes.insert(Attribute::Type, encode_type(kind, device));
     attributes.insert(Attribute::Owner, encode_id(stat.stx_uid));
     attributes.insert(Attribute::Group, encode_id(stat.stx_gid));
     match kind {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use umbra_api::blob::Blob;
-use umbra_drift::attributes::{Kind, Xattrs, encode_id, encode_mode, insert_xattrs};
+use umbra_drift::attributes::{Kind, Xattrs, encode_id, encode_mode, encode_type, insert_xattrs};
 use umbra_drift::config::{self, Attribute, Config};
 use umbra_drift::reading::{Content, Item, Reading, Snapshot, Value};
 use umbra_drift::rollback::plan::{Conflicts, Request, Selection, plan};
@@ -151,7 +151,7 @@ pub(crate) fn reading(path: &Path) -> Reading {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Reading::Absent };
     let kind = Kind::of_mode(metadata.mode()).expect("a kind");
     let mut attributes = BTreeMap::from([
-        (Attribute::Type, kind.blob()),
+        (Attribute::Type, encode_type(kind, metadata.rdev())),
         (Attribute::Owner, encode_id(metadata.uid())),
         (Attribute::Group, encode_id(metadata.gid())),
     ]);
