@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, open, openat2};
 use rustix::io::Errno;
 
 /// The most that is read of one file if nothing else is said.
@@ -104,8 +104,10 @@ fn content(place: &OwnedFd, bytes_max: u64) -> Result<Vec<u8>, Reason> {
         }
         let mut file = File::from(file);
         let bytes = take(&mut file, bytes_max)?;
-        let after = fstat(file.as_fd()).map_err(Reason::Refused)?;
-        let steady = moment(&before) == moment(&after);
+        let file = OwnedFd::from(file);
+        let after = fstat(&file).map_err(Reason::Refused)?;
+        let steady =
+            moment(&before) == moment(&after) && is_whole(&file, &after, bytes.len() as u64);
         if steady && (!is_racy(&after) || previous.as_ref() == Some(&bytes)) {
             return Ok(bytes);
         }
@@ -137,6 +139,45 @@ pub(crate) fn is_racy(stat: &Stat) -> bool {
         .saturating_mul(1_000_000_000)
         .saturating_add(now.tv_nsec - stat.st_ctime_nsec as i64);
     stat.st_size > 0 && age_ns < RACY_NS
+}
+
+/// Whether this is all of a file: somebody may have cut it between two readings of its bytes,
+/// and its times be told only after.
+pub(crate) fn is_whole(file: &OwnedFd, stat: &Stat, bytes: u64) -> bool {
+    u64::try_from(stat.st_size) == Ok(bytes) || is_view(file)
+}
+
+/// Whether this filesystem shows what the kernel or another machine knows: sizes need not be
+/// true there, and looking can take for ever.
+pub(crate) fn is_view(fd: &OwnedFd) -> bool {
+    /// `statfs(2)`, and `linux/magic.h` for the rest.
+    const VIEWS: &[u32] = &[
+        0x9fa0,      // proc
+        0x6265_6572, // sysfs
+        0x0027_e0eb, // cgroup
+        0x6367_7270, // cgroup2
+        0x1cd1,      // devpts
+        0x6462_6720, // debugfs
+        0x7472_6163, // tracefs
+        0x7363_6673, // securityfs
+        0xcafe_4a11, // bpf
+        0x6165_676c, // pstore
+        0x1980_0202, // mqueue
+        0xde5e_81e4, // efivarfs
+        0x6265_6570, // configfs
+        0x0187,      // autofs
+        0x4249_4e4d, // binfmt_misc
+        0x6e73_6673, // nsfs
+        0x958458f6,  // hugetlbfs
+        0x6969,      // nfs
+        0xff53_4d42, // cifs
+        0xfe53_4d42, // smb2
+        0x00c3_6400, // ceph
+        0x6573_5546, // fuse
+        0x0102_1997, // 9p
+    ];
+    // The kernel's numbers are 32 bits wide, whatever type holds them.
+    fstatfs(fd).is_ok_and(|found| VIEWS.contains(&(found.f_type as u32)))
 }
 
 pub(crate) fn kind_of(stat: &Stat) -> Option<Kind> {

@@ -8,7 +8,7 @@ use umbra_api::blob::Blob;
 use umbra_state::Digest;
 
 use super::secret::Secrecy;
-use crate::file::{ATTEMPTS, Reason, is_racy, kind_of, moment};
+use crate::file::{ATTEMPTS, Reason, is_racy, is_whole, kind_of, moment};
 use crate::reading::Content;
 
 /// Files up to this size are kept, larger ones known by their digest.
@@ -37,7 +37,19 @@ pub(super) struct Read {
 enum Seen {
     /// So many bytes, which are in the buffer.
     Short(usize),
-    Long(Content),
+    Long {
+        blake3: Digest,
+        bytes: u64,
+    },
+}
+
+impl Seen {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Short(count) => *count as u64,
+            Self::Long { bytes, .. } => *bytes,
+        }
+    }
 }
 
 impl Reader {
@@ -60,7 +72,7 @@ impl Reader {
             }
             let seen = self.attempt(&file, &before, keep.is_some())?;
             let stat = fstat(&file).map_err(Reason::Refused)?;
-            if moment(&before) != moment(&stat) {
+            if moment(&before) != moment(&stat) || !is_whole(&file, &stat, seen.bytes()) {
                 continue;
             }
             if is_racy(&stat) {
@@ -111,7 +123,7 @@ impl Reader {
             count = fill(file, self.buffer.get_mut(..STEP).unwrap_or_default())?;
         }
         let blake3 = Digest::new(*hasher.finalize().as_bytes());
-        Ok(Seen::Long(Content::Digest { blake3, bytes }))
+        Ok(Seen::Long { blake3, bytes })
     }
 
     fn bytes(&self, count: usize) -> &[u8] {
@@ -121,7 +133,7 @@ impl Reader {
     fn digest(&self, seen: &Seen) -> Content {
         match seen {
             Seen::Short(count) => Content::digest_of(self.bytes(*count)),
-            Seen::Long(content) => content.clone(),
+            Seen::Long { blake3, bytes } => Content::Digest { blake3: *blake3, bytes: *bytes },
         }
     }
 

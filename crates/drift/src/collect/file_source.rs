@@ -48,7 +48,7 @@ impl FileSource {
         attributes: &[Attribute],
     ) -> Self {
         let wanted =
-            |key: &config::Key| Wanted { text: key.key.clone(), key: keyed::key(&key.key), format };
+            |key: &config::Key| Wanted { text: key.key.clone(), key: key.key.parse().ok(), format };
         let path = PathBuf::from(path);
         Self {
             key: key.map(wanted),

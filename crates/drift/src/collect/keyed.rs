@@ -1,20 +1,9 @@
 //! One value inside a text.
 
-use std::str::FromStr;
-
 use super::collector::digest_only;
 use crate::format::{self, Format, Key};
 use crate::reading::{Content, Reading, Value};
 use umbra_api::blob::Blob;
-
-/// The key a configuration names: in the grammar of keys, else one name as it stands.
-pub(super) fn key(text: &str) -> Option<Key> {
-    let quoted = || {
-        let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
-        Key::from_str(&format!("\"{escaped}\""))
-    };
-    Key::from_str(text).or_else(|_| quoted()).ok()
-}
 
 /// What a reading says under a key; a secret value stays one.
 pub(super) fn under(reading: Reading, key: Option<&Key>, format: Format, secret: bool) -> Reading {

@@ -9,8 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, fstat, fstatfs, openat, openat2,
-    statat,
+    AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, fstat, openat, openat2, statat,
 };
 use rustix::io::Errno;
 use umbra_api::blob::Blob;
@@ -21,7 +20,7 @@ use super::globs::Globs;
 use super::place::Place;
 use super::secret::Secrecy;
 use crate::config::Attribute;
-use crate::file::{Reason, locate};
+use crate::file::{Reason, is_view, locate};
 use crate::reading::Reading;
 
 /// Deeper directories are not walked; each takes a descriptor while it is.
@@ -374,6 +373,7 @@ impl Walk<'_> {
                 .known
                 .insert(path.as_slice().into(), Known { member: false, directory: identity });
         }
+        // Such a directory itself belongs to the tree, what is below does not.
         let device = stat.st_dev;
         if pruned || above.is_some_and(|above| above != device && is_view(&fd)) {
             return None;
@@ -444,37 +444,4 @@ fn push_name(path: &mut Vec<u8>, name: &[u8]) {
         path.push(b'/');
     }
     path.extend_from_slice(name);
-}
-
-/// Whether this filesystem shows what the kernel knows, or lies where looking can take for ever:
-/// the directory itself belongs to the tree, what is below does not.
-fn is_view(fd: &OwnedFd) -> bool {
-    /// `statfs(2)`, and `linux/magic.h` for the rest.
-    const VIEWS: &[u32] = &[
-        0x9fa0,      // proc
-        0x6265_6572, // sysfs
-        0x0027_e0eb, // cgroup
-        0x6367_7270, // cgroup2
-        0x1cd1,      // devpts
-        0x6462_6720, // debugfs
-        0x7472_6163, // tracefs
-        0x7363_6673, // securityfs
-        0xcafe_4a11, // bpf
-        0x6165_676c, // pstore
-        0x1980_0202, // mqueue
-        0xde5e_81e4, // efivarfs
-        0x6265_6570, // configfs
-        0x0187,      // autofs
-        0x4249_4e4d, // binfmt_misc
-        0x6e73_6673, // nsfs
-        0x958458f6,  // hugetlbfs
-        0x6969,      // nfs
-        0xff53_4d42, // cifs
-        0xfe53_4d42, // smb2
-        0x00c3_6400, // ceph
-        0x6573_5546, // fuse
-        0x0102_1997, // 9p
-    ];
-    // The kernel's numbers are 32 bits wide, whatever type holds them.
-    fstatfs(fd).is_ok_and(|found| VIEWS.contains(&(found.f_type as u32)))
 }

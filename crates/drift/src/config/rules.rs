@@ -4,19 +4,23 @@
 //! Works on any tree, also one the structural check has found fault with: what cannot be
 //! understood is passed over here, since it has been reported there.
 
+use std::path::Path;
+
 use globset::Glob;
 use regex::bytes::RegexBuilder;
 use umbra_document::check::shorten;
 use umbra_document::formats::line;
 use umbra_document::names;
 use umbra_document::shape::or_list;
+use umbra_document::source::Span;
 use umbra_document::suggest::{advice, nearest};
 use umbra_document::take;
 use umbra_document::yaml::{Node, Value};
 use umbra_document::{Found, Problem};
 
 use super::shapes::PARAMETER;
-use super::source::KernelFact;
+use super::source::{self, KernelFact};
+use crate::format::{Format, Key, KeyError};
 
 /// The list of parameters and the path it stands at.
 pub(super) fn parameters(root: &Node) -> (&'static str, &[Node]) {
@@ -157,7 +161,33 @@ impl Rules<'_> {
         } else if self.has("key") && format == Some("raw") {
             let message = "a text without a format has no keys".to_owned();
             self.refuse_key("format", message, "name another format, or leave `key` out");
+        } else if self.has("key") && format == Some(source::AUTO) && !command {
+            let path = self.node.get("path").and_then(Node::text);
+            if let Some(path) = path.filter(|path| Format::of(Path::new(path)) == Format::Raw) {
+                let message = format!("the path `{}` does not tell a format", shorten(path));
+                self.refuse_key("format", message, "name the format; there is nothing to look in");
+            }
         }
+        self.key();
+    }
+
+    /// A key that nobody understands would be absent on both sides, and never differ.
+    fn key(&mut self) {
+        let Some(node) = self.node.get("key") else { return };
+        // What is no line has been reported.
+        let Some(text) = node.text().filter(|text| line(text).is_ok()) else { return };
+        let Err(KeyError { at, what, .. }) = text.parse::<Key>() else { return };
+        let mut span = node.head();
+        // Where the text stands as it is, its bytes can be pointed at.
+        if span.end - span.start == text.len() && text.is_char_boundary(at) {
+            let length = text[at..].chars().next().map_or(0, char::len_utf8);
+            span = Span::new(span.file, span.start + at..span.start + at + length);
+        }
+        let message = format!("`{}` is no key", shorten(text));
+        let problem = Problem::new("bad-value", message, span, what).at(self.at("key"));
+        let help = "a name with dots or brackets in it stands in double quotes, such as \
+                    '\"Match User bob\".X11Forwarding'";
+        self.found.push(problem.help(help));
     }
 
     fn kernel_fact(&mut self) {

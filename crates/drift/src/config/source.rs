@@ -99,7 +99,7 @@ pub struct Key {
 }
 
 /// The word that leaves the format to the path.
-const AUTO: &str = "auto";
+pub(super) const AUTO: &str = "auto";
 
 impl Source {
     /// How the text at `path` is written: by the word for `format`, else as plain text. The path

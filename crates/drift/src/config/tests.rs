@@ -140,6 +140,19 @@ fn mistakes_say_what_was_expected() {
     refused("[{name: a, path: /a, tolerance: {abs: 1, added: 1}}]", "one-of", "not both");
     refused("[{name: a, path: etc}]", "bad-value", "it begins with `/`");
     refused("[{name: a, path: /a, key: b}]", "not-allowed-here", "needs the `format`");
+    refused("[{name: a, path: /a, format: ini, key: 'a]b'}]", "bad-value", "is no key");
+    refused(
+        "[{name: a, path: /a, format: ini, key: 'a[x]'}]",
+        "bad-value",
+        "a number or NAME=VALUE",
+    );
+    refused("[{name: a, path: /a, format: ini, key: a.}]", "bad-value", "expected a name");
+    refused(
+        "[{name: a, source: command, argv: [b], format: json, key: a..b}]",
+        "bad-value",
+        "name",
+    );
+    refused("[{name: a, path: /a, format: auto, key: b}]", "not-allowed-here", "name the format");
     refused(
         "[{name: a, source: command, argv: [b], format: ini}]",
         "not-allowed-here",
@@ -157,6 +170,15 @@ fn mistakes_say_what_was_expected() {
     assert_eq!(slip.diagnostics.len(), 1, "{}", slip.render(false));
     refused("[{name: a, path: /a}, {name: a, path: /b}]", "duplicate-name", "two parameters");
     refused("{parameters: [{name: a, path: /a}], monitoring: []}", "one-of", "only one of");
+}
+
+/// Where in the key it cannot be read, not only which key it is.
+#[test]
+fn a_bad_key_is_pointed_at() {
+    let text = "- name: a\n  path: /etc/x\n  format: ini\n  key: a.b]c\n";
+    let shown = parse("x", text).unwrap_err().render(false);
+    assert!(shown.contains("x:4:11"), "{shown}");
+    good("[{name: a, path: /a, format: sshd, key: '\"Match User bob\".X11Forwarding'}]");
 }
 
 #[test]

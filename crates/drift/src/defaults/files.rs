@@ -57,6 +57,10 @@ impl Entry {
     }
 }
 
+/// Where no format says it: what is a comment, and that the width of a gap means nothing. To
+/// sudo `#include` is a directive and `#0` a user, to the kernel `#!` names a program.
+const COMMENTS: &str = r"ignore: {lines: ['^\s*#(\s|$)', '^\s*$'], whitespace: true}";
+
 const SECRET: &[&str] = &["nodiff: true", "rollback: {mode: never}"];
 
 #[rustfmt::skip]
@@ -66,7 +70,7 @@ pub(super) const FILES: &[Entry] = &[
     file("network", "/etc/resolv.conf", "critical"),
     file("network", "/etc/nsswitch.conf", "high"),
     file("network", "/etc/nftables.conf", "critical").with(&["validate: [nft, -c, -f, '{file}']"]),
-    tree("network", "/etc/network", "high"),
+    tree("network", "/etc/network", "high").with(&[COMMENTS]),
     tree("network", "/etc/netplan", "high"),
     tree("network", "/etc/systemd/network", "high"),
     tree("network", "/etc/iptables", "critical"),
@@ -80,10 +84,10 @@ pub(super) const FILES: &[Entry] = &[
     file("system", "/etc/group", "critical").with(&["ignore: {order: true}"]),
     file("system", "/etc/shadow", "critical").with(SECRET),
     file("system", "/etc/gshadow", "critical").with(SECRET),
-    file("system", "/etc/sudoers", "critical").with(&["validate: [visudo, -cf, '{file}']"]),
-    tree("system", "/etc/sudoers.d", "critical"),
-    tree("system", "/etc/pam.d", "critical"),
-    tree("system", "/etc/security", "high"),
+    file("system", "/etc/sudoers", "critical").with(&["validate: [visudo, -cf, '{file}']", COMMENTS]),
+    tree("system", "/etc/sudoers.d", "critical").with(&[COMMENTS]),
+    tree("system", "/etc/pam.d", "critical").with(&[COMMENTS]),
+    tree("system", "/etc/security", "high").with(&[COMMENTS]),
     file("system", "/etc/ssh/sshd_config", "critical").with(&["validate: [sshd, -t, -f, '{file}']", "apply: {reload: ssh.service}"]),
     tree("system", "/etc/ssh/sshd_config.d", "critical"),
     tree("system", "/root/.ssh", "critical"),
@@ -91,12 +95,12 @@ pub(super) const FILES: &[Entry] = &[
     file("system", "/etc/crontab", "high"),
     tree("system", "/etc/cron.d", "high"),
     tree("system", "/var/spool/cron/crontabs", "high"),
-    file("system", "/etc/apt/sources.list", "high"),
-    tree("system", "/etc/apt/sources.list.d", "high"),
+    file("system", "/etc/apt/sources.list", "high").with(&[COMMENTS]),
+    tree("system", "/etc/apt/sources.list.d", "high").with(&[COMMENTS]),
     tree("system", "/etc/apt/trusted.gpg.d", "high"),
     file("system", "/etc/sysctl.conf", "high"),
     tree("system", "/etc/sysctl.d", "high"),
-    tree("system", "/etc/modules-load.d", "high"),
-    tree("system", "/etc/modprobe.d", "high"),
+    tree("system", "/etc/modules-load.d", "high").with(&[COMMENTS]),
+    tree("system", "/etc/modprobe.d", "high").with(&[COMMENTS]),
     tree("system", "/etc/systemd/system", "high"),
 ];

@@ -58,7 +58,9 @@ pub(super) fn write(text: &mut String, apart: &[&str]) {
     let _ = writeln!(
         text,
         "    attrs: [content, type, mode, owner, group, acl, xattr, caps, link]\n    \
-         format: auto\n    nodiff: [/etc/ssl/private/**, /etc/**/*.key]\n    \
+         format: auto\n    \
+         # Where no format is known, a comment is what begins as one nearly everywhere.\n    \
+         ignore: {{lines: ['^\\s*#(\\s|$)', '^\\s*$']}}\n    nodiff: [/etc/ssl/private/**, /etc/**/*.key]\n    \
          owned_by: [dpkg]\n    \
          severity: {{default: medium, expected: low, attrs: {{mode: high, owner: high, acl: high, \
          caps: high}}}}\n    \

@@ -115,8 +115,12 @@ impl Reader<'_> {
         if self.peek() == Some(b'"') {
             return Ok((self.quoted()?, true));
         }
-        let name = self.run(|b| is_bare(b) && b != b'.');
-        if name.is_empty() { Err("expected a name") } else { Ok((name, false)) }
+        let name = self.run(|b| (is_bare(b) || b == b' ') && b != b'.');
+        match name.as_slice() {
+            [] => Err("expected a name"),
+            [b' ', ..] | [.., b' '] => Err("expected a name without space around it"),
+            _ => Ok((name, false)),
+        }
     }
 
     fn quoted(&mut self) -> Result<Vec<u8>, &'static str> {
@@ -256,6 +260,8 @@ mod tests {
         check("a[0][1]", "a[0][1]");
         check("[0].URIs", "[0].URIs");
         check(r#""Match User bob".X"#, r#""Match User bob".X"#);
+        check("Match User bob.X", r#""Match User bob".X"#);
+        check("Leap status", r#""Leap status""#);
         check(r#""a\x00\"".b"#, r#""a\x00\"".b"#);
         check("job[user=root].command", r#"job["user"="root"].command"#);
         check("x[=a b]", r#"x[="a b"]"#);
@@ -263,7 +269,9 @@ mod tests {
 
     #[test]
     fn bad_keys_say_where() {
-        for (text, at) in [("", 0), ("a.", 2), ("a[", 2), ("a[x]", 4), ("a b", 1), ("\"a", 2)] {
+        for (text, at) in
+            [("", 0), ("a.", 2), ("a[", 2), ("a[x]", 4), ("a\tb", 1), (" a", 2), ("\"a", 2)]
+        {
             assert_eq!(text.parse::<Key>().unwrap_err().at, at, "{text}");
         }
     }

@@ -13,7 +13,7 @@
 //! ```text
 //! key   = step { "." step | "[" pick "]" } | "[" pick "]" { ... }
 //! step  = name [ "[" pick "]" ]
-//! name  = any bytes but . [ ] " \ and white space | '"' with \" \\ \xNN inside '"'
+//! name  = any bytes but . [ ] " \ and white space, spaces inside | '"' with \" \\ \xNN inside '"'
 //! pick  = number                       occurrence or element, from 0
 //!       | [ name ] "=" value           whose child `name` (or itself) has this value;
 //!                                      value = name, or any bytes but ] and "

@@ -46,7 +46,7 @@ fn kinds() {
     assert_eq!(why(&root.read("path: /etc/fifo")), "it is a pipe");
     assert_eq!(why(&root.read("path: /etc/socket")), "it is a socket");
     assert_eq!(root.read("path: /etc/binary").bytes().map(<[u8]>::len), Some(256));
-    assert_eq!(root.read("path: /etc/binary, format: auto, key: a"), Reading::Absent);
+    assert_eq!(root.read("path: /etc/binary, format: kv, key: a"), Reading::Absent);
 }
 
 fn sparse() {
@@ -111,7 +111,7 @@ fn long() {
     let began = Instant::now();
     assert_eq!(text(&root.read("path: /etc/long.conf, format: kv, key: key99999")), "99999");
     root.write("/etc/deep.json", "[".repeat(1_000_000));
-    let deep = root.read("path: /etc/deep.json, format: auto, key: a");
+    let deep = root.read("path: /etc/deep.json, format: kv, key: a");
     assert_eq!(deep, Reading::Absent);
     assert!(began.elapsed() < Duration::from_secs(20));
 }

@@ -1,6 +1,7 @@
 //! The collector on the real kernel and its files.
 
 mod commands;
+mod debian;
 mod files;
 mod hostile;
 mod quiet;
@@ -18,6 +19,7 @@ fn main() -> std::process::ExitCode {
     trials.extend(commands::trials());
     trials.extend(hostile::trials());
     trials.extend(quiet::trials());
+    trials.extend(debian::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 

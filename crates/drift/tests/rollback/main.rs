@@ -2,6 +2,7 @@
 //!
 //! The program is also what the tests kill, and the process that keeps watch.
 
+mod collected;
 mod commands;
 mod crash;
 mod places;
@@ -20,6 +21,7 @@ fn main() -> std::process::ExitCode {
         return support::child(role, rest);
     }
     let mut trials = Vec::new();
+    trials.extend(collected::trials());
     trials.extend(crash::trials());
     trials.extend(places::trials());
     trials.extend(refusals::trials());

@@ -38,7 +38,7 @@ impl CommandSource {
         key: Option<&config::Key>,
     ) -> Self {
         let wanted = |wanted: &config::Key| Wanted {
-            key: keyed::key(&wanted.key),
+            key: wanted.key.parse().ok(),
             format: Format::named(&wanted.format),
         };
         Self {

@@ -413,8 +413,11 @@ impl<'a> Maker<'a> {
             (_, Aim::Absent) => Reading::Absent,
             _ if key_of(&parameter.source).is_some() => drifted.target.clone(),
             (_, Aim::Present { content, attributes }) => {
+                // What a file said that gives way to a link or a directory is gone with it.
+                let kind = attributes.get(&Attribute::Type).and_then(Kind::read);
+                let stays = kind.is_none_or(|kind| kind == Kind::File);
                 let now = drifted.current.value().and_then(|value| value.content.clone());
-                let content = content.clone().map(Content::Bytes).or(now);
+                let content = content.clone().map(Content::Bytes).or(now.filter(|_| stays));
                 Reading::Present(Value { content, attributes: attributes.clone() })
             }
         };
