@@ -2,7 +2,8 @@
 //!
 //! dpkg notes the MD5 sum of every file it installs in `info/*.md5sums`, of configuration files
 //! in its list, and of a package it is unpacking in `tmp.ci`. That is no proof against somebody
-//! who can write there; it tells an upgrade from a change by hand. Files that were diverted
+//! who can write there; it tells an upgrade from a change by hand. Directories and links it only
+//! lists, in `info/*.list`: of these the path alone counts. Files that were diverted
 //! (`dpkg-divert`) are not explained.
 
 use std::collections::BTreeMap;
@@ -13,9 +14,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use md5::{Digest as _, Md5};
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 
-use super::status::{Status, md5};
+use super::status::{Packages, Status, md5};
 use crate::collect::place::Place;
 use crate::file::{Reason, kind_of, locate, moment, read};
 
@@ -54,18 +55,50 @@ type Moment = (u64, i64, i64, u64, i64, u64);
 struct List {
     read: Moment,
     sums: Vec<(u64, [u8; 16])>,
+    /// Everything it brings, directories and links too.
+    paths: Vec<u64>,
 }
 
 impl Manifest {
-    /// The package that ships exactly these bytes at `path` inside the place, if any does. The
-    /// file is read only if some package has a file there.
+    /// The package that ships exactly these bytes at `path` inside the place, if any does; of a
+    /// directory or a link, the first that has one there. The file is read only if some package
+    /// has a file there.
     pub fn explains(&mut self, place: &Place, path: &Path) -> Option<PackageFile> {
+        let kind = kind_at(place, path)?;
+        if matches!(kind, FileType::Directory | FileType::Symlink) {
+            return self.brought(place, path);
+        }
         let shipped = self.shipped(place, path);
         if shipped.is_empty() {
             return None;
         }
         let sum = sum_of(place, path)?;
         shipped.into_iter().find(|(_, shipped)| *shipped == sum).map(|(file, _)| file)
+    }
+
+    /// A package that brings what is no file to `path`.
+    fn brought(&mut self, place: &Place, path: &Path) -> Option<PackageFile> {
+        self.refresh(place);
+        let bytes = path.as_os_str().as_bytes();
+        let wanted: Vec<u64> = spellings(bytes).map(hash).collect();
+        let brings =
+            |list: &List| wanted.iter().any(|wanted| list.paths.binary_search(wanted).is_ok());
+        // What is a file by its sum is one, whatever took its place.
+        let ships = |list: &List| {
+            let is =
+                |wanted: &u64| list.sums.binary_search_by_key(wanted, |(hash, _)| *hash).is_ok();
+            wanted.iter().any(is)
+        };
+        let lists = self.lists.iter().filter(|(_, list)| brings(list) && !ships(list));
+        let names: Vec<Vec<u8>> = lists.map(|(name, _)| name.clone()).collect();
+        let packages = self.status.packages(place).ok()??;
+        let conffile = |package: &super::status::Installed| {
+            package.conffiles.iter().any(|(conffile, _)| conffile == bytes)
+        };
+        names
+            .iter()
+            .find_map(|name| installed(packages, name).filter(|one| !conffile(one)))
+            .map(super::status::Installed::file)
     }
 
     /// The packages that ship a file at `path`, each with the MD5 sum of its bytes.
@@ -85,14 +118,7 @@ impl Manifest {
         let mut shipped = unpacking(place, bytes);
         let Ok(Some(packages)) = self.status.packages(place) else { return shipped };
         for (list, sum) in names {
-            // `libc6:amd64` where a package is there for several architectures.
-            let mut parts = list.splitn(2, |byte| *byte == b':');
-            let (name, architecture) = (parts.next().unwrap_or_default(), parts.next());
-            let all = packages.get(name).map(Vec::as_slice).unwrap_or_default();
-            let of = |package: &&super::status::Installed| {
-                architecture.is_none_or(|architecture| package.architecture == architecture)
-            };
-            shipped.extend(all.iter().find(of).map(|package| (package.file(), sum)));
+            shipped.extend(installed(packages, &list).map(|package| (package.file(), sum)));
         }
         for package in packages.values().flatten() {
             let own = package.conffiles.iter().filter(|(conffile, _)| conffile == bytes);
@@ -123,7 +149,11 @@ impl Manifest {
             let read_at = moment_of(&stat);
             let list = match self.lists.remove(name) {
                 Some(list) if list.read == read_at => list,
-                _ => List { read: read_at, sums: sums(place, &format_path(INFO, file.to_bytes())) },
+                _ => List {
+                    read: read_at,
+                    sums: sums(place, &format_path(INFO, file.to_bytes())),
+                    paths: paths(place, &format_path(INFO, &[name, b".list"].concat())),
+                },
             };
             lists.insert(name.to_vec(), list);
         }
@@ -140,6 +170,15 @@ impl super::status::Installed {
             version: String::from_utf8_lossy(&self.version).into_owned(),
         }
     }
+}
+
+/// The package of a list: `libc6:amd64` where one is there for several architectures.
+fn installed<'a>(packages: &'a Packages, list: &[u8]) -> Option<&'a super::status::Installed> {
+    let mut parts = list.splitn(2, |byte| *byte == b':');
+    let (name, architecture) = (parts.next().unwrap_or_default(), parts.next());
+    packages.get(name)?.iter().find(|package| {
+        architecture.is_none_or(|architecture| package.architecture == architecture)
+    })
 }
 
 fn format_path(directory: &str, name: &[u8]) -> std::path::PathBuf {
@@ -171,6 +210,21 @@ fn spellings(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let before = path.strip_prefix(b"usr/");
     let before = before.filter(|rest| merged.iter().any(|top| rest.starts_with(top)));
     [Some(path), before].into_iter().flatten()
+}
+
+/// `/etc/sysctl.d`, a line each; the first is `/.`.
+fn paths(place: &Place, path: &Path) -> Vec<u64> {
+    let Ok(Some(bytes)) = read(place.root(), path, SUMS_BYTES_MAX) else { return Vec::new() };
+    let lines = bytes.split(|byte| *byte == b'\n');
+    let mut paths: Vec<_> = lines.filter_map(|line| line.strip_prefix(b"/")).map(hash).collect();
+    paths.sort_unstable();
+    paths
+}
+
+fn kind_at(place: &Place, path: &Path) -> Option<FileType> {
+    let parent = locate(place.root(), path.parent()?).ok()??;
+    let stat = statat(&parent, path.file_name()?, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some(FileType::from_raw_mode(stat.st_mode))
 }
 
 fn sums(place: &Place, path: &Path) -> Vec<(u64, [u8; 16])> {
@@ -325,6 +379,20 @@ mod tests {
         assert_eq!(root.explained("/usr/a").as_deref(), Some("a 1"));
         root.write("var/lib/dpkg/status", b"Package: a\nVersion: 22\n");
         assert_eq!(root.explained("/usr/a").as_deref(), Some("a 22"));
+    }
+
+    #[test]
+    fn directories_and_links_are_explained_by_their_path() {
+        let mut root = Root::new();
+        root.write("var/lib/dpkg/status", b"Package: a\nVersion: 1\n");
+        root.write("var/lib/dpkg/info/a.md5sums", format!("{}  usr/a\n", hex(b"one")).as_bytes());
+        root.write("var/lib/dpkg/info/a.list", b"/.\n/etc\n/etc/a\n/etc/a/link\n/usr/a\n");
+        root.write("etc/a/file", b"");
+        std::os::unix::fs::symlink("file", root.dir.path().join("etc/a/link")).expect("linked");
+        std::os::unix::fs::symlink("file", root.dir.path().join("etc/a/other")).expect("linked");
+        assert_eq!(root.explained("/etc/a").as_deref(), Some("a 1"));
+        assert_eq!(root.explained("/etc/a/link").as_deref(), Some("a 1"));
+        assert_eq!((root.explained("/etc/a/other"), root.explained("/etc/a/file")), (None, None));
     }
 
     #[test]
