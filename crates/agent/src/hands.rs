@@ -71,6 +71,13 @@ impl Hands {
         self.on_journal(number, id, |rollbacks, journal| rollbacks.recover(journal))
     }
 
+    /// Frees what rollbacks that are over hold besides their journals; after their outcome was
+    /// told.
+    pub(crate) fn tidy(&self) -> Option<Tell> {
+        let error = self.rollbacks().tidy().err()?;
+        Some(Tell::Warning { what: chain(&error) })
+    }
+
     fn on_journal(
         &self,
         number: u64,

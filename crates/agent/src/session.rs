@@ -232,7 +232,10 @@ impl Session {
             Ask::Abort { id, why } => self.hands.abort(number, &id, &why),
             Ask::Settle { id } => self.hands.settle(number, &id),
         };
-        wire::write(to, &answer)
+        let settled = matches!(answer, Tell::RolledBack { .. });
+        wire::write(to, &answer)?;
+        let trouble = if settled { self.hands.tidy() } else { None };
+        trouble.map_or(Ok(()), |trouble| wire::write(to, &trouble))
     }
 
     /// Whole files, as far as they can be read.

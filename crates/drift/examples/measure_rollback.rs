@@ -1,5 +1,7 @@
-//! Measures a rollback of 100 files, durable, beside 100 files written and synced one by one. As
-//! root: `cargo run --release -p umbra-drift --example measure_rollback [DIRECTORY]`.
+//! Measures a rollback of 100 files, durable, beside 100 files written and synced one by one, and
+//! what validators and the timer add. As root:
+//! `cargo run --release -p umbra-drift --example measure_rollback [DIRECTORY]`. With `UMBRA_STEPS`
+//! in the environment it says when each record of the journal was written.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +14,7 @@ use umbra_drift::attributes::{Kind, encode_id, encode_mode};
 use umbra_drift::config::{self, Attribute, Config};
 use umbra_drift::reading::{Content, Item, Reading, Snapshot, Value};
 use umbra_drift::rollback::plan::{Conflicts, Request, Selection, plan};
-use umbra_drift::rollback::timer::Manual;
+use umbra_drift::rollback::timer::{Manual, Order, Timer, Watchdog};
 use umbra_drift::rollback::{Fault, Faults, Options, Outcome, Rollbacks};
 
 const FILES: usize = 100;
@@ -30,14 +32,21 @@ fn main() -> Result<(), Failed> {
     let below = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
     let directory = tempfile::tempdir_in(below)?;
     let base = directory.path().canonicalize()?;
-    let config = config::parse("measure", CONFIG).map_err(|_| "the configuration")?;
+    let parse = |text: &str| config::parse("measure", text).map_err(|_| "the configuration");
+    let config = parse(CONFIG)?;
+    let checked = parse(&CONFIG.replace("rollback:", "validate: [/bin/true], rollback:"))?;
     let (mut rollbacks, mut synced) = (Vec::new(), Vec::new());
+    let (mut validated, mut armed) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         rollbacks.push(rollback(&base.join(format!("round-{round}")), &config)?);
         synced.push(one_by_one(&base.join(format!("synced-{round}")))?);
+        validated.push(rollback(&base.join(format!("validated-{round}")), &checked)?);
+        armed.push(arm(&base)?);
     }
     println!("rollback of {FILES} files, durable: p50 {:?}, all {rollbacks:?}", median(&rollbacks));
     println!("{FILES} files written and synced:   p50 {:?}, all {synced:?}", median(&synced));
+    println!("rollback with one validator:       p50 {:?}, all {validated:?}", median(&validated));
+    println!("start of a watching process:       p50 {:?}, all {armed:?}", median(&armed));
     Ok(())
 }
 
@@ -83,6 +92,16 @@ fn rollback(base: &Path, config: &Config) -> Result<Duration, Failed> {
         Outcome::Done => Ok(took),
         other => Err(format!("{other:?}").into()),
     }
+}
+
+/// The start of a process that says that it waits.
+fn arm(base: &Path) -> Result<Duration, Failed> {
+    let timer = Watchdog::new(vec!["/bin/echo".to_owned(), "ready".to_owned()]);
+    let order =
+        Order { id: "x".to_owned(), journal: base.to_owned(), after: Duration::from_secs(1) };
+    let began = Instant::now();
+    timer.arm(&order)?;
+    Ok(began.elapsed())
 }
 
 fn snapshot(root: &Path, paths: &[PathBuf]) -> Result<Snapshot, Failed> {

@@ -1,10 +1,10 @@
 //! Old and new change places: one sync of all that was made ready, then one rename each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -62,19 +62,33 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes the new names durable.
+    /// Makes the new names durable: a directory alone by its own sync, several of a filesystem
+    /// by one of all, with which little is left to do.
     pub(super) fn sync_directories(&self) -> Result<(), Trouble> {
-        let mut done = std::collections::BTreeSet::new();
-        for step in &self.steps {
-            let renames = matches!(step.act, Act::Exchange | Act::Create | Act::Remove);
-            let parent = step.path().parent().unwrap_or(Path::new(""));
-            if renames && done.insert(parent) {
-                match self.root.dir(parent) {
-                    Ok(dir) => fsync(&dir).map_err(system("sync the directory", parent))?,
-                    Err(Errno::NOENT) => {}
-                    Err(error) => return Err(system("sync the directory", parent)(error)),
+        let renames = |step: &&Step| matches!(step.act, Act::Exchange | Act::Create | Act::Remove);
+        let parent = |step| Step::path(step).parent().unwrap_or(Path::new(""));
+        let parents: BTreeSet<&Path> = self.steps.iter().filter(renames).map(parent).collect();
+        let mut filesystems: BTreeMap<u64, Vec<(OwnedFd, &Path)>> = BTreeMap::new();
+        for parent in parents {
+            let failed = || system("sync the directory", parent);
+            match self.root.dir(parent) {
+                Ok(dir) => {
+                    let filesystem = rustix::fs::fstat(&dir).map_err(failed())?.st_dev;
+                    filesystems.entry(filesystem).or_default().push((dir, parent));
                 }
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(failed()(error)),
             }
+        }
+        for directories in filesystems.values() {
+            let synced = match directories.as_slice() {
+                [(dir, parent)] => fsync(dir).map_err(system("sync the directory", parent)),
+                [(dir, parent), ..] => {
+                    syncfs(dir).map_err(system("sync the filesystem of", parent))
+                }
+                [] => Ok(()),
+            };
+            synced?;
         }
         Ok(())
     }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use umbra_state::escape::escape;
 
+use super::report::Unfit;
+
 /// Why a step of a rollback cannot be done.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
@@ -31,6 +33,16 @@ pub(super) enum Trouble {
         path: String,
         /// Why, as a sentence.
         why: String,
+    },
+    /// So are several places.
+    #[error("change {first}: {why}; nor can {} be changed", counted(*.more))]
+    UnfitToo {
+        /// The first, escaped.
+        first: String,
+        /// Why, as a sentence.
+        why: String,
+        /// How many besides.
+        more: usize,
     },
     /// Another program is changing the system's files.
     #[error("{program} is at work (it holds {lock}); wait until it is done")]
@@ -90,9 +102,30 @@ pub enum RollbackError {
     /// The plan has conflicts, or nothing to do.
     #[error("begin the rollback: {0}")]
     Plan(&'static str),
+    /// Something stands in its way.
+    #[error("begin the rollback: {0}")]
+    Blocked(String),
     /// It does not wait for anybody.
     #[error("confirm the rollback: it is {0}")]
     NotWaiting(&'static str),
+}
+
+impl Trouble {
+    /// That a plan's places are unfit.
+    pub(super) fn unfit(first: &Unfit, more: usize) -> Self {
+        let (path, why) = (first.place.to_string(), first.why.clone());
+        match more {
+            0 => Self::Unfit { path, why },
+            more => Self::UnfitToo { first: path, why, more },
+        }
+    }
+}
+
+fn counted(more: usize) -> String {
+    match more {
+        1 => "another place".to_owned(),
+        more => format!("{more} other places"),
+    }
 }
 
 /// For `map_err` on a system call about `path`.

@@ -3,28 +3,51 @@
 //!
 //! ```text
 //! log           one line per transition: BLAKE3 of the record (16 hex digits), a space, the
-//!               record as JSON; synced before anything is done that it speaks of. A last line
-//!               that is torn was never acted upon and is ignored.
+//!               record as JSON. A last line that is torn was never acted upon and is ignored.
 //! lock          held by whoever is at work
 //! displaced/    contents that were displaced, named by the BLAKE3 of their bytes
+//! away/         files nobody needs any more, until there is time to remove them
 //! ```
+//!
+//! A record is written before anything is done that it speaks of, so that a killed process
+//! leaves it behind. A sync costs as much as all the rest of a small rollback, so it is done only
+//! where losing the record in a power cut would cost something; it takes with it all records
+//! before it:
+//!
+//! | record | on the disk before | if a power cut takes it |
+//! |---|---|---|
+//! | `Begun` | `Prepared` | nothing has been touched, and nothing is undone |
+//! | `Prepared` | it returns: nothing lies beside a file that no journal knows of | |
+//! | `Staged`, `Armed`, `Committing` | the first rename, with the new versions, by the one `syncfs` | what was staged is removed by its name |
+//! | `Committed` | `Verified` or `Confirmed` | it is undone as an interrupted commit, services included |
+//! | `Verified`, `Confirmed` | they return: somebody is told, or the old versions go | |
+//! | `Reverting`, `Undone` | they return | |
+//! | `Told`, `Over` | the kernel's next write | what is left over is removed again; the report's words on validators and services are lost, what was displaced is listed anew from `Prepared` |
+//!
+//! What somebody else wrote meanwhile and the rollback displaced stands only in the report: that
+//! report is synced before the file goes.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock, syncfs};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, flock, renameat, statat, syncfs};
 use serde::{Deserialize, Serialize};
+use umbra_api::blob::Blob;
 use umbra_state::Digest;
 
 use super::error::{RollbackError, journal};
 use super::fault::{Fault, Faults};
 use super::machine::Stand;
 use super::options::Options;
+use super::place::Spot;
 use super::plan::Plan;
-use super::report::Report;
+use super::report::{Outcome, Report};
 use super::step::Step;
 use super::timer::Armed;
 
@@ -49,11 +72,21 @@ pub(super) enum Record {
 /// Lines may be this long: a plan holds the contents of files.
 const LINE_BYTES_MAX: usize = 256 << 20;
 
+/// The directory of what is not needed any more.
+const AWAY: &str = "away";
+
+/// How far from the end the last record of one that is over begins, mostly.
+const TAIL_BYTES: u64 = 16 << 10;
+
 /// An open journal; whoever has it is alone with the rollback.
 #[derive(Debug)]
 pub(super) struct Journal {
     pub(super) dir: PathBuf,
     log: File,
+    /// How much of the log is whole records.
+    whole: u64,
+    /// What this process has kept.
+    kept: BTreeSet<Digest>,
     /// Held as long as it is open.
     _lock: File,
     faults: Faults,
@@ -65,7 +98,9 @@ impl Journal {
         let mut private = fs::DirBuilder::new();
         private.mode(0o700);
         private.create(dir).map_err(journal("make the journal", dir))?;
-        private.create(dir.join("displaced")).map_err(journal("make the journal", dir))?;
+        for below in ["displaced", AWAY] {
+            private.create(dir.join(below)).map_err(journal("make the journal", dir))?;
+        }
         Self::open(dir, faults)
     }
 
@@ -82,7 +117,8 @@ impl Journal {
             Err(error) => return Err(failed()(error.into())),
         }
         let log = options.read(true).open(dir.join("log")).map_err(failed())?;
-        Ok(Self { dir: dir.to_owned(), log, _lock: lock, faults })
+        let whole = log.metadata().map_err(failed())?.len();
+        Ok(Self { dir: dir.to_owned(), log, whole, kept: BTreeSet::new(), _lock: lock, faults })
     }
 
     /// Appends and syncs a record.
@@ -94,11 +130,16 @@ impl Journal {
         Ok(())
     }
 
-    /// Appends a record that nothing depends on until the next one is synced with it.
+    /// Appends a record that may be lost in a power cut until the next sync.
     pub(super) fn append(&mut self, record: &Record) -> Result<(), RollbackError> {
         let failed = || journal("write the journal", &self.dir);
         let line = line(record).map_err(failed())?;
-        self.log.write_all(&line).map_err(failed())?;
+        if let Err(error) = self.log.write_all(&line) {
+            // Half a line of a full disk must not stand before the next record.
+            let _ = self.log.set_len(self.whole);
+            return Err(failed()(error));
+        }
+        self.whole += line.len() as u64;
         self.faults.hit(Fault::Recorded);
         Ok(())
     }
@@ -111,11 +152,12 @@ impl Journal {
         if whole < length {
             self.log.set_len(whole).map_err(failed())?;
         }
+        self.whole = whole;
         Ok(records)
     }
 
     /// Keeps content under its digest.
-    pub(super) fn save(&self, content: &mut dyn Read) -> Result<Digest, RollbackError> {
+    pub(super) fn save(&mut self, content: &mut dyn Read) -> Result<Digest, RollbackError> {
         let failed = || journal("keep what is displaced in", &self.dir);
         let folder = self.dir.join("displaced");
         let draft = folder.join("draft");
@@ -137,9 +179,23 @@ impl Journal {
             file.write_all(&buffer[..length]).map_err(failed())?;
         }
         let digest = Digest::new(*hasher.finalize().as_bytes());
-        fs::rename(&draft, folder.join(digest.to_string())).map_err(failed())?;
+        // To replace a file makes some filesystems write the new one out at once; what another
+        // process kept may be torn.
+        if self.kept.insert(digest) {
+            fs::rename(&draft, folder.join(digest.to_string())).map_err(failed())?;
+        } else {
+            fs::remove_file(&draft).map_err(failed())?;
+        }
         self.faults.hit(Fault::Saved);
         Ok(digest)
+    }
+
+    /// Moves a regular file that nobody needs any more out of the way; whether it could be.
+    pub(super) fn put_away(&self, spot: &Spot, name: &Blob) -> bool {
+        let is_file = statat(&spot.dir, &*spot.name, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file());
+        let to = self.dir.join(AWAY).join(OsStr::from_bytes(&name.0));
+        is_file && renameat(&spot.dir, &*spot.name, CWD, &to).is_ok()
     }
 
     /// Brings everything kept to the disk.
@@ -147,6 +203,14 @@ impl Journal {
         let failed = || journal("sync the journal", &self.dir);
         let dir = File::open(self.dir.join("displaced")).map_err(failed())?;
         syncfs(dir.as_fd()).map_err(|error| failed()(error.into()))
+    }
+}
+
+/// Removes what was put away.
+pub(super) fn tidy(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir.join(AWAY)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -173,6 +237,33 @@ pub(super) fn read(dir: &Path) -> Result<(Vec<Record>, u64), RollbackError> {
         whole += line.len() as u64;
     }
     Ok((records, whole))
+}
+
+/// Whether a rollback needs nothing more. Journals are kept as long as what they displaced, so
+/// that only the last record of most is read.
+pub(super) fn is_over(dir: &Path) -> bool {
+    let is_end = |record: &Record| match record {
+        Record::Stands(Stand::Over { outcome }) => !matches!(outcome, Outcome::Stuck { .. }),
+        _ => false,
+    };
+    if last(dir).ok().flatten().is_some_and(|record| is_end(&record)) {
+        return true;
+    }
+    // One that cannot be read is not over; one that never began has touched nothing.
+    read(dir).is_ok_and(|(records, _)| {
+        let stand = records.iter().rev().find(|record| matches!(record, Record::Stands(_)));
+        records.is_empty() || stand.is_some_and(is_end)
+    })
+}
+
+/// The last record, where it is whole and short.
+fn last(dir: &Path) -> io::Result<Option<Record>> {
+    let mut file = File::open(dir.join("log"))?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    let mut tail = Vec::new();
+    file.take(TAIL_BYTES).read_to_end(&mut tail)?;
+    Ok(tail.split_inclusive(|byte| *byte == b'\n').next_back().and_then(parse))
 }
 
 fn line(record: &Record) -> io::Result<Vec<u8>> {

@@ -15,6 +15,11 @@
 //! Files change places by one rename each, after one sync of each filesystem. Several renames
 //! are not one: others may see a mixture for milliseconds; after a crash there is none once
 //! `recover` has run. A directory that is removed or made goes by one rename with all in it.
+//!
+//! Times of files are not put back. Readings do not hold them; and who compares them, as make,
+//! rsync and services that look whether their files are newer do, would take a file with an
+//! earlier time for one that has not changed. What a revert puts back is the very file that was
+//! displaced, with its times.
 
 mod activate;
 mod busy;
@@ -40,6 +45,7 @@ mod step;
 pub mod timer;
 mod undo;
 mod validate;
+mod verify;
 
 pub use activate::{Action, Activation};
 pub use command::Ended;
@@ -47,7 +53,7 @@ pub use error::RollbackError;
 pub use fault::{Fault, Faults};
 pub use options::Options;
 pub use plan::Plan;
-pub use report::{Displaced, Outcome, Report};
+pub use report::{Displaced, Outcome, Report, Unfit};
 pub use run::Reader;
 pub use step::is_temporary;
 pub use validate::{Checked, Said};
@@ -56,8 +62,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use umbra_state::chain;
+
+use error::Trouble;
 use journal::{Journal, Record};
 use machine::{Event, Phase, Stand};
+use place::Root;
+use prepare::prepare;
 use run::Run;
 use timer::Timer;
 
@@ -178,6 +189,20 @@ impl<'a> Rollbacks<'a> {
         Ok(run.finished(outcome))
     }
 
+    /// The places that this machine does not let a rollback change, looked at now: a person who
+    /// is asked can leave them out ([`Plan::without`]) and go on with the rest. [`begin`] does
+    /// not: it refuses the whole, and names all of them in its report.
+    ///
+    /// [`begin`]: Self::begin
+    ///
+    /// # Errors
+    /// Something else stands in the way, for which no place can be blamed.
+    pub fn unfit(&self, plan: &Plan, options: &Options) -> Result<Vec<Unfit>, RollbackError> {
+        let blocked = |error: Trouble| RollbackError::Blocked(chain(&error).to_string());
+        let root = Root::open(&options.root).map_err(blocked)?;
+        Ok(prepare(plan, options, &root).map_err(blocked)?.unfit)
+    }
+
     /// The journals that are not over.
     ///
     /// # Errors
@@ -191,22 +216,32 @@ impl<'a> Rollbacks<'a> {
         };
         for entry in entries {
             let path = entry.map_err(failed())?.path();
-            // One that cannot be read is not over; one that never began has touched nothing.
-            let over = journal::read(&path).is_ok_and(|(records, _)| {
-                let last = records.iter().rev().find_map(|record| match record {
-                    Record::Stands(stand) => Some(stand),
-                    _ => None,
-                });
-                let stuck = |outcome: &Outcome| matches!(outcome, Outcome::Stuck { .. });
-                records.is_empty()
-                    || matches!(last, Some(Stand::Over { outcome }) if !stuck(outcome))
-            });
-            if !over && path.join("log").exists() {
+            if path.join("log").exists() && !journal::is_over(&path) {
                 found.push(path);
             }
         }
         found.sort();
         Ok(found)
+    }
+
+    /// Frees the space of files that rollbacks which are over have put away. That can take longer
+    /// than a rollback itself: it is for whoever has told everybody what became of it.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or something in it cannot be removed.
+    pub fn tidy(&self) -> Result<(), RollbackError> {
+        let failed = || error::journal("tidy the journals in", &self.journals);
+        let entries = match std::fs::read_dir(&self.journals) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(failed())?,
+        };
+        for entry in entries {
+            let path = entry.map_err(failed())?.path();
+            if journal::is_over(&path) {
+                journal::tidy(&path).map_err(failed())?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until a rollback's time is over and undoes it then, unless it was confirmed; at once

@@ -16,38 +16,65 @@ use super::look::{self, Seen, look};
 use super::options::Options;
 use super::place::{Root, Spot, relative};
 use super::plan::{Aim, Change, Place, Plan};
+use super::report::Unfit;
 use super::step::{Act, Step, temp_name};
 use super::{busy, setting};
 use crate::attributes::{Kind, encode_id, encode_mode};
 use crate::config::Attribute;
 use crate::reading::{Content, Reading, Value};
 
-/// The steps of a plan, in the order they are taken.
-pub(super) fn prepare(plan: &Plan, options: &Options, root: &Root) -> Result<Vec<Step>, Trouble> {
+/// What is to be done.
+#[derive(Debug, Default)]
+pub(super) struct Prepared {
+    /// In the order they are taken.
+    pub(super) steps: Vec<Step>,
+    /// All places that cannot be changed; if there is one, nothing is.
+    pub(super) unfit: Vec<Unfit>,
+}
+
+impl Prepared {
+    /// Goes on where only this place is at fault.
+    fn note(&mut self, place: &Place, found: Result<(), Trouble>) -> Result<(), Trouble> {
+        match found {
+            Err(Trouble::Unfit { why, .. }) => {
+                self.unfit.push(Unfit { place: place.clone(), why });
+                Ok(())
+            }
+            found => found,
+        }
+    }
+}
+
+/// The steps of a plan, unless some of its places cannot be changed.
+pub(super) fn prepare(plan: &Plan, options: &Options, root: &Root) -> Result<Prepared, Trouble> {
     if !options.ignore_packages {
         busy::check(root)?;
     }
-    let mut steps = Vec::new();
+    let mut prepared = Prepared::default();
     let mut places: Vec<(usize, &Change, PathBuf)> = Vec::new();
     for (index, change) in plan.changes.iter().enumerate() {
         if let Some(path) = change.place.path() {
-            places.push((index, change, relative(path)?));
+            let found = relative(path).map(|path| places.push((index, change, path)));
+            prepared.note(&change.place, found)?;
         }
     }
     // A directory comes before what is in it.
     places.sort_by(|(_, _, a), (_, _, b)| a.cmp(b));
     let going = places.iter().filter(|(_, change, _)| change.to == Aim::Absent);
     let going = going.map(|(_, _, path)| path.as_path()).collect();
-    let mut preparing = Preparing { options, root, steps: &mut steps, going };
+    let mut preparing = Preparing { options, root, steps: Vec::new(), going };
     for (index, change, path) in &places {
-        preparing.path(*index, change, path)?;
+        prepared.note(&change.place, preparing.path(*index, change, path))?;
     }
+    prepared.steps = preparing.steps;
     for (index, change) in plan.changes.iter().enumerate() {
         if let Place::Setting(name) = &change.place {
-            steps.push(setting::prepare(index, change, name, options)?);
+            let found = setting::prepare(index, change, name, options)
+                .map(|step| prepared.steps.push(step));
+            prepared.note(&change.place, found)?;
         }
     }
-    Ok(steps)
+    Ok(prepared)
 }
 
 /// What is done, and what is there then.
@@ -56,7 +83,7 @@ type Doing = (Act, Option<Value>);
 struct Preparing<'a> {
     options: &'a Options,
     root: &'a Root,
-    steps: &'a mut Vec<Step>,
+    steps: Vec<Step>,
     /// What the plan removes.
     going: HashSet<&'a Path>,
 }

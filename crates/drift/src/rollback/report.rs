@@ -8,6 +8,7 @@ use umbra_api::blob::Blob;
 
 use super::activate::Activation;
 use super::journal;
+use super::plan::Place;
 use super::timer::Deadline;
 use super::validate::Checked;
 use crate::reading::{Content, Value};
@@ -64,6 +65,20 @@ pub struct Report {
     pub displaced: Vec<Displaced>,
     /// What somebody should know, in sentences.
     pub notes: Vec<String>,
+    /// All places for which it was refused; [`Plan::without`](super::Plan::without) them, the
+    /// rest may go on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfit: Vec<Unfit>,
+}
+
+/// A place of a plan that this machine does not let a rollback change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unfit {
+    /// Which.
+    pub place: Place,
+    /// Why, as a sentence after "because".
+    pub why: String,
 }
 
 /// What was at a path before.

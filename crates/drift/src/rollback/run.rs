@@ -11,19 +11,16 @@ use super::activate::{actions, activate};
 use super::error::{RollbackError, Trouble};
 use super::fault::Faults;
 use super::journal::{Journal, Record};
-use super::look::look;
 use super::machine::{Effect, Event, Phase, Stand, Work};
 use super::options::{CONFIRM_TIMEOUT_MS, Options};
 use super::place::Root;
 use super::plan::{Confirmation, Plan};
-use super::prepare::prepare;
-use super::probe::probe;
+use super::prepare::{Prepared, prepare};
 use super::report::{Outcome, Report};
 use super::step::{Act, Step};
 use super::timer::{Armed, Deadline, Order, Timer};
 use super::validate::{Said, validate};
-use crate::attributes::Kind;
-use crate::reading::{Item, Reading, Value};
+use crate::reading::{Item, Reading};
 
 /// Reads items again.
 pub type Reader<'a> = dyn FnMut(&[Item]) -> BTreeMap<Item, Reading> + 'a;
@@ -133,13 +130,10 @@ impl<'a> Run<'a> {
         while let Some(event) = self.perform(&phase, effects, reader) {
             (phase, effects) = phase.on(event);
         }
-        let outcome = match phase {
+        match phase {
             Phase::Over(outcome) => outcome,
             _ => Outcome::Waiting { deadline: self.deadline() },
-        };
-        // The report is a convenience; the journal says the rest without it.
-        let _ = self.journal.append(&Record::Told { report: self.report.clone() });
-        outcome
+        }
     }
 
     /// What came of the effects; `None` if nothing can.
@@ -152,16 +146,13 @@ impl<'a> Run<'a> {
         let mut event = None;
         for effect in effects {
             match effect {
-                Effect::Record(stand) => {
-                    let recorded = self.journal.record(&Record::Stands(stand));
-                    match recorded {
-                        Err(error) if phase.is_way_back() => {
-                            self.report.notes.push(chain(&error).to_string());
-                        }
-                        Err(error) => return Some(Event::Failed(chain(&error).to_string())),
-                        Ok(()) => {}
+                Effect::Record(stand) => match self.stand(stand) {
+                    Err(error) if phase.is_way_back() => {
+                        self.report.notes.push(chain(&error).to_string());
                     }
-                }
+                    Err(error) => return Some(Event::Failed(chain(&error).to_string())),
+                    Ok(()) => {}
+                },
                 Effect::Do(work) => {
                     event = Some(match self.work(work, reader) {
                         Ok(event) => event,
@@ -173,12 +164,22 @@ impl<'a> Run<'a> {
         event
     }
 
+    /// Records a stand, after the report where whoever reads the journal there wants it.
+    fn stand(&mut self, stand: Stand) -> Result<(), RollbackError> {
+        if matches!(stand, Stand::Verified | Stand::Undone { .. } | Stand::Over { .. }) {
+            self.journal.append(&Record::Told { report: self.report.clone() })?;
+        }
+        match stand {
+            Stand::Committing | Stand::Committed | Stand::Over { .. } => {
+                self.journal.append(&Record::Stands(stand))
+            }
+            _ => self.journal.record(&Record::Stands(stand)),
+        }
+    }
+
     fn work(&mut self, work: Work, reader: &mut Reader<'_>) -> Result<Event, Trouble> {
         match work {
-            Work::Prepare => {
-                self.steps = prepare(&self.plan, &self.options, &self.root)?;
-                self.journal.record(&Record::Prepared { steps: self.steps.clone() })?;
-            }
+            Work::Prepare => self.prepare()?,
             Work::Stage => self.stage()?,
             Work::Validate => return Ok(self.validate()),
             Work::Arm => return self.arm(),
@@ -208,6 +209,17 @@ impl<'a> Run<'a> {
         Ok(Event::Done)
     }
 
+    fn prepare(&mut self) -> Result<(), Trouble> {
+        let Prepared { steps, unfit } = prepare(&self.plan, &self.options, &self.root)?;
+        self.report.unfit = unfit;
+        if let [first, others @ ..] = self.report.unfit.as_slice() {
+            return Err(Trouble::unfit(first, others.len()));
+        }
+        self.steps = steps;
+        self.journal.record(&Record::Prepared { steps: self.steps.clone() })?;
+        Ok(())
+    }
+
     fn validate(&mut self) -> Event {
         let scratch = self.journal.dir.join("view");
         let made = match std::fs::create_dir(&scratch) {
@@ -235,7 +247,7 @@ impl<'a> Run<'a> {
         let deadline = Deadline::after(after);
         let armed = Armed { by: self.timer.name().to_owned(), deadline };
         // Written before it runs: who wakes must find it.
-        self.journal.record(&Record::Armed { armed: armed.clone() })?;
+        self.journal.append(&Record::Armed { armed: armed.clone() })?;
         self.armed = Some(armed);
         let (id, journal) = (self.options.id.clone(), self.journal.dir.clone());
         match self.timer.arm(&Order { id, journal, after }) {
@@ -252,10 +264,15 @@ impl<'a> Run<'a> {
         let is_machine = self.options.is_machine;
         let actions = actions(paths.iter().map(PathBuf::as_path), configured, is_machine);
         let (done, worked) = activate(&actions, &self.options);
-        if done.iter().any(|activation| activation.ended.is_none()) {
-            let note = "no service was told: there is no service manager here";
-            if !self.report.notes.iter().any(|known| known == note) {
-                self.report.notes.push(note.to_owned());
+        for activation in done.iter().filter(|activation| activation.ended.is_none()) {
+            let note = match activation.argv.as_slice() {
+                [] => "a service was not told: nothing here manages it".to_owned(),
+                argv => {
+                    format!("a service was not told: `{}` finds it not running", argv.join(" "))
+                }
+            };
+            if !self.report.notes.contains(&note) {
+                self.report.notes.push(note);
             }
         }
         self.report.activated.extend(done);
@@ -279,59 +296,7 @@ impl<'a> Run<'a> {
         failed.unwrap_or_default()
     }
 
-    fn verify(&mut self, reader: &mut Reader<'_>) -> Event {
-        if let Some(why) = self.misplaced(|step| step.to.as_ref()) {
-            return Event::Failed(why);
-        }
-        let expected: Vec<_> = self.plan.changes.iter().flat_map(|change| &change.items).collect();
-        let items: Vec<Item> = expected.iter().map(|expected| expected.item.clone()).collect();
-        let readings = reader(&items);
-        for expected in expected {
-            let now = readings.get(&expected.item).unwrap_or(&Reading::Absent);
-            if !says(now, &expected.reading) {
-                let item = &expected.item;
-                let part = item.part.as_ref().map(|part| part.0.as_slice());
-                let part = umbra_state::escape::escape(part.unwrap_or_default()).to_string();
-                let name = &item.parameter;
-                return Event::Failed(format!("{name} {part} does not say what it should"));
-            }
-        }
-        let confirmation = self.confirmation();
-        let timeout = Duration::from_millis(self.options.probe_timeout_ms);
-        for address in &confirmation.probes {
-            if let Err(why) = probe(address, &self.options.host, timeout) {
-                return Event::Failed(why);
-            }
-        }
-        if confirmation.by_person { Event::NeedsPerson } else { Event::Done }
-    }
-
-    /// After the way back: whether something that was told of it wrote the new version again.
-    fn is_as_before(&self) -> Event {
-        match self.misplaced(|step| step.from.as_ref()) {
-            Some(why) => Event::Failed(why),
-            None => Event::Done,
-        }
-    }
-
-    /// The first place that does not hold what it should.
-    fn misplaced<'s>(&'s self, should: impl Fn(&'s Step) -> Option<&'s Value>) -> Option<String> {
-        self.steps.iter().filter(|step| step.act != Act::Set).find_map(|step| {
-            let seen = match self.root.spot(step.path()) {
-                Ok(spot) => look(&spot).ok()?.map(|seen| seen.value),
-                Err(_) => None,
-            };
-            let right = match (&seen, should(step)) {
-                (None, None) => true,
-                (Some(seen), Some(should)) => holds(seen, should),
-                _ => false,
-            };
-            let path = super::error::shown(step.path());
-            (!right).then(|| format!("/{path} was changed again at once"))
-        })
-    }
-
-    fn confirmation(&self) -> Confirmation {
+    pub(super) fn confirmation(&self) -> Confirmation {
         let wanted = self.options.confirm.clone().or_else(|| self.plan.confirm.clone());
         let mut wanted = wanted.unwrap_or(Confirmation {
             timeout_ms: CONFIRM_TIMEOUT_MS,
@@ -362,41 +327,5 @@ impl<'a> Run<'a> {
             Some(super::report::Displaced { path, value: step.from.clone()? })
         });
         displaced.collect()
-    }
-}
-
-/// Whether a file has the content, if that is known, and the attributes.
-fn holds(seen: &Value, should: &Value) -> bool {
-    let contents = match (&seen.content, &should.content) {
-        (Some(seen), Some(should)) => seen.same(should),
-        _ => true,
-    };
-    let is_link = seen.kind() == Some(Kind::Link);
-    contents
-        && should.attributes.iter().all(|(attribute, blob)| {
-            use crate::config::Attribute::{Mode, Xattr};
-            // A label may have been given to what had none.
-            *attribute == Xattr
-                || is_link && *attribute == Mode
-                || seen.attributes.get(attribute) == Some(blob)
-        })
-}
-
-/// Whether a reading says what is expected; attributes that are not listed do not matter.
-fn says(now: &Reading, expected: &Reading) -> bool {
-    match (now, expected) {
-        (Reading::Present(now), Reading::Present(expected)) => {
-            let contents = match (&now.content, &expected.content) {
-                (Some(now), Some(expected)) => now.same(expected),
-                (_, None) => true,
-                (None, Some(_)) => false,
-            };
-            contents
-                && expected.attributes.iter().all(|(attribute, blob)| {
-                    let now = now.attributes.get(attribute);
-                    now == Some(blob) || blob.0.is_empty() && now.is_none()
-                })
-        }
-        _ => now == expected,
     }
 }

@@ -28,7 +28,7 @@ impl Run<'_> {
             self.inodes.push(inode);
         }
         let inodes = self.inodes.clone();
-        self.journal.record(&Record::Staged { inodes })?;
+        self.journal.append(&Record::Staged { inodes })?;
         Ok(())
     }
 
@@ -88,6 +88,12 @@ impl Run<'_> {
             shown(step.path())
         ));
         self.report.displaced.push(Displaced { path, value: seen.value });
+        // No step knows of it, and it is about to go: kept first, then listed. That the list
+        // cannot be written stops nobody on the way back.
+        self.journal.sync()?;
+        if let Err(error) = self.journal.record(&Record::Told { report: self.report.clone() }) {
+            self.report.notes.push(umbra_state::chain(&error).to_string());
+        }
         Ok(())
     }
 }

@@ -197,6 +197,10 @@ impl Run<'_> {
         {
             self.keep_strange(&spot, step)?;
         }
+        // To free a file's blocks can take a disk longer than all the rest.
+        if stamp.is_some() && self.journal.put_away(&spot, &step.temp) {
+            return Ok(());
+        }
         remove(&spot, step.path())
     }
 }

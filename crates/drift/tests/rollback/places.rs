@@ -14,6 +14,7 @@ use crate::trial;
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("places::hard_links_are_refused_or_written_over", hard_links),
+        trial("places::what_cannot_be_changed_can_be_left_out", unfit),
         trial("places::immutable_files_stay_immutable", immutable),
         trial("places::a_file_mounted_on_another_is_written_over", mounted),
         trial("places::settings_of_the_kernel", settings),
@@ -31,6 +32,8 @@ fn hard_links() {
     let refused = world.begin(plan.clone(), world.options());
     let Outcome::Refused { why } = refused.outcome else { panic!("{:?}", refused.outcome) };
     assert!(why.contains("it has 2 names"), "{why}");
+    let [unfit] = refused.report.unfit.as_slice() else { panic!("{:?}", refused.report) };
+    assert_eq!(unfit.place, plan.changes[0].place);
     assert_eq!(fs::read_to_string(world.path("linked")).expect("text"), "bad\n");
 
     let mut options = world.options();
@@ -40,6 +43,53 @@ fn hard_links() {
     assert_eq!(done.outcome, Outcome::Done, "{:?}", done.report);
     assert_eq!(fs::read_to_string(&other).expect("text"), "good\n");
     assert_eq!(fs::metadata(&other).expect("metadata").nlink(), 2);
+    let kept = done.report.displaced[0].content(&done.journal).expect("kept").expect("content");
+    assert_eq!(std::io::read_to_string(kept).expect("text"), "bad\n");
+}
+
+/// A person may leave out what cannot be changed; a rollback that nobody asks does nothing.
+fn unfit() {
+    let world = World::new(WHOLE);
+    for name in ["linked", "plain", "taken/file"] {
+        world.write(name, "good\n");
+    }
+    let good = world.snapshot();
+    world.write("linked", "bad\n");
+    fs::hard_link(world.path("linked"), world.root.join("other")).expect("linked");
+    world.write("plain", "bad\n");
+    let mut plan = world.plan(&good);
+    // A directory has been swapped for a link since.
+    fs::remove_dir_all(world.path("taken")).expect("removed");
+    std::os::unix::fs::symlink("/tmp", world.path("taken")).expect("linked");
+    let mut hostile = plan.changes[0].clone();
+    hostile.place = umbra_drift::rollback::plan::Place::Path(umbra_api::blob::Blob(
+        b"/etc/taken/file".to_vec(),
+    ));
+    plan.changes.push(hostile);
+
+    let timer = umbra_drift::rollback::timer::Manual::default();
+    let rollbacks = umbra_drift::rollback::Rollbacks::new(world.journals(), &timer);
+    let unfit = rollbacks.unfit(&plan, &world.options()).expect("looked at");
+    let why: Vec<&str> = unfit.iter().map(|unfit| unfit.why.as_str()).collect();
+    assert_eq!(why, ["it has 2 names, and all of them would change", "a link leads to it"]);
+    let refused = world.begin(plan.clone(), world.options());
+    let Outcome::Refused { why } = &refused.outcome else { panic!("{:?}", refused.outcome) };
+    assert!(why.ends_with("nor can another place be changed"), "{why}");
+    assert_eq!(refused.report.unfit, unfit);
+    assert_eq!(fs::read_to_string(world.path("plain")).expect("text"), "bad\n");
+
+    let rest = plan.without(&unfit);
+    assert_eq!((rest.changes.len(), rest.left.len()), (1, 2), "{rest}");
+    let mut options = world.options();
+    options.id = "rest".to_owned();
+    let done = world.begin(rest, options);
+    assert_eq!(done.outcome, Outcome::Done, "{:?}", done.report);
+    assert_eq!(fs::read_to_string(world.path("plain")).expect("text"), "good\n");
+    assert_eq!(fs::read_to_string(world.path("linked")).expect("text"), "bad\n");
+    let away = world.journals().join("rest/away");
+    assert_eq!(fs::read_dir(&away).expect("directory").count(), 1);
+    rollbacks.tidy().expect("tidied");
+    assert!(!away.exists(), "nobody needs the other versions any more");
     let kept = done.report.displaced[0].content(&done.journal).expect("kept").expect("content");
     assert_eq!(std::io::read_to_string(kept).expect("text"), "bad\n");
 }

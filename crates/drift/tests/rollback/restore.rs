@@ -75,7 +75,8 @@ fn default_list() {
 }
 
 fn merge() {
-    let config = WHOLE.replace("mode: restore", "mode: merge");
+    let config =
+        WHOLE.replace("mode: restore", "mode: merge").replace("attrs:", "format: auto, attrs:");
     let world = World::new(&config);
     world.write("sysctl.d/a.conf", "# ours\nnet.ipv4.ip_forward = 0\nvm.swappiness = 60\n");
     let good = world.snapshot();

@@ -1,10 +1,15 @@
 //! Plans: what a rollback would change, what not and why, as a value that is shown, stored and
 //! sent. Making one touches nothing.
 
+mod content;
+mod gather;
 mod make;
 mod merge;
 mod never;
+mod path;
 mod show;
+mod sides;
+mod single;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use umbra_api::blob::Blob;
 
 use super::activate::Action;
+use super::report::Unfit;
 use crate::config::Attribute;
 use crate::discrepancy::KeyChange;
 use crate::reading::{Item, Reading};
@@ -181,6 +187,21 @@ impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// The same plan, these places left as they are.
+    pub fn without(mut self, unfit: &[Unfit]) -> Self {
+        for Unfit { place, why } in unfit {
+            for change in self.changes.extract_if(.., |change| change.place == *place) {
+                let left = change.items.into_iter().map(|expected| Left {
+                    item: expected.item,
+                    key: None,
+                    why: why.clone(),
+                });
+                self.left.extend(left);
+            }
+        }
+        self
     }
 }
 

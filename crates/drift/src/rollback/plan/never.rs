@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::attributes::Kind;
 use crate::config::{Attribute, Parameter, RollbackMode, Source};
+use crate::format::{self, Format};
 use crate::reading::Reading;
 
 /// Why a path is never put back; `None` if it may be.
@@ -73,4 +74,27 @@ pub(super) fn leads_to(reading: &Reading) -> Option<Vec<u8>> {
 fn is_managed(target: &[u8]) -> bool {
     let target = String::from_utf8_lossy(target);
     ["run/", "systemd", "NetworkManager", "resolvconf"].iter().any(|part| target.contains(part))
+}
+
+/// Whether files of this format may hold passwords of accounts.
+pub(super) fn passwords(format: Format) -> bool {
+    matches!(format, Format::Passwd | Format::Group | Format::Shadow | Format::Gshadow)
+}
+
+/// Whether an account's password stands in the account itself.
+pub(super) fn password(format: Format, key: &str, difference: &format::Difference) -> bool {
+    if !matches!(format, Format::Passwd | Format::Group) {
+        return matches!(format, Format::Shadow | Format::Gshadow);
+    }
+    let holds_secret = |text: &[u8]| {
+        let field = text.split(|b| *b == b':').nth(1).unwrap_or(text);
+        !matches!(field, b"" | b"x" | b"*" | b"!" | b"!!")
+    };
+    let is_row = |text: &[u8]| text.contains(&b':');
+    match difference {
+        format::Difference::Removed(text) | format::Difference::Added(text) => {
+            (is_row(text) || key.ends_with(".password")) && holds_secret(text)
+        }
+        format::Difference::Changed { .. } => key.ends_with(".password"),
+    }
 }

@@ -42,6 +42,15 @@ impl fmt::Display for Plan {
     }
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "{}", escape(&path.0)),
+            Self::Setting(name) => write!(f, "/proc/sys/{}", escape(name.as_bytes())),
+        }
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match (&self.from, &self.to) {
@@ -50,13 +59,10 @@ impl fmt::Display for Change {
             _ => '~',
         };
         write!(f, "{sign} ")?;
-        match &self.place {
-            Place::Path(path) => write!(f, "{}", escape(&path.0))?,
-            Place::Setting(name) => write!(f, "/proc/sys/{}", escape(name.as_bytes()))?,
-        }
         writeln!(
             f,
-            " ({})",
+            "{} ({})",
+            self.place,
             match self.class {
                 Class::Restore => "restore",
                 Class::Merge => "merge",

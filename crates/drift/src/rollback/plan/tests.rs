@@ -12,7 +12,7 @@ use crate::config;
 use crate::reading::{Content, Snapshot, Value};
 
 const MERGE: &str = "version: 2\nparameters:\n  - {name: etc, glob: '/etc/**', \
-    attrs: [content, mode], rollback: {mode: merge, never: ['/etc/private/**']}, \
+    format: auto, attrs: [content, mode], rollback: {mode: merge, never: ['/etc/private/**']}, \
     ignore: {keys: ['/etc/sysctl.conf:vm.*']}}\n";
 
 /// A text file as a collector has it.
@@ -95,6 +95,25 @@ fn only_drifted_keys_change() {
     let selection = Selection::Key { path: PathBuf::from(SYSCTL), key: "e.f".to_owned() };
     let plan = plan_of(&Asked { selection, ..Asked::default() }, &good, &bad);
     assert_eq!(written(&plan), "# mine\na.b = 9\n\nc.d=2\nvm.mine = 3\n");
+}
+
+/// What is compared as text goes back as text, but for accounts and where a key is named.
+#[test]
+fn the_parameter_says_how_its_files_are_written() {
+    let text = MERGE.replace("format: auto, ", "");
+    let good = snapshot(&[(SYSCTL, file("# good\na.b = 1\n"))]);
+    let bad = snapshot(&[(SYSCTL, file("# mine\na.b = 9\n"))]);
+    let asked = Asked { config: &text, ..Asked::default() };
+    let plan = plan_of(&asked, &good, &bad);
+    assert_eq!(written(&plan), "# good\na.b = 1\n");
+    assert_eq!(plan.changes[0].class, Class::Restore);
+    let selection = Selection::Key { path: PathBuf::from(SYSCTL), key: "a.b".to_owned() };
+    let asked = Asked { config: &text, selection, ..Asked::default() };
+    assert_eq!(written(&plan_of(&asked, &good, &bad)), "# mine\na.b = 1\n");
+    let good = snapshot(&[("/etc/passwd", file("a:$old:1:1::/:/bin/sh\n"))]);
+    let bad = snapshot(&[("/etc/passwd", file("a:x:1:1::/:/bin/zsh\n"))]);
+    let asked = Asked { config: &text, ..Asked::default() };
+    assert_eq!(written(&plan_of(&asked, &good, &bad)), "a:x:1:1::/:/bin/sh\n");
 }
 
 #[test]

@@ -1,41 +1,10 @@
-//! Making changed files count: which services read which files, and telling them, in an order
-//! that keeps the way in open longest. The same map serves both directions.
+//! Which services read which files, and in which order they are told: the way in stays open
+//! longest. The same map serves both directions.
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::command::{Ended, run};
-use super::options::Options;
-use crate::config::Apply;
-
-/// Something that makes a changed file count.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// The service manager reads its units again.
-    ReadUnits,
-    /// The first of these units that there is reads its files again, if it runs.
-    Reload(Vec<String>),
-    /// The first of these units that there is starts again, if it runs.
-    Restart(Vec<String>),
-    /// A program and its arguments.
-    Command(Vec<String>),
-}
-
-/// What was done, and how it ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Activation {
-    /// What.
-    pub action: Action,
-    /// The program and its arguments that did it; empty if there was none.
-    pub argv: Vec<String>,
-    /// How it ended; `None` if nothing was done, because there is no service manager.
-    pub ended: Option<Ended>,
-}
+use super::Action;
 
 /// When something is done: what others need first, the network and the way in last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,15 +70,6 @@ const MAP: &[(&[&str], Rank, Does)] = &[
 ];
 
 impl Action {
-    /// As the configuration says.
-    pub fn configured(apply: &Apply) -> Self {
-        match apply {
-            Apply::Reload(unit) => Self::Reload(vec![unit.clone()]),
-            Apply::Restart(unit) => Self::Restart(vec![unit.clone()]),
-            Apply::Command(argv) => Self::Command(argv.clone()),
-        }
-    }
-
     /// Done last if it is a unit of the way in.
     fn rank(&self) -> Rank {
         let known = |units: &[String]| {
@@ -130,7 +90,7 @@ impl Action {
 
 /// What makes changes of these absolute paths count, in order: by the map, and what the
 /// configuration says besides. What the configuration says of a unit replaces what the map says.
-pub(super) fn actions<'a>(
+pub(in crate::rollback) fn actions<'a>(
     paths: impl IntoIterator<Item = &'a Path>,
     configured: impl IntoIterator<Item = &'a Action>,
     is_machine: bool,
@@ -188,59 +148,9 @@ fn unit_of(path: &Path) -> Option<String> {
     restarts.iter().any(|kind| unit.ends_with(kind)).then(|| unit.to_owned())
 }
 
-/// Does it all, in order; whether all of it worked.
-pub(super) fn activate(actions: &[Action], options: &Options) -> (Vec<Activation>, bool) {
-    let managed = options.is_machine && Path::new("/run/systemd/system").is_dir();
-    let timeout = Duration::from_millis(options.activate_timeout_ms);
-    let mut done = Vec::new();
-    for action in actions {
-        let argv = match action {
-            Action::Command(argv) => argv.clone(),
-            _ if !managed => {
-                done.push(Activation { action: action.clone(), argv: Vec::new(), ended: None });
-                continue;
-            }
-            Action::ReadUnits => systemctl(&["daemon-reload"]),
-            Action::Reload(units) => systemctl(&["try-reload-or-restart", &existing(units)]),
-            Action::Restart(units) => systemctl(&["try-restart", &existing(units)]),
-        };
-        let ended = if options.is_machine {
-            run(&argv, timeout)
-        } else {
-            super::validate::inside(&options.root, &argv, timeout)
-        };
-        done.push(Activation { action: action.clone(), argv, ended: Some(ended) });
-    }
-    // A program of the map that is not installed has nothing to tell the file's service.
-    let worked = done.iter().all(|activation| {
-        let mapped = actions_of_map(&activation.action);
-        match &activation.ended {
-            None | Some(Ended::Passed) => true,
-            Some(Ended::Missing) => mapped,
-            Some(_) => false,
-        }
-    });
-    (done, worked)
-}
-
-fn actions_of_map(action: &Action) -> bool {
-    let Action::Command(argv) = action else { return true };
-    MAP.iter().any(|(_, _, does)| matches!(does, Command(known) if known == argv))
-}
-
-fn systemctl(arguments: &[&str]) -> Vec<String> {
-    let mut argv = vec!["systemctl".to_owned(), "--no-ask-password".to_owned()];
-    argv.extend(arguments.iter().map(|&argument| argument.to_owned()));
-    argv
-}
-
-/// Distributions name one service differently.
-fn existing(units: &[String]) -> String {
-    let is_there = |unit: &&String| {
-        let argv = systemctl(&["cat", unit]);
-        units.len() == 1 || run(&argv, Duration::from_secs(5)) == Ended::Passed
-    };
-    units.iter().find(is_there).or(units.first()).cloned().unwrap_or_default()
+/// Whether the map knows a command: one that is not installed has nothing to tell.
+pub(super) fn knows(argv: &[String]) -> bool {
+    MAP.iter().any(|(_, _, does)| matches!(does, Command(known) if **known == *argv))
 }
 
 #[cfg(test)]
