@@ -2,7 +2,7 @@
 //!
 //! Watch first, read everything then: what changes in between is told twice rather than never.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -40,6 +40,8 @@ const BYTES_MAX: usize = 1 << 20;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What waits to be looked at; who sends more waits.
 const QUEUE: usize = 1024;
+/// How long an event of a path at rest takes to get here.
+const ARRIVAL: Duration = Duration::from_millis(30);
 /// How long nothing at all may happen.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -144,6 +146,8 @@ struct Session {
     manifest: Manifest,
     polls: Polls,
     told: Told,
+    /// How long a path rests before it is looked at.
+    rest: Duration,
     hands: Hands,
     _eyes: Eyes,
 }
@@ -173,10 +177,11 @@ impl Session {
             .mode(0o700)
             .create(state_dir.join("rollbacks"))
             .map_err(|error| format!("its directory cannot be made: {error}"))?;
-        let quiet = config.parameters.iter().map(|parameter| parameter.debounce).min();
+        let rests = config.parameters.iter().map(|parameter| parameter.debounce);
+        let rest = rests.min().unwrap_or_default();
         let eyes = Eyes::open(
             collector.watched_roots(),
-            quiet.unwrap_or_default(),
+            rest,
             state_dir.join("memory"),
             sender.clone(),
             Input::Seen,
@@ -196,16 +201,27 @@ impl Session {
             manifest: Manifest::default(),
             polls,
             told: Told::default(),
+            rest,
             hands,
             _eyes: eyes,
         })
     }
 
     fn serve(&mut self, inputs: &Receiver<Input>, to: &mut impl Write) -> io::Result<()> {
+        let mut later = VecDeque::new();
         loop {
             let wait = self.polls.wait(Instant::now()).unwrap_or(IDLE);
-            match inputs.recv_timeout(wait) {
-                Ok(Input::Said(Say::Ask { number, ask })) => self.answer(number, ask, to)?,
+            let input = match later.pop_front() {
+                Some(input) => Ok(input),
+                None => inputs.recv_timeout(wait),
+            };
+            match input {
+                Ok(Input::Said(Say::Ask { number, ask })) => {
+                    if ask == Ask::All {
+                        self.catch_up(inputs, &mut later, to)?;
+                    }
+                    self.answer(number, ask, to)?;
+                }
                 Ok(Input::Said(Say::Begin(_))) => return Err(garbled("the daemon began twice")),
                 Ok(Input::Seen(seen)) => self.on_seen(seen, to)?,
                 Ok(Input::Felt(felt)) => self.on_felt(felt, to)?,
@@ -216,6 +232,28 @@ impl Session {
             while let Some(parameter) = self.polls.take(Instant::now()).map(str::to_owned) {
                 let readings = self.collector.parameter(&parameter);
                 self.tell_changed(readings.into_iter().collect(), None, to)?;
+            }
+        }
+    }
+
+    /// Lets what has happened already arrive: read without its event, a change would have
+    /// nobody who made it.
+    fn catch_up(
+        &mut self,
+        inputs: &Receiver<Input>,
+        later: &mut VecDeque<Input>,
+        to: &mut impl Write,
+    ) -> io::Result<()> {
+        let until = Instant::now() + self.rest + ARRIVAL;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match inputs.recv_timeout(left) {
+                Ok(Input::Seen(seen)) => self.on_seen(seen, to)?,
+                Ok(other) => later.push_back(other),
+                Err(_) => return Ok(()),
+            }
+            if left.is_zero() {
+                return Ok(());
             }
         }
     }

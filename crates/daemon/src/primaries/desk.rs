@@ -25,7 +25,6 @@ use umbra_drift::discrepancy::Attribution;
 use umbra_drift::metrics::{LastCheck, Standing};
 use umbra_drift::primary::{Circumstance, News, Primary};
 use umbra_drift::reading::{Item, Reading, Snapshot};
-use umbra_drift::rollback::{Outcome, Report};
 use umbra_drift::service::{
     AcceptReply, AcceptRequest, DriftReply, Phase, PrimaryInfo, RollbackInfo, RollbackReply,
     ShadowDiff, ShadowEntry, TakeShadow, What,
@@ -337,6 +336,7 @@ impl Desk {
             // Who asked may be gone.
             let _ = added.send(Err(WireError::new(ErrorCode::Environment, message)));
         }
+        self.on_rollback_lost(&why);
         // What never was watched is not unwatched.
         let first = self.lost.is_none() && self.primary.is_some();
         self.lost = Some(Lost::again(self.lost.take(), why.clone()));
@@ -619,24 +619,7 @@ impl Desk {
         for task in self.answered(number) {
             task.refuse(&error);
         }
-        match self.undo.take() {
-            Some(Undo::Begun { info, answer: Some(answer) }) if info.confirm_until_ms.is_some() => {
-                // What it could not do is to confirm or to undo; the rollback still waits.
-                let _ = answer.send(Err(error));
-                self.undo = Some(Undo::Begun { info, answer: None });
-                Ok(())
-            }
-            Some(Undo::Begun { info, answer }) => {
-                let id = format!("r{}", info.number);
-                self.undo = Some(Undo::Begun { info, answer });
-                let outcome = Outcome::Refused { why: why.to_owned() };
-                self.on_rolled_back(&id, outcome, None, Report::default())
-            }
-            other => {
-                self.undo = other;
-                Ok(())
-            }
-        }
+        self.on_rollback_failed(number, why)
     }
 
     fn drift(&self) -> DriftReply {

@@ -45,7 +45,12 @@ pub(super) enum Undo {
         wanted: Wanted,
     },
     /// The agent carries it out, or it waits to be confirmed.
-    Begun { info: Box<RollbackInfo>, answer: Option<Answer<RollbackReply>> },
+    Begun {
+        info: Box<RollbackInfo>,
+        /// The last question about it.
+        question: u64,
+        answer: Option<Answer<RollbackReply>>,
+    },
 }
 
 /// Somebody wants a rollback.
@@ -295,10 +300,12 @@ impl Desk {
         self.given.feed.flush()?;
         self.target = (to != self.given.row.good).then(|| target.clone());
         let asked = self.line.as_mut().map(|line| line.ask(ask));
-        self.undo = Some(Undo::Begun { info: Box::new(info), answer });
-        match asked {
-            Some(Ok(_)) => Ok(()),
-            _ => self.on_rolled_back(
+        let question = asked.as_ref().and_then(|asked| asked.as_ref().ok().copied());
+        self.undo =
+            Some(Undo::Begun { info: Box::new(info), question: question.unwrap_or(0), answer });
+        match question {
+            Some(_) => Ok(()),
+            None => self.on_rolled_back(
                 &name_of(number),
                 Outcome::Refused { why: "its agent is gone".to_owned() },
                 None,
@@ -316,7 +323,7 @@ impl Desk {
         report: Report,
     ) -> Result<(), WireError> {
         let (mut info, answer) = match self.undo.take() {
-            Some(Undo::Begun { info, answer }) if name_of(info.number) == id => (info, answer),
+            Some(Undo::Begun { info, answer, .. }) if name_of(info.number) == id => (info, answer),
             other => {
                 // One of before a restart.
                 self.undo = other;
@@ -353,8 +360,52 @@ impl Desk {
             }
             return self.after_a_look(Task::Settled(info));
         }
-        self.undo = Some(Undo::Begun { info, answer: None });
+        self.undo = Some(Undo::Begun { info, question: 0, answer: None });
         Ok(())
+    }
+
+    /// The agent could not do what it was asked for.
+    pub(super) fn on_rollback_failed(&mut self, failed: u64, why: &str) -> Result<(), WireError> {
+        match self.undo.take() {
+            Some(Undo::Asked { number, wanted }) if number == failed => {
+                wanted.refuse(&self.unread(why));
+                Ok(())
+            }
+            Some(Undo::Begun { info, question, answer }) if question == failed => {
+                if info.confirm_until_ms.is_some() {
+                    // What it could not do is to confirm or to undo; the rollback still waits.
+                    if let Some(answer) = answer {
+                        let _ = answer.send(Err(self.unread(why)));
+                    }
+                    self.undo = Some(Undo::Begun { info, question: 0, answer: None });
+                    return Ok(());
+                }
+                let id = name_of(info.number);
+                self.undo = Some(Undo::Begun { info, question: 0, answer });
+                let outcome = Outcome::Refused { why: why.to_owned() };
+                self.on_rolled_back(&id, outcome, None, Report::default())
+            }
+            other => {
+                self.undo = other;
+                Ok(())
+            }
+        }
+    }
+
+    /// The agent is gone. What it had begun, its timer undoes or the next agent settles.
+    pub(super) fn on_rollback_lost(&mut self, why: &str) {
+        let error = self.unread(why);
+        match self.undo.take() {
+            Some(Undo::Asked { wanted, .. }) => wanted.refuse(&error),
+            Some(Undo::Begun { info, answer, .. }) => {
+                if let Some(answer) = answer {
+                    let hint = "`umbra drift rollbacks` says what became of it";
+                    let _ = answer.send(Err(error.with_hint(hint)));
+                }
+                self.undo = Some(Undo::Begun { info, question: 0, answer: None });
+            }
+            None => {}
+        }
     }
 
     /// Everything was read after a rollback had ended: the timeline gets what it led to.
@@ -420,7 +471,7 @@ impl Desk {
 
     /// Says that the rollback that waits is good, or undoes it.
     pub(super) fn decide_rollback(&mut self, confirm: bool, answer: Answer<RollbackReply>) {
-        let Some(Undo::Begun { info, answer: waiting }) = &mut self.undo else {
+        let Some(Undo::Begun { info, question, answer: waiting }) = &mut self.undo else {
             let message = format!("find a rollback of {} that waits", self.name());
             // Who asked may be gone.
             let _ = answer.send(Err(WireError::new(ErrorCode::NotFound, message)));
@@ -431,7 +482,7 @@ impl Desk {
         let ask = if confirm { Ask::Confirm { id } } else { Ask::Abort { id, why } };
         let asked = self.line.as_mut().map(|line| line.ask(ask));
         match asked {
-            Some(Ok(_)) => *waiting = Some(answer),
+            Some(Ok(number)) => (*question, *waiting) = (number, Some(answer)),
             _ => {
                 let _ = answer.send(Err(self.unread("its agent is gone")));
             }
