@@ -72,6 +72,11 @@ impl Config {
         self.state_dir.join("shadows")
     }
 
+    /// Layers of rehearsals.
+    pub fn rehearsals(&self) -> PathBuf {
+        self.state_dir.join("rehearsals")
+    }
+
     /// What agents of this machine remember.
     pub fn agents(&self) -> PathBuf {
         self.state_dir.join("agents")

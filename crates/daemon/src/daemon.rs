@@ -25,8 +25,8 @@ use crate::config::Config;
 use crate::db::{Db, Writer};
 use crate::fault::Faults;
 use crate::lock::DirLock;
-use crate::primaries::Primaries;
 use crate::primaries::agents::Agents;
+use crate::primaries::{Primaries, Stages};
 use crate::recovery;
 use crate::shadows::Registry;
 use crate::states::{States, blocking, environment};
@@ -101,8 +101,12 @@ impl Daemon {
         let (of_drift, agents) = (db.clone(), ports.agents);
         let (recorder, handle) = (Arc::clone(&writer), Handle::current());
         let agents_dir = config.agents();
-        let primaries =
-            blocking(move || Primaries::open(of_drift, recorder, handle, agents, agents_dir));
+        let (shown, shadows, scratch) =
+            (states.clone(), Arc::clone(&registry), config.rehearsals());
+        let primaries = blocking(move || {
+            let stages = Stages::open(shown, of_drift.clone(), handle.clone(), shadows, scratch)?;
+            Primaries::open(of_drift, recorder, handle, agents, agents_dir, stages)
+        });
         let primaries = primaries.await?;
         let daemon = Arc::new(Self {
             config,

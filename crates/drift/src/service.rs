@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use umbra_api::blob::Blob;
-use umbra_state::Cause;
+use umbra_state::{Cause, Verdict};
 
 use crate::alert::Alert;
 use crate::config::Severity;
@@ -129,6 +129,30 @@ pub struct DriftReply {
     pub items: u64,
     /// When all of it was last known, in milliseconds since 1970 UTC.
     pub looked_at_ms: Option<i64>,
+    /// What the last rehearsal said, where the drift is still the one that was rehearsed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<Rehearsal>,
+}
+
+/// What came of a rehearsal, without the details.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rehearsal {
+    /// Of what: `drift`, `rollback`, `both` or `reboot`.
+    pub of: String,
+    /// Who wanted it.
+    pub by: By,
+    /// The parameters whose drift was tried.
+    pub parameters: Vec<String>,
+    /// What it says.
+    pub verdict: Verdict,
+    /// How real the machine was that it was tried on: `validators`, `sandbox` or `machine`.
+    pub level: String,
+    /// The same in lines, the verdict first.
+    pub summary: Vec<String>,
+    /// When it was over, in milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
 }
 
 /// A historical shadow.
@@ -339,6 +363,13 @@ pub enum What {
         item: Item,
         /// What speaks against it.
         refusal: Refusal,
+    },
+    /// Something was tried on a shadow.
+    Rehearsed(Rehearsal),
+    /// Something that was to be tried on a shadow by itself could not be.
+    NotRehearsed {
+        /// Why, as a sentence after "because".
+        why: String,
     },
     /// A span of time is covered.
     Receipt(Receipt),

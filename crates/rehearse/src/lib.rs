@@ -16,7 +16,9 @@
 //! |---|---|
 //! | [`subject`] | [`Subject`]: files, services, tests, validators |
 //! | [`edit`], [`what`] | [`Edit`], [`What`] is rehearsed, in which combinations |
+//! | [`mod@derive`] | pure: edits from what is known of a primary |
 //! | [`report`] | [`Report`], as a value |
+//! | [`service`] | what a daemon is asked for, and answers |
 //! | [`mod@minimal`] | pure: the smallest part of some changes that fails |
 //! | `trial` | decides what to try and what it comes to |
 //! | `stage`, `shadow_stage` | the seam, and fresh views of a shadow behind it |
@@ -25,6 +27,7 @@
 //! | `atoms` | an edit as keys and attributes that can be tried one by one |
 
 mod atoms;
+pub mod derive;
 pub mod edit;
 mod error;
 mod ids;
@@ -33,6 +36,7 @@ pub mod minimal;
 pub mod report;
 mod scene;
 mod scratch;
+pub mod service;
 mod shadow_stage;
 mod stage;
 pub mod subject;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use umbra_api::blob::Blob;
 use umbra_drift::config::Attribute;
 use umbra_drift::discrepancy::KeyChange;
+use umbra_drift::render::is_secret_name;
 use umbra_state::escape::escape;
 use umbra_state::{Evidence, Verdict};
 use umbra_suite::report::sentence;
@@ -196,7 +197,21 @@ impl Report {
 
     /// Says that the machine's own system did not run, so that nobody saw it start.
     pub(crate) fn unrebooted(&mut self) {
-        let why = "the machine's own system was not run: only its services were started";
+        self.doubt("the machine's own system was not run: only its services were started");
+    }
+
+    /// Some changes were not even handed to the shadow.
+    pub fn leave_out(&mut self, untried: Vec<Untried>) {
+        match untried.len() {
+            0 => return,
+            1 => self.doubt("1 more change could not be tried"),
+            count => self.doubt(&format!("{count} more changes could not be tried")),
+        }
+        self.untried.extend(untried);
+    }
+
+    /// There is a reason, as a sentence, for which what was seen is not enough for a pass.
+    pub fn doubt(&mut self, why: &str) {
         self.why = Some(match self.why.take() {
             Some(before) => format!("{before}; {why}"),
             None => why.to_owned(),
@@ -246,7 +261,9 @@ impl Changed {
     fn words(&self) -> String {
         let path = escape(&self.path.0).to_string();
         let keys = self.keys.iter().map(|key| {
+            let is_secret = is_secret_name(&key.key);
             let value = |value: &Option<Blob>| match value {
+                Some(_) if is_secret => "(hidden)".to_owned(),
                 Some(value) => escape(&value.0).to_string(),
                 None => "nothing".to_owned(),
             };
@@ -265,6 +282,15 @@ impl Changed {
 }
 
 impl Level {
+    /// Its word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Validators => "validators",
+            Self::Sandbox => "sandbox",
+            Self::Machine => "machine",
+        }
+    }
+
     /// What the next one would add to what was rehearsed.
     pub(crate) fn higher(self, what: Kind) -> Option<String> {
         let adds = match (self, what) {

@@ -92,6 +92,16 @@ impl What {
 }
 
 impl Kind {
+    /// Its word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Drift => "drift",
+            Self::Rollback => "rollback",
+            Self::Both => "both",
+            Self::Reboot => "reboot",
+        }
+    }
+
     /// What is rehearsed, with its article.
     pub fn noun(self) -> &'static str {
         match self {

@@ -169,6 +169,46 @@ pub struct RollBack {
     /// Begin although a package manager is at work.
     #[arg(long)]
     pub force: bool,
+    /// Try it on a disposable shadow first, and do nothing unless that passes.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub rehearse: bool,
+    /// The recipe for that, as in `umbra rehearse`.
+    #[arg(long, value_name = "FILE", requires = "rehearse")]
+    pub recipe: Option<PathBuf>,
+}
+
+/// A rehearsal.
+#[derive(Debug, clap::Args)]
+pub struct Rehearse {
+    /// What is tried.
+    #[arg(value_enum)]
+    pub what: Rehearsed,
+    /// The primary; may be left out where there is only one.
+    pub primary: Option<String>,
+    /// Which drift.
+    #[command(flatten)]
+    pub which: Which,
+    /// Try the drift and its rollback, in either order.
+    #[arg(long)]
+    pub both: bool,
+    /// To this shadow instead of the known good one.
+    #[arg(long, value_name = "SHADOW")]
+    pub to: Option<u64>,
+    /// The recipe whose services run and whose tests must hold; that of the build which made
+    /// the primary's image if left out.
+    #[arg(long, value_name = "FILE")]
+    pub recipe: Option<PathBuf>,
+}
+
+/// What is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Rehearsed {
+    /// What has drifted.
+    Drift,
+    /// Putting it back.
+    Rollback,
+    /// Starting the machine with what has drifted.
+    Reboot,
 }
 
 /// Which drift is meant; all of it where nothing is said.

@@ -170,6 +170,8 @@ pub enum Command {
         #[command(subcommand)]
         command: drift::Drift,
     },
+    /// Try a drift, its rollback or a reboot on a disposable shadow, and say what would break.
+    Rehearse(drift::Rehearse),
     /// Remove states that nothing needs any more.
     Gc {
         /// Only say what would go.

@@ -9,6 +9,7 @@ mod primary;
 mod prompt;
 mod read;
 mod recipe;
+mod rehearse;
 mod reports;
 mod serve;
 mod test;
@@ -62,6 +63,7 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::KeepWatch { journal } => keep_watch(&journal),
         Command::Primary { command } => primary::primary(ui, &client(), command),
         Command::Drift { command } => drift::drift(ui, &client(), command),
+        Command::Rehearse(asked) => rehearse::rehearse(ui, &client(), asked),
         Command::Build(build) => build::build(ui, &client(), &build),
         Command::Follow { build, reports } => build::follow(ui, &client(), build, &reports),
         Command::Answer { build, answer } => build::answer(ui, &client(), build, answer),

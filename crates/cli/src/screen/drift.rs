@@ -11,7 +11,7 @@ use umbra_state::escape::escape;
 
 use super::lists::cause;
 use super::summary::{right, table};
-use super::{rollback, safe, units};
+use super::{rehearsal, rollback, safe, units};
 
 /// One event as text; `None` for what only the verbose want to know.
 pub fn event(event: &Event, verbose: bool) -> Option<String> {
@@ -38,6 +38,8 @@ pub fn event(event: &Event, verbose: bool) -> Option<String> {
             safe(&item.parameter),
             safe(&refusal.to_string())
         )),
+        What::Rehearsed(told) => line(rehearsal::told(told).trim_end().to_owned()),
+        What::NotRehearsed { why } => line(format!("not rehearsed: failed to {}", safe(why))),
         What::Alert(alert) => Some(format!("{at}  {}", self::alert(alert))),
         What::Warning { sentence } => line(format!("warning: {}", safe(sentence))),
         What::Receipt(receipt) if verbose => line(format!(

@@ -9,6 +9,7 @@
 //! | [`summary`] | the table and the figures at the end |
 //! | [`lists`] | tables of builds, images, shadows, timelines |
 //! | [`difference`] | what differs between two states |
+//! | [`primaries`], [`drift`], [`rollback`], [`rehearsal`] | machines under care |
 //! | [`units`] | times and sizes |
 
 pub mod difference;
@@ -20,6 +21,7 @@ pub mod live;
 pub mod model;
 pub mod plain;
 pub mod primaries;
+pub mod rehearsal;
 pub mod rollback;
 pub mod summary;
 pub mod units;

@@ -63,6 +63,7 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
             "/v1/primaries/{name}/rollbacks",
             get(primaries::rollbacks).post(primaries::roll_back),
         )
+        .route("/v1/primaries/{name}/rehearse", post(primaries::rehearse))
         .route("/v1/primaries/{name}/confirm", post(primaries::confirm))
         .route("/v1/primaries/{name}/abort", post(primaries::abort))
         .route("/v1/drift/events", get(primaries::events))

@@ -17,6 +17,7 @@ use umbra_drift::service::{
     AcceptReply, AcceptRequest, AddPrimary, Blame, DriftReply, PrimaryInfo, RollbackInfo,
     RollbackReply, RollbackRequest, ShadowDiff, ShadowEntry, TakeShadow,
 };
+use umbra_rehearse::service::{RehearseReply, RehearseRequest};
 
 use super::ApiError;
 use super::extract::{Body, Named, Params};
@@ -111,6 +112,14 @@ pub(super) async fn roll_back(
     Body(request): Body<RollbackRequest>,
 ) -> Reply<RollbackReply> {
     Ok(Json(blocking(move || daemon.primaries().roll_back(&name.0, request)).await?))
+}
+
+pub(super) async fn rehearse(
+    State(daemon): State<Arc<Daemon>>,
+    name: Named,
+    Body(request): Body<RehearseRequest>,
+) -> Reply<RehearseReply> {
+    Ok(Json(blocking(move || daemon.primaries().rehearse(&name.0, request)).await?))
 }
 
 pub(super) async fn rollbacks(

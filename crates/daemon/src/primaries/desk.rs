@@ -8,6 +8,7 @@
 //!
 //! Nothing is shared: what others may know of a primary is copied to where they look.
 
+mod rehearsal;
 mod rollback;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,8 +31,11 @@ use umbra_drift::service::{
     ShadowDiff, ShadowEntry, TakeShadow, What,
 };
 use umbra_drift::wire::{self, Ask, Begin, Covered, Tell};
+use umbra_rehearse::Report as Rehearsed;
 use umbra_state::Cause;
 
+use self::rehearsal::Rehearsals;
+pub(super) use self::rehearsal::Wanted as RehearsalWanted;
 pub(super) use self::rollback::Wanted;
 use self::rollback::{Past, Undo};
 use super::agents::Agents;
@@ -39,6 +43,7 @@ use super::counts::Counts;
 use super::feed::Feed;
 use super::line::Line;
 use super::outgoing::{Done, Led, Outgoing};
+use super::subject::Stages;
 use super::timeline::Timeline;
 use crate::clock::now_ms;
 use crate::db::Db;
@@ -71,6 +76,8 @@ pub(super) enum Input {
     },
     /// The courier has done something.
     Done(Done),
+    /// A rehearsal is over.
+    Rehearsed(Box<Result<Rehearsed, WireError>>),
     /// Somebody wants something.
     Do(Task),
 }
@@ -98,6 +105,8 @@ pub(super) enum Task {
     Decide(bool, Answer<RollbackReply>),
     /// Rollbacks, newest first.
     Rollbacks(Answer<Vec<RollbackInfo>>),
+    /// Something is tried on a shadow.
+    Rehearse(Box<RehearsalWanted>),
     /// A rollback has ended.
     Settled(Box<RollbackInfo>),
     /// What is counted.
@@ -123,6 +132,8 @@ pub(super) struct Given {
     pub(super) added: Option<Answer<PrimaryInfo>>,
     /// The number of the next rollback, of any primary.
     pub(super) rollbacks: Arc<AtomicU64>,
+    /// Where rehearsals are made.
+    pub(super) stages: Arc<Stages>,
 }
 
 impl Given {
@@ -157,6 +168,7 @@ pub(super) struct Desk {
     target: Option<Snapshot>,
     /// What the last rollback put back, until everything was read again.
     lately: BTreeSet<Item>,
+    rehearsals: Rehearsals,
 }
 
 /// That there is no agent.
@@ -195,6 +207,7 @@ impl Desk {
             past: Past::default(),
             target: None,
             lately: BTreeSet::new(),
+            rehearsals: Rehearsals::default(),
             line: None,
             generation: 0,
             lost: None,
@@ -245,6 +258,7 @@ impl Desk {
             Input::Lost { generation, why } if generation == self.generation => self.on_lost(why),
             Input::Told { .. } | Input::Lost { .. } => Ok(()),
             Input::Done(done) => self.on_done(done),
+            Input::Rehearsed(report) => self.on_rehearsed(*report),
             Input::Do(task) => self.on_task(task),
         }
     }
@@ -256,6 +270,7 @@ impl Desk {
 
     /// Waits a moment for what is under way, and remembers what was counted.
     fn end(&mut self, inbox: &Receiver<Input>) {
+        self.rehearsals = Rehearsals::default();
         let until = Instant::now() + LAST_DELIVERIES;
         while self.outgoing.under_way() > 0 {
             let left = until.saturating_duration_since(Instant::now());
@@ -308,7 +323,8 @@ impl Desk {
         let now_ms = now_ms();
         let effects = self.book.on(alert::Event::Tick, now_ms);
         let Led { writes, events } = self.outgoing.on_tick(&self.book, &mut self.counts, now_ms);
-        self.commit(writes, effects, events)
+        self.commit(writes, effects, events)?;
+        self.next_rehearsal()
     }
 
     /// A shadow by itself, if something changed since the newest.
@@ -325,11 +341,9 @@ impl Desk {
 
     fn on_lost(&mut self, why: String) -> Result<(), WireError> {
         self.line = None;
+        let unread = self.unread(&why);
         for (_, task) in std::mem::take(&mut self.waiting) {
-            task.refuse(&WireError::new(
-                ErrorCode::Environment,
-                format!("read {}: {why}", self.name()),
-            ));
+            self.turn_away(task, &unread);
         }
         if let Some(added) = self.given.added.take() {
             let message = format!("watch {}: {why}", self.name());
@@ -337,6 +351,7 @@ impl Desk {
             let _ = added.send(Err(WireError::new(ErrorCode::Environment, message)));
         }
         self.on_rollback_lost(&why);
+        self.rehearsal_unanswered(&unread)?;
         // What never was watched is not unwatched.
         let first = self.lost.is_none() && self.primary.is_some();
         self.lost = Some(Lost::again(self.lost.take(), why.clone()));
@@ -494,7 +509,8 @@ impl Desk {
             effects.extend(self.resolved(item, ended, how.at_ms));
         }
         self.commit(writes, effects, events)?;
-        self.on_drift(&differs)
+        self.on_drift(&differs)?;
+        self.rehearse_drift(&differs)
     }
 
     fn resolved(&mut self, item: Item, ended: alert::Ended, at_ms: i64) -> Vec<Effect> {
@@ -542,6 +558,7 @@ impl Desk {
             Task::Check(_) | Task::Take(..) | Task::RollBack(_) | Task::Settled(_) => {
                 self.after_a_look(task)
             }
+            Task::Rehearse(wanted) => self.want_rehearsal(*wanted),
             Task::Drift(answer) => {
                 // Who asked may be gone; so it is below.
                 let _ = answer.send(Ok(self.drift()));
@@ -582,10 +599,10 @@ impl Desk {
         let asked = self.line.as_mut().map(|line| line.ask(Ask::All));
         match asked {
             Some(Ok(number)) => self.waiting.push((number, task)),
-            Some(Err(error)) => task.refuse(&self.unread(&error.to_string())),
+            Some(Err(error)) => self.turn_away(task, &self.unread(&error.to_string())),
             None => {
                 let why = self.lost.as_ref().map_or("its agent is gone", |lost| lost.why.as_str());
-                task.refuse(&self.unread(why));
+                self.turn_away(task, &self.unread(why));
             }
         }
         Ok(())
@@ -607,6 +624,7 @@ impl Desk {
                 let _ = answer.send(taken);
             }
             Task::RollBack(wanted) => self.begin_rollback(*wanted)?,
+            Task::Rehearse(wanted) => self.begin_rehearsal(*wanted)?,
             Task::Settled(info) => self.on_settled(&info)?,
             other => self.on_task(other)?,
         }
@@ -619,6 +637,7 @@ impl Desk {
         for task in self.answered(number) {
             task.refuse(&error);
         }
+        self.rehearsal_unanswered(&error)?;
         self.on_rollback_failed(number, why)
     }
 
@@ -631,6 +650,7 @@ impl Desk {
             unknown: unknown.map(|(item, why)| (item.clone(), why.to_owned())).collect(),
             items: self.items(),
             looked_at_ms: self.counts.looked_at_ms(),
+            rehearsal: self.last_rehearsal(),
         }
     }
 
@@ -751,6 +771,7 @@ impl Task {
             Self::Accept(_, answer) => drop(answer.send(Err(error))),
             Self::Standing(answer) => drop(answer.send(Err(error))),
             Self::RollBack(wanted) => wanted.refuse(&error),
+            Self::Rehearse(wanted) => Self::refuse_rehearsal(*wanted, error),
             Self::Decide(_, answer) => drop(answer.send(Err(error))),
             Self::Rollbacks(answer) => drop(answer.send(Err(error))),
             Self::Settled(_) | Self::Close => {}

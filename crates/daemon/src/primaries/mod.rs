@@ -6,6 +6,7 @@
 //! | [`agents`], `line` | agents, and speaking with one |
 //! | `outgoing`, `courier`, `sinks` | alerts on their way, who carries them, and where to |
 //! | `counts` | what is counted and survives a restart |
+//! | `subject` | primaries as rehearsals need them |
 //! | `timeline`, `shelf` | historical shadows, and how the database keeps them |
 //! | [`feed`] | what happened, in the order in which it is committed |
 
@@ -18,6 +19,7 @@ mod line;
 mod outgoing;
 mod shelf;
 mod sinks;
+mod subject;
 mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,10 +40,12 @@ use umbra_drift::service::{
     RollbackInfo, RollbackReply, RollbackRequest, ShadowDiff, ShadowEntry, TakeShadow,
 };
 use umbra_drift::{defaults, history};
+use umbra_rehearse::service::{RehearseReply, RehearseRequest};
 
 use self::agents::Agents;
 use self::desk::{Answer, Desk, Given, Input, Task};
 use self::feed::Feed;
+pub(crate) use self::subject::Stages;
 use crate::clock::now_ms;
 use crate::db::drift::{DriftWrite, PrimaryRow};
 use crate::db::{Db, Writer};
@@ -62,6 +66,7 @@ pub struct Primaries {
     /// Where agents of this machine keep what they remember, one directory each.
     state_dir: PathBuf,
     rollbacks: Arc<AtomicU64>,
+    stages: Arc<Stages>,
     desks: Mutex<BTreeMap<String, Kept>>,
 }
 
@@ -79,12 +84,14 @@ impl Primaries {
         runtime: Handle,
         agents: Arc<dyn Agents>,
         state_dir: PathBuf,
+        stages: Stages,
     ) -> Result<Self, WireError> {
         let next = runtime.block_on(db.next_drift_event())?;
         let rows = runtime.block_on(db.primaries())?;
         let feed = Arc::new(Feed::new(writer, next));
         let rollbacks = Arc::new(AtomicU64::new(runtime.block_on(db.next_rollback())?));
-        let all = Self { db, runtime, feed, agents, state_dir, rollbacks, desks: Mutex::default() };
+        let (stages, desks) = (Arc::new(stages), Mutex::default());
+        let all = Self { db, runtime, feed, agents, state_dir, rollbacks, stages, desks };
         for row in rows {
             let config = parsed(row.config_path.as_deref(), &row.config)?;
             all.seat(row, config, None)?;
@@ -178,8 +185,19 @@ impl Primaries {
         request: RollbackRequest,
     ) -> Result<RollbackReply, WireError> {
         self.ask(name, |answer| {
-            let answer = Some(answer);
-            Task::RollBack(Box::new(desk::Wanted { request, by: By::Person, answer }))
+            let (by, answer) = (By::Person, Some(answer));
+            Task::RollBack(Box::new(desk::Wanted { request, by, answer, rehearsed: None }))
+        })
+    }
+
+    /// Tries a drift, a rollback or a reboot on a shadow. Blocking until that is over.
+    pub fn rehearse(
+        &self,
+        name: &str,
+        request: RehearseRequest,
+    ) -> Result<RehearseReply, WireError> {
+        self.ask(name, |answer| {
+            Task::Rehearse(Box::new(desk::RehearsalWanted::by_person(request, answer)))
         })
     }
 
@@ -272,6 +290,7 @@ impl Primaries {
             inbox: inbox.clone(),
             added,
             rollbacks: Arc::clone(&self.rollbacks),
+            stages: Arc::clone(&self.stages),
         };
         let desk = Desk::open(given)?;
         let thread = std::thread::Builder::new()

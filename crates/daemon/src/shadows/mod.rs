@@ -27,6 +27,8 @@ pub enum Owner {
     Person(String),
     /// One request's; it goes when that is answered.
     Request,
+    /// Something of this primary is tried on it; it goes when that is over.
+    Rehearsal(String),
 }
 
 impl Owner {
@@ -35,6 +37,7 @@ impl Owner {
             Self::Build(id) => format!("build {id}"),
             Self::Person(who) => who.clone(),
             Self::Request => "a request".into(),
+            Self::Rehearsal(primary) => format!("a rehearsal of {primary}"),
         }
     }
 }

@@ -56,7 +56,7 @@ pub use plan::Plan;
 pub use report::{Displaced, Outcome, Report, Unfit};
 pub use run::Reader;
 pub use step::is_temporary;
-pub use validate::{Checked, Said};
+pub use validate::{Checked, Known, Said, known as validators};
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -8,6 +8,7 @@ use super::{selection, target, the_one};
 use crate::args::drift::{self as args, DriftFormat, ExitCodes};
 use crate::commands::Done;
 use crate::error::Finish;
+use crate::screen::rehearsal;
 use crate::ui::Ui;
 
 /// Says what differs, in the form and with the exit code that were asked for; `fresh` reads
@@ -42,6 +43,9 @@ pub(super) fn look(ui: &Ui, client: &Client, asked: args::Check, fresh: bool) ->
     };
     let format = if ui.json() { report::Format::Json } else { form(format) };
     ui.answer(&check.render(format))?;
+    if let (report::Format::Text, Some(told)) = (format, &reply.rehearsal) {
+        ui.answer(&rehearsal::told(told))?;
+    }
     let codes = match exit_code {
         ExitCodes::Aide => report::ExitCodes::Aide,
         ExitCodes::Terraform => report::ExitCodes::Terraform,

@@ -67,7 +67,7 @@ pub(super) fn take(
 }
 
 /// The facts that were named.
-fn selection(which: Which) -> Selection {
+pub(super) fn selection(which: Which) -> Selection {
     Selection { parameters: which.parameters, paths: which.paths, key: None }
 }
 

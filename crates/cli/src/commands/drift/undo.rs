@@ -4,18 +4,22 @@ use std::io::BufRead;
 
 use umbra_api::client::Client;
 use umbra_drift::service::{RollbackInfo, RollbackReply, RollbackRequest};
+use umbra_rehearse::Kind;
+use umbra_rehearse::service::{RehearseReply, RehearseRequest};
+use umbra_state::Verdict;
 
 use super::{selection, target, the_one};
 use crate::args::drift::RollBack;
-use crate::commands::Done;
+use crate::commands::rehearse::of_report;
+use crate::commands::{Done, absolute};
 use crate::error::{CliError, Finish};
-use crate::screen::rollback as screen;
+use crate::screen::{rehearsal, rollback as screen};
 use crate::ui::Ui;
 
 /// Plans a rollback, shows it, and makes it if that is wanted.
 pub(super) fn roll_back(ui: &Ui, client: &Client, asked: RollBack) -> Done {
-    let RollBack { primary, which, key, to, dry_run, yes, overwrite, confirm_timeout, force } =
-        asked;
+    let RollBack { primary, which, key, to, dry_run, yes, overwrite, force, .. } = asked;
+    let confirm_timeout = asked.confirm_timeout;
     let mut chosen = selection(which);
     chosen.key = key;
     let place = target(&primary, "/rollbacks");
@@ -27,6 +31,22 @@ pub(super) fn roll_back(ui: &Ui, client: &Client, asked: RollBack) -> Done {
         confirm_ms: confirm_timeout.map(|seconds| seconds * 1000),
         ignore_packages: force,
     };
+    if asked.rehearse {
+        let request = RehearseRequest {
+            what: Kind::Rollback,
+            selection: plan.selection.clone(),
+            to,
+            overwrite,
+            recipe: asked.recipe.as_deref().map(absolute).transpose()?,
+        };
+        let reply: RehearseReply = client.post(&target(&primary, "/rehearse"), &request)?;
+        if reply.report.verdict != Verdict::Pass {
+            ui.answer_with(&reply, rehearsal::report)?;
+            ui.story("nothing was changed");
+            return Ok(of_report(&reply));
+        }
+        ui.story_raw(&rehearsal::report(&reply));
+    }
     if !yes || dry_run {
         let planned: RollbackReply = client.post(&place, &plan)?;
         if dry_run || planned.plan.is_empty() || !planned.plan.conflicts.is_empty() {

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use umbra_api::blob::Blob;
 use umbra_api::error::{ErrorCode, WireError};
-use umbra_drift::config::{OnDrift, Source};
+use umbra_drift::config::{OnDrift, Requirement, Source};
 use umbra_drift::discrepancy::Discrepancy;
 use umbra_drift::policy::{self, Refusal, Situation};
 use umbra_drift::reading::{Item, Snapshot};
@@ -25,8 +25,9 @@ use umbra_drift::service::{
     By, RollbackInfo, RollbackReply, RollbackRequest, Selection, TakeShadow, What,
 };
 use umbra_drift::wire::{Ask, RollBack};
-use umbra_state::Cause;
+use umbra_state::{Cause, Verdict};
 
+use super::rehearsal::Rehearsed;
 use super::{Answer, Desk, Task};
 use crate::clock::{minute_of_day, now_ms};
 use crate::db::drift::{DriftWrite, RollbackRow};
@@ -35,6 +36,8 @@ use crate::db::drift::{DriftWrite, RollbackRow};
 const LISTED: u32 = 50;
 /// An agent is asked what became of a rollback this long after its time was over.
 const LATE_MS: i64 = 2_000;
+/// What is another each time it was rehearsed is not rehearsed more often.
+const REHEARSALS_MAX: u32 = 3;
 
 /// A rollback on its way.
 pub(super) enum Undo {
@@ -58,6 +61,30 @@ pub(in crate::primaries) struct Wanted {
     pub(in crate::primaries) request: RollbackRequest,
     pub(in crate::primaries) by: By,
     pub(in crate::primaries) answer: Option<Answer<RollbackReply>>,
+    /// What its rehearsal said.
+    pub(in crate::primaries) rehearsed: Option<Rehearsed>,
+}
+
+/// What is known of a rollback's rehearsal.
+enum Said {
+    /// The policy wants none.
+    NotAsked,
+    /// It wants one, and there was none of this plan yet.
+    Nothing,
+    /// What one said; `None` if none could be made.
+    Verdict(Option<Verdict>),
+}
+
+impl Said {
+    /// What the policy goes by. That nothing was said yet must not be what speaks against it:
+    /// whatever else does saves the rehearsal.
+    fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Self::NotAsked => None,
+            Self::Nothing => Some(Verdict::Pass),
+            Self::Verdict(verdict) => *verdict,
+        }
+    }
 }
 
 /// What rollbacks without asking go by.
@@ -97,7 +124,7 @@ impl Desk {
         let selection =
             Selection { parameters: parameters.into_iter().collect(), ..Selection::default() };
         let request = RollbackRequest { selection, ..RollbackRequest::default() };
-        let wanted = Wanted { request, by: By::Policy, answer: None };
+        let wanted = Wanted { request, by: By::Policy, answer: None, rehearsed: None };
         self.after_a_look(Task::RollBack(Box::new(wanted)))
     }
 
@@ -126,6 +153,10 @@ impl Desk {
         answers: u64,
         files: Vec<(Blob, Blob)>,
     ) -> Result<(), WireError> {
+        if let Some(wanted) = self.rehearsal_that_asked(answers) {
+            let named = files.into_iter().map(|(path, bytes)| (path_of(&path), bytes.0));
+            return self.on_rehearsal_files(wanted, &named.collect());
+        }
         match self.undo.take() {
             Some(Undo::Asked { number, wanted }) if number == answers => {
                 let named = files.into_iter().map(|(path, bytes)| (path_of(&path), bytes.0));
@@ -138,7 +169,8 @@ impl Desk {
         }
     }
 
-    fn keyed_files(&self) -> Vec<Blob> {
+    /// The files of which keys are watched.
+    pub(super) fn keyed_files(&self) -> Vec<Blob> {
         let sources = self.given.config.parameters.iter().map(|parameter| &parameter.source);
         let paths: BTreeSet<&str> = sources
             .filter_map(|source| match source {
@@ -162,8 +194,14 @@ impl Desk {
                 return Ok(());
             }
         };
-        if wanted.by == By::Policy && !self.policy_allows(&wanted.request, &plan)? {
-            return Ok(());
+        if wanted.by == By::Policy {
+            let said = self.rehearsal_of(&wanted, &plan);
+            if !self.policy_allows(&wanted.request, &plan, said.verdict())? {
+                return Ok(());
+            }
+            if matches!(said, Said::Nothing) && !plan.is_empty() {
+                return self.rehearse_first(wanted);
+            }
         }
         if wanted.request.dry_run || plan.is_empty() || !plan.conflicts.is_empty() {
             if let Some(answer) = wanted.answer {
@@ -175,7 +213,23 @@ impl Desk {
         self.carry_out(wanted, plan, to, &target)
     }
 
-    fn planned(
+    /// What a rehearsal says of what is planned now.
+    fn rehearsal_of(&self, wanted: &Wanted, plan: &Plan) -> Said {
+        let policy = self.given.config.policy.auto_rollback.as_ref();
+        if !policy.is_some_and(|policy| policy.require.contains(&Requirement::RehearsalPass)) {
+            return Said::NotAsked;
+        }
+        match &wanted.rehearsed {
+            Some(said) if said.verdict.is_none() || said.changes == plan.changes => {
+                Said::Verdict(said.verdict)
+            }
+            Some(said) if said.times >= REHEARSALS_MAX => Said::Verdict(None),
+            _ => Said::Nothing,
+        }
+    }
+
+    /// A plan, and the shadow it leads to.
+    pub(super) fn planned(
         &self,
         request: &RollbackRequest,
         to: u64,
@@ -215,7 +269,12 @@ impl Desk {
     }
 
     /// Whether the policy lets this be done without asking; if not, why is told.
-    fn policy_allows(&mut self, request: &RollbackRequest, plan: &Plan) -> Result<bool, WireError> {
+    fn policy_allows(
+        &mut self,
+        request: &RollbackRequest,
+        plan: &Plan,
+        rehearsal: Option<Verdict>,
+    ) -> Result<bool, WireError> {
         let now_ms = now_ms();
         let Some(primary) = &self.primary else { return Ok(false) };
         let concerned = primary
@@ -232,7 +291,7 @@ impl Desk {
                 on_drift: OnDrift::Rollback,
                 severity: discrepancy.severity,
                 policy: self.given.config.policy.auto_rollback.as_ref(),
-                rehearsal: None,
+                rehearsal,
                 conflicts: plan.conflicts.len(),
                 in_progress: self.undo.is_some(),
                 rollbacks_ms: &all,
@@ -257,7 +316,7 @@ impl Desk {
         to: u64,
         target: &Snapshot,
     ) -> Result<(), WireError> {
-        let Wanted { request, by, answer } = wanted;
+        let Wanted { request, by, answer, .. } = wanted;
         let begun_at_ms = now_ms();
         let number = self.given.next_rollback();
         let current = self.current()?.clone();

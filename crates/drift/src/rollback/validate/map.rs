@@ -2,6 +2,15 @@
 
 use std::path::Path;
 
+/// A program that accepts good files of some kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Patterns of the paths it is for.
+    pub globs: Vec<String>,
+    /// It and its arguments; `{file}` in them stands for the path.
+    pub argv: Vec<String>,
+}
+
 /// Paths, one that ends in `/` standing for all below, and the command. With `{file}` it looks
 /// at one file, and there is nothing to ask of one that goes.
 const MAP: &[(&[&str], &[&str])] = &[
@@ -31,8 +40,28 @@ const MAP: &[(&[&str], &[&str])] = &[
     (&["/var/spool/cron/"], &["crontab", "-T", "{file}"]),
 ];
 
-/// Kinds of units that can be verified alone.
+/// Where an administrator's units are, and the kinds that can be verified alone.
+const UNITS_DIR: &str = "/etc/systemd/system";
 const UNITS: [&str; 6] = [".service", ".socket", ".timer", ".path", ".mount", ".target"];
+const VERIFY_UNIT: [&str; 4] = ["systemd-analyze", "verify", "--man=no", "{file}"];
+
+/// All of them.
+pub fn known() -> Vec<Known> {
+    let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+    let glob = |pattern: &&str| match pattern.ends_with('/') {
+        true => format!("{pattern}**"),
+        false => (*pattern).to_owned(),
+    };
+    let units = Known {
+        globs: UNITS.iter().map(|kind| format!("{UNITS_DIR}/**/*{kind}")).collect(),
+        argv: owned(&VERIFY_UNIT),
+    };
+    let listed = MAP.iter().map(|(patterns, argv)| Known {
+        globs: patterns.iter().map(glob).collect(),
+        argv: owned(argv),
+    });
+    listed.chain([units]).collect()
+}
 
 /// The commands that look at a path.
 pub(super) fn of(path: &Path, is_removed: bool) -> Vec<Vec<String>> {
@@ -43,10 +72,10 @@ pub(super) fn of(path: &Path, is_removed: bool) -> Vec<Vec<String>> {
     };
     let known = MAP.iter().filter(|(patterns, _)| patterns.iter().any(covers));
     let mut commands: Vec<_> = known.map(|(_, argv)| owned(argv)).collect();
-    let is_unit = path.starts_with("/etc/systemd/system")
+    let is_unit = path.starts_with(UNITS_DIR)
         && path.to_str().is_some_and(|path| UNITS.iter().any(|kind| path.ends_with(kind)));
     if is_unit {
-        commands.push(owned(&["systemd-analyze", "verify", "--man=no", "{file}"]));
+        commands.push(owned(&VERIFY_UNIT));
     }
     commands.retain(|argv| !is_removed || !argv.iter().any(|word| word == "{file}"));
     commands
@@ -73,5 +102,18 @@ mod tests {
         check("/etc/hosts", &[]);
         assert!(of(Path::new("/etc/systemd/system/app.service"), true).is_empty());
         assert_eq!(of(Path::new("/etc/nginx/conf.d/a.conf"), true).len(), 1);
+    }
+
+    #[test]
+    fn the_same_validators_are_known_by_pattern() {
+        let known = known();
+        let of = |glob: &str| {
+            let found = known.iter().find(|one| one.globs.iter().any(|other| other == glob));
+            found.map(|one| one.argv[0].as_str())
+        };
+        assert_eq!(of("/etc/nginx/**"), Some("nginx"));
+        assert_eq!(of("/etc/fstab"), Some("findmnt"));
+        assert_eq!(of("/etc/systemd/system/**/*.service"), Some("systemd-analyze"));
+        assert_eq!(known.len(), MAP.len() + 1);
     }
 }

@@ -4,6 +4,7 @@
 mod map;
 mod view;
 
+pub use map::{Known, known};
 pub(super) use view::inside;
 
 use std::path::Path;
