@@ -165,6 +165,9 @@ pub struct Untried {
     pub why: String,
 }
 
+/// How much of what was not seen is told.
+const UNSEEN_SHOWN: usize = 3;
+
 /// How many paths or keys a line names.
 const NAMED_MAX: usize = 3;
 
@@ -189,7 +192,12 @@ impl Report {
             let path = escape(&untried.path.0).to_string();
             lines.push(format!("not tried: {path}: {}", untried.why));
         }
-        lines.extend(self.unseen.iter().map(|what| format!("not seen: {what}")));
+        let shown = self.unseen.iter().take(UNSEEN_SHOWN);
+        lines.extend(shown.map(|what| format!("not seen: {what}")));
+        let more = self.unseen.len().saturating_sub(UNSEEN_SHOWN);
+        if more > 0 {
+            lines.push(format!("not seen: {more} more; --json lists them"));
+        }
         lines.push(format!("tried on {}", self.level));
         lines.extend(self.higher.clone());
         lines

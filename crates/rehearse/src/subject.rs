@@ -77,6 +77,13 @@ pub struct Validator {
     pub timeout: Duration,
 }
 
+impl Validator {
+    /// Whether its command names the file it is asked for.
+    pub(crate) fn names_file(&self) -> bool {
+        self.argv.iter().any(|word| word.contains("{file}"))
+    }
+}
+
 /// How long a rehearsal may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {

@@ -6,6 +6,7 @@
 //! ```text
 //! image written out -> primary add -> somebody edits       an alert with who, at once
 //!                   -> check         says what differs
+//!                   -> rehearse      says what the drift will break
 //!                   -> rollback      puts it back, verified -> check: as its shadow
 //! ```
 
@@ -68,6 +69,9 @@ fn act(places: &Places, root: &Path) -> Result<Duration, Stop> {
     heading("what differs");
     let check = ends(places, &["drift", "check", PRIMARY], CHANGED)?;
     must_say(&check, &[EDITED, "/usr/bin/sed"])?;
+    heading("what it will break, tried on a disposable shadow");
+    let rehearsal = ends(places, &["rehearse", "drift", PRIMARY], 1)?;
+    must_say(&rehearsal, &["nginx", EDITED])?;
     heading("put back, verified, and nothing lost");
     ends(places, &["drift", "rollback", PRIMARY, "--yes"], 0)?;
     ends(places, &["drift", "check", PRIMARY], 0)?;
