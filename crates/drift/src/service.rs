@@ -9,6 +9,7 @@ use umbra_state::{Cause, Verdict};
 use crate::alert::Alert;
 use crate::config::Severity;
 use crate::discrepancy::Discrepancy;
+use crate::forecast::{Bound, Outlook};
 use crate::history::Change;
 use crate::policy::Refusal;
 use crate::reading::Item;
@@ -153,6 +154,21 @@ pub struct Rehearsal {
     pub at_ms: i64,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
+}
+
+/// What is to be expected of a number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// Which.
+    pub item: Item,
+    /// What it is now.
+    pub value: f64,
+    /// Where it must not be.
+    pub bound: Bound,
+    /// When it will be there, or why nobody can say.
+    pub outlook: Outlook,
+    /// How many readings of it are kept.
+    pub points: u64,
 }
 
 /// A historical shadow.
@@ -371,6 +387,8 @@ pub enum What {
         /// Why, as a sentence after "because".
         why: String,
     },
+    /// A number will soon be where it must not be.
+    Forecast(Forecast),
     /// A span of time is covered.
     Receipt(Receipt),
     /// How a filesystem is watched.

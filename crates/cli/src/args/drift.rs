@@ -68,6 +68,11 @@ pub enum Drift {
     Check(Check),
     /// Say what differs as far as is known, without reading again.
     Show(Check),
+    /// Say when numbers will be where they must not be, or why nobody can say.
+    Forecast {
+        /// The primary; may be left out where there is only one.
+        primary: Option<String>,
+    },
     /// Show a primary's shadows through time.
     Log {
         /// The primary; may be left out where there is only one.

@@ -9,13 +9,14 @@
 //! | [`summary`] | the table and the figures at the end |
 //! | [`lists`] | tables of builds, images, shadows, timelines |
 //! | [`difference`] | what differs between two states |
-//! | [`primaries`], [`drift`], [`rollback`], [`rehearsal`] | machines under care |
+//! | [`primaries`], [`drift`], [`rollback`], [`rehearsal`], [`forecast`] | machines under care |
 //! | [`units`] | times and sizes |
 
 pub mod difference;
 pub mod doctor;
 pub mod drift;
 pub mod failure;
+pub mod forecast;
 pub mod lists;
 pub mod live;
 pub mod model;

@@ -55,6 +55,7 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/primaries", get(primaries::list).post(primaries::add))
         .route("/v1/primaries/{name}", get(primaries::one).delete(primaries::remove))
         .route("/v1/primaries/{name}/drift", get(primaries::drift))
+        .route("/v1/primaries/{name}/forecast", get(primaries::forecasts))
         .route("/v1/primaries/{name}/shadows", get(primaries::shadows).post(primaries::take))
         .route("/v1/primaries/{name}/diff", get(primaries::diff))
         .route("/v1/primaries/{name}/accept", post(primaries::accept))

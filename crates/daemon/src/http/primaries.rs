@@ -14,7 +14,7 @@ use hyper::body::Bytes;
 use serde::Deserialize;
 use umbra_api::error::WireError;
 use umbra_drift::service::{
-    AcceptReply, AcceptRequest, AddPrimary, Blame, DriftReply, PrimaryInfo, RollbackInfo,
+    AcceptReply, AcceptRequest, AddPrimary, Blame, DriftReply, Forecast, PrimaryInfo, RollbackInfo,
     RollbackReply, RollbackRequest, ShadowDiff, ShadowEntry, TakeShadow,
 };
 use umbra_rehearse::service::{RehearseReply, RehearseRequest};
@@ -64,6 +64,13 @@ pub(super) async fn drift(
 ) -> Reply<DriftReply> {
     let fresh = fresh.fresh.unwrap_or(false);
     Ok(Json(blocking(move || daemon.primaries().drift(&name.0, fresh)).await?))
+}
+
+pub(super) async fn forecasts(
+    State(daemon): State<Arc<Daemon>>,
+    name: Named,
+) -> Reply<Vec<Forecast>> {
+    Ok(Json(blocking(move || daemon.primaries().forecasts(&name.0)).await?))
 }
 
 pub(super) async fn shadows(

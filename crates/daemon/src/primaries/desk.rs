@@ -8,6 +8,7 @@
 //!
 //! Nothing is shared: what others may know of a primary is copied to where they look.
 
+mod forecast;
 mod rehearsal;
 mod rollback;
 
@@ -23,17 +24,19 @@ use umbra_api::error::{ErrorCode, WireError};
 use umbra_drift::alert::{self, Book, Effect};
 use umbra_drift::config::{Config, Provenance};
 use umbra_drift::discrepancy::Attribution;
+use umbra_drift::forecast::Point;
 use umbra_drift::metrics::{LastCheck, Standing};
 use umbra_drift::primary::{Circumstance, News, Primary};
 use umbra_drift::reading::{Item, Reading, Snapshot};
 use umbra_drift::service::{
-    AcceptReply, AcceptRequest, DriftReply, Phase, PrimaryInfo, RollbackInfo, RollbackReply,
-    ShadowDiff, ShadowEntry, TakeShadow, What,
+    AcceptReply, AcceptRequest, DriftReply, Forecast, Phase, PrimaryInfo, RollbackInfo,
+    RollbackReply, ShadowDiff, ShadowEntry, TakeShadow, What,
 };
 use umbra_drift::wire::{self, Ask, Begin, Covered, Tell};
 use umbra_rehearse::Report as Rehearsed;
 use umbra_state::Cause;
 
+use self::forecast::Series;
 use self::rehearsal::Rehearsals;
 pub(super) use self::rehearsal::Wanted as RehearsalWanted;
 pub(super) use self::rollback::Wanted;
@@ -93,6 +96,8 @@ pub(super) enum Task {
     Drift(Answer<DriftReply>),
     /// A shadow of what is now.
     Take(TakeShadow, Answer<ShadowEntry>),
+    /// What is to be expected of numbers.
+    Forecasts(Answer<Vec<Forecast>>),
     /// The timeline, oldest first.
     Shadows(Answer<Vec<ShadowEntry>>),
     /// What differs between two shadows, or one and what is now.
@@ -169,6 +174,7 @@ pub(super) struct Desk {
     /// What the last rollback put back, until everything was read again.
     lately: BTreeSet<Item>,
     rehearsals: Rehearsals,
+    series: Series,
 }
 
 /// That there is no agent.
@@ -198,6 +204,10 @@ impl Desk {
         let counts = Counts::load(db, runtime, name)?;
         let (notify, inbox) = (&given.config.notify, given.inbox.clone());
         let outgoing = Outgoing::load(db, runtime, name, notify, &counts, inbox)?;
+        let points = runtime.block_on(db.drift_points(name))?;
+        let series = Series::new(points.into_iter().filter_map(|(item, at_ms, value)| {
+            Some((serde_json::from_str(&item).ok()?, Point { at_ms, value }))
+        }));
         let mut desk = Self {
             given,
             timeline,
@@ -208,6 +218,7 @@ impl Desk {
             target: None,
             lately: BTreeSet::new(),
             rehearsals: Rehearsals::default(),
+            series,
             line: None,
             generation: 0,
             lost: None,
@@ -324,6 +335,7 @@ impl Desk {
         let effects = self.book.on(alert::Event::Tick, now_ms);
         let Led { writes, events } = self.outgoing.on_tick(&self.book, &mut self.counts, now_ms);
         self.commit(writes, effects, events)?;
+        self.on_forecast_tick()?;
         self.next_rehearsal()
     }
 
@@ -564,6 +576,10 @@ impl Desk {
                 let _ = answer.send(Ok(self.drift()));
                 Ok(())
             }
+            Task::Forecasts(answer) => {
+                let _ = answer.send(Ok(self.forecasts()));
+                Ok(())
+            }
             Task::Shadows(answer) => {
                 let _ = answer.send(Ok(self.timeline.entries(self.given.row.good)));
                 Ok(())
@@ -766,6 +782,7 @@ impl Task {
         match self {
             Self::Check(answer) | Self::Drift(answer) => drop(answer.send(Err(error))),
             Self::Take(_, answer) => drop(answer.send(Err(error))),
+            Self::Forecasts(answer) => drop(answer.send(Err(error))),
             Self::Shadows(answer) => drop(answer.send(Err(error))),
             Self::Diff(_, _, answer) => drop(answer.send(Err(error))),
             Self::Accept(_, answer) => drop(answer.send(Err(error))),

@@ -36,7 +36,7 @@ use umbra_drift::collect::Place;
 use umbra_drift::config::{self, Config};
 use umbra_drift::metrics::Standing;
 use umbra_drift::service::{
-    AcceptReply, AcceptRequest, AddPrimary, Blame, By, DriftReply, Phase, PrimaryInfo,
+    AcceptReply, AcceptRequest, AddPrimary, Blame, By, DriftReply, Forecast, Phase, PrimaryInfo,
     RollbackInfo, RollbackReply, RollbackRequest, ShadowDiff, ShadowEntry, TakeShadow,
 };
 use umbra_drift::{defaults, history};
@@ -155,6 +155,11 @@ impl Primaries {
     /// What differs; `fresh` reads everything again first. Blocking.
     pub fn drift(&self, name: &str, fresh: bool) -> Result<DriftReply, WireError> {
         self.ask(name, |answer| if fresh { Task::Check(answer) } else { Task::Drift(answer) })
+    }
+
+    /// What is to be expected of numbers that are bounded, the most urgent first. Blocking.
+    pub fn forecasts(&self, name: &str) -> Result<Vec<Forecast>, WireError> {
+        self.ask(name, Task::Forecasts)
     }
 
     /// Keeps a shadow of what is now. Blocking.

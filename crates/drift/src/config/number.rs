@@ -15,6 +15,13 @@ pub enum Numbers {
     WithUnits,
 }
 
+impl Numbers {
+    /// The number a value is: in milliseconds or bytes where it has such a unit.
+    pub fn value(self, value: &[u8]) -> Option<f64> {
+        Number::parse(value, self).map(Number::value)
+    }
+}
+
 /// What a number counts; only like can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dimension {

@@ -12,14 +12,14 @@ use umbra_api::client::{Client, percent};
 use umbra_drift::collect::Place;
 use umbra_drift::defaults;
 use umbra_drift::service::{
-    AcceptReply, AcceptRequest, Blame, Selection, ShadowDiff, ShadowEntry, TakeShadow,
+    AcceptReply, AcceptRequest, Blame, Forecast, Selection, ShadowDiff, ShadowEntry, TakeShadow,
 };
 
 use super::Done;
 use super::primary::{target, the_one};
 use crate::args::drift::{Between, Drift, Which};
 use crate::error::{CliError, Finish};
-use crate::screen::drift as screen;
+use crate::screen::{drift as screen, forecast};
 use crate::ui::Ui;
 
 /// Does it.
@@ -31,6 +31,12 @@ pub(super) fn drift(ui: &Ui, client: &Client, command: Drift) -> Done {
         }
         Drift::Check(check) => look::look(ui, client, check, true),
         Drift::Show(check) => look::look(ui, client, check, false),
+        Drift::Forecast { primary } => {
+            let primary = the_one(client, primary)?;
+            let all: Vec<Forecast> = client.get(&target(&primary, "/forecast"))?;
+            ui.answer_with(&all, |all| forecast::list(all))?;
+            Ok(Finish::Pass)
+        }
         Drift::Log { primary } => log(ui, client, primary),
         Drift::Diff { primary, between } => diff(ui, client, &primary, between),
         Drift::Blame { primary, parameter, limit } => {

@@ -88,6 +88,19 @@ pub enum DriftWrite {
         /// They, as JSON.
         counts: String,
     },
+    /// A number at a time.
+    Point {
+        /// Whose.
+        name: String,
+        /// The item, as JSON.
+        item: String,
+        /// In milliseconds since 1970 UTC.
+        at_ms: i64,
+        /// It.
+        value: f64,
+        /// The times of those that are forgotten for it.
+        gone: Vec<i64>,
+    },
     /// A rollback, new or further.
     Rollback(RollbackRow),
 }

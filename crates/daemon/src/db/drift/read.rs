@@ -181,6 +181,19 @@ impl Db {
         row.map(|row| row.try_get(0).map_err(failed("read counts"))).transpose()
     }
 
+    /// A primary's numbers over time, oldest first: the item as JSON, when, and what it was.
+    pub async fn drift_points(&self, name: &str) -> Result<Vec<(String, i64, f64)>, DbError> {
+        let rows = sqlx::query(
+            "SELECT item, at_ms, value FROM drift_points WHERE name = $1 ORDER BY item, at_ms",
+        )
+        .bind(name)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed("read numbers"))?;
+        let point = |row: &SqliteRow| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+        rows.iter().map(|row| point(row).map_err(failed("read a number"))).collect()
+    }
+
     /// Rollbacks of a primary, newest first.
     pub async fn rollbacks(&self, name: &str, limit: u32) -> Result<Vec<RollbackRow>, DbError> {
         let rows = sqlx::query(

@@ -11,12 +11,13 @@ use crate::db::record::signed;
 use crate::db::{DbError, failed};
 
 /// Tables with rows of one primary.
-const OF_PRIMARY: [&str; 6] = [
+const OF_PRIMARY: [&str; 7] = [
     "primary_shadows",
     "drift_lives",
     "drift_changes",
     "drift_events",
     "drift_counts",
+    "drift_points",
     "rollbacks",
 ];
 
@@ -39,6 +40,10 @@ pub(in crate::db) async fn record(tx: &mut Tx, batch: &DriftBatch) -> Result<(),
             DriftWrite::Event(row) => put_event(tx, row).await?,
             DriftWrite::Outbox { name, id, row } => put_outbox(tx, name, *id, row).await?,
             DriftWrite::Counts { name, counts } => put_counts(tx, name, counts).await?,
+            DriftWrite::Point { name, item, at_ms, value, gone } => {
+                put_point(tx, name, item, *at_ms, *value).await?;
+                forget_points(tx, name, item, gone).await?;
+            }
             DriftWrite::Rollback(row) => put_rollback(tx, row).await?,
         }
     }
@@ -232,6 +237,40 @@ async fn put_counts(tx: &mut Tx, name: &str, counts: &str) -> Result<(), DbError
     .await
     .map(drop)
     .map_err(failed("keep counts"))
+}
+
+async fn put_point(
+    tx: &mut Tx,
+    name: &str,
+    item: &str,
+    at_ms: i64,
+    value: f64,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO drift_points (name, item, at_ms, value) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (name, item, at_ms) DO UPDATE SET value = excluded.value",
+    )
+    .bind(name)
+    .bind(item)
+    .bind(at_ms)
+    .bind(value)
+    .execute(tx)
+    .await
+    .map(drop)
+    .map_err(failed("keep a number"))
+}
+
+async fn forget_points(tx: &mut Tx, name: &str, item: &str, times: &[i64]) -> Result<(), DbError> {
+    for at_ms in times {
+        sqlx::query("DELETE FROM drift_points WHERE name = $1 AND item = $2 AND at_ms = $3")
+            .bind(name)
+            .bind(item)
+            .bind(at_ms)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("thin out numbers"))?;
+    }
+    Ok(())
 }
 
 async fn put_rollback(tx: &mut Tx, row: &RollbackRow) -> Result<(), DbError> {
