@@ -190,7 +190,8 @@ impl Place {
         assert!(report.leftovers_checked && report.is_clean(), "{report:?}");
         let state = config(self.dir.path()).state_dir;
         check_names(self.dir.path(), &["points", "root", "state", "umbra.yaml"]);
-        check_names(&state, &["daemon.lock", "shadows", "store", "umbra.db"]);
+        check_names(&state, &["daemon.lock", "rehearsals", "shadows", "store", "umbra.db"]);
+        check_names(&state.join("rehearsals"), &[]);
         check_names(&state.join("shadows"), &["lock"]);
         check_names(&state.join("store"), &["checkouts", "journal", "layers", "lock", "repo"]);
         check_names(&state.join("store/layers"), &[]);
