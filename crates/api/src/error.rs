@@ -129,6 +129,7 @@ mod tests {
         let published = [
             "bad_request",
             "bad_recipe",
+            "bad_config",
             "not_found",
             "ambiguous",
             "conflict",

@@ -184,6 +184,6 @@ mod tests {
     fn wire_codes_become_exit_codes() {
         let code = |code| CliError::from(WireError::new(code, "x")).finish.code();
         let codes: Vec<u8> = ErrorCode::ALL.into_iter().map(code).collect();
-        assert_eq!(codes, [2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 70]);
+        assert_eq!(codes, [2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 70]);
     }
 }

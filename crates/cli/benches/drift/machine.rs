@@ -4,7 +4,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -116,24 +115,20 @@ impl Drop for Machine {
 /// Events as they reach a client.
 pub(crate) struct Followed {
     events: Receiver<(Instant, Event)>,
-    last: std::sync::Arc<AtomicBool>,
 }
 
 impl Followed {
     pub(crate) fn begin(machine: &Machine) -> Outcome<Self> {
         let events = machine.client.follow::<Event>("/v1/drift/events?follow=true")?;
         let (sender, receiver) = channel();
-        let last = std::sync::Arc::new(AtomicBool::new(true));
-        let arrived = std::sync::Arc::clone(&last);
         std::thread::spawn(move || {
             for event in events.map_while(Result::ok) {
-                arrived.store(false, Ordering::Relaxed);
                 if sender.send((Instant::now(), event)).is_err() {
                     return;
                 }
             }
         });
-        Ok(Self { events: receiver, last })
+        Ok(Self { events: receiver })
     }
 
     pub(crate) fn next(&self, within: Duration) -> Option<(Instant, Event)> {
@@ -154,13 +149,6 @@ impl Followed {
                 return Ok(at);
             }
         }
-    }
-
-    /// Whether nothing more came for a while.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.last.store(true, Ordering::Relaxed);
-        std::thread::sleep(Duration::from_millis(300));
-        self.last.load(Ordering::Relaxed)
     }
 }
 
