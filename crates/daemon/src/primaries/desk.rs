@@ -11,6 +11,7 @@
 mod forecast;
 mod rehearsal;
 mod rollback;
+mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,20 +20,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_drift::alert::{self, Book, Effect};
 use umbra_drift::config::{Config, Provenance};
 use umbra_drift::discrepancy::Attribution;
 use umbra_drift::forecast::Point;
-use umbra_drift::metrics::{LastCheck, Standing};
+use umbra_drift::metrics::LastCheck;
 use umbra_drift::primary::{Circumstance, News, Primary};
 use umbra_drift::reading::{Item, Reading, Snapshot};
-use umbra_drift::service::{
-    AcceptReply, AcceptRequest, DriftReply, Forecast, Phase, PrimaryInfo, RollbackInfo,
-    RollbackReply, ShadowDiff, ShadowEntry, TakeShadow, What,
-};
-use umbra_drift::wire::{self, Ask, Begin, Covered, Tell};
+use umbra_drift::service::{Phase, PrimaryInfo, TakeShadow, What};
+use umbra_drift::wire::{self, Begin, Covered, Tell};
 use umbra_rehearse::Report as Rehearsed;
 use umbra_state::Cause;
 
@@ -41,6 +38,7 @@ use self::rehearsal::Rehearsals;
 pub(super) use self::rehearsal::Wanted as RehearsalWanted;
 pub(super) use self::rollback::Wanted;
 use self::rollback::{Past, Undo};
+pub(super) use self::tasks::{Answer, Task};
 use super::agents::Agents;
 use super::counts::Counts;
 use super::feed::Feed;
@@ -83,41 +81,6 @@ pub(super) enum Input {
     Rehearsed(Box<Result<Rehearsed, WireError>>),
     /// Somebody wants something.
     Do(Task),
-}
-
-/// Who waits for an answer.
-pub(super) type Answer<T> = oneshot::Sender<Result<T, WireError>>;
-
-/// What somebody wants.
-pub(super) enum Task {
-    /// What differs, after everything was read again.
-    Check(Answer<DriftReply>),
-    /// What differs as far as is known.
-    Drift(Answer<DriftReply>),
-    /// A shadow of what is now.
-    Take(TakeShadow, Answer<ShadowEntry>),
-    /// What is to be expected of numbers.
-    Forecasts(Answer<Vec<Forecast>>),
-    /// The timeline, oldest first.
-    Shadows(Answer<Vec<ShadowEntry>>),
-    /// What differs between two shadows, or one and what is now.
-    Diff(u64, Option<u64>, Answer<ShadowDiff>),
-    /// A drift is good.
-    Accept(AcceptRequest, Answer<AcceptReply>),
-    /// A drift is undone, or it is said how.
-    RollBack(Box<Wanted>),
-    /// A rollback that waits is good, or is undone.
-    Decide(bool, Answer<RollbackReply>),
-    /// Rollbacks, newest first.
-    Rollbacks(Answer<Vec<RollbackInfo>>),
-    /// Something is tried on a shadow.
-    Rehearse(Box<RehearsalWanted>),
-    /// A rollback has ended.
-    Settled(Box<RollbackInfo>),
-    /// What is counted.
-    Standing(Answer<Standing>),
-    /// The desk is closed.
-    Close,
 }
 
 /// What a desk is given.
@@ -565,180 +528,6 @@ impl Desk {
         Ok(self.given.feed.send(self.name(), writes, events)?)
     }
 
-    fn on_task(&mut self, task: Task) -> Result<(), WireError> {
-        match task {
-            Task::Check(_) | Task::Take(..) | Task::RollBack(_) | Task::Settled(_) => {
-                self.after_a_look(task)
-            }
-            Task::Rehearse(wanted) => self.want_rehearsal(*wanted),
-            Task::Drift(answer) => {
-                // Who asked may be gone; so it is below.
-                let _ = answer.send(Ok(self.drift()));
-                Ok(())
-            }
-            Task::Forecasts(answer) => {
-                let _ = answer.send(Ok(self.forecasts()));
-                Ok(())
-            }
-            Task::Shadows(answer) => {
-                let _ = answer.send(Ok(self.timeline.entries(self.given.row.good)));
-                Ok(())
-            }
-            Task::Diff(from, to, answer) => {
-                let _ = answer.send(self.diff(from, to));
-                Ok(())
-            }
-            Task::Standing(answer) => {
-                let _ = answer.send(Ok(self.outgoing.standing(&self.counts, &self.book)));
-                Ok(())
-            }
-            Task::Accept(request, answer) => {
-                let accepted = self.accept(request);
-                self.given.feed.flush()?;
-                let _ = answer.send(accepted);
-                Ok(())
-            }
-            Task::Decide(confirm, answer) => {
-                self.decide_rollback(confirm, answer);
-                Ok(())
-            }
-            Task::Rollbacks(answer) => {
-                let _ = answer.send(self.rollbacks());
-                Ok(())
-            }
-            Task::Close => Ok(()),
-        }
-    }
-
-    /// Does a task once everything was read again.
-    fn after_a_look(&mut self, task: Task) -> Result<(), WireError> {
-        let asked = self.line.as_mut().map(|line| line.ask(Ask::All));
-        match asked {
-            Some(Ok(number)) => self.waiting.push((number, task)),
-            Some(Err(error)) => self.turn_away(task, &self.unread(&error.to_string())),
-            None => {
-                let why = self.lost.as_ref().map_or("its agent is gone", |lost| lost.why.as_str());
-                self.turn_away(task, &self.unread(why));
-            }
-        }
-        Ok(())
-    }
-
-    fn unread(&self, why: &str) -> WireError {
-        WireError::new(ErrorCode::Environment, format!("read {}: {why}", self.name()))
-    }
-
-    fn on_fresh(&mut self, task: Task) -> Result<(), WireError> {
-        match task {
-            Task::Check(answer) => {
-                self.given.feed.flush()?;
-                let _ = answer.send(Ok(self.drift()));
-            }
-            Task::Take(request, answer) => {
-                let taken = self.take(request);
-                self.given.feed.flush()?;
-                let _ = answer.send(taken);
-            }
-            Task::RollBack(wanted) => self.begin_rollback(*wanted)?,
-            Task::Rehearse(wanted) => self.begin_rehearsal(*wanted)?,
-            Task::Settled(info) => self.on_settled(&info)?,
-            other => self.on_task(other)?,
-        }
-        Ok(())
-    }
-
-    /// The agent could not do what it was asked for.
-    fn on_failed(&mut self, number: u64, why: &str) -> Result<(), WireError> {
-        let error = self.unread(why);
-        for task in self.answered(number) {
-            task.refuse(&error);
-        }
-        self.rehearsal_unanswered(&error)?;
-        self.on_rollback_failed(number, why)
-    }
-
-    fn drift(&self) -> DriftReply {
-        let mut alerts: Vec<_> = self.book.open().cloned().collect();
-        alerts.sort_by_key(|alert| std::cmp::Reverse(alert.discrepancy.severity));
-        let unknown = self.primary.iter().flat_map(Primary::unknown);
-        DriftReply {
-            alerts,
-            unknown: unknown.map(|(item, why)| (item.clone(), why.to_owned())).collect(),
-            items: self.items(),
-            looked_at_ms: self.counts.looked_at_ms(),
-            rehearsal: self.last_rehearsal(),
-        }
-    }
-
-    fn items(&self) -> u64 {
-        self.primary.as_ref().map_or(0, |primary| primary.current().readings.len() as u64)
-    }
-
-    fn take(&mut self, request: TakeShadow) -> Result<ShadowEntry, WireError> {
-        let current = self.current()?.clone();
-        let cause = Cause::Capture { source: self.given.row.root.clone().unwrap_or("/".into()) };
-        let (entry, row) = self.timeline.add(&current, cause.clone(), request, now_ms())?;
-        let taken = What::Taken { sequence: entry.sequence, cause, good: false };
-        let thinned = self.timeline.thin(self.given.row.good, now_ms());
-        self.commit([row].into_iter().chain(thinned).collect(), Vec::new(), vec![taken])?;
-        Ok(entry)
-    }
-
-    fn current(&self) -> Result<&Snapshot, WireError> {
-        let unread = || {
-            WireError::new(ErrorCode::Conflict, format!("know {}: it is not read yet", self.name()))
-        };
-        self.primary.as_ref().map(Primary::current).ok_or_else(unread)
-    }
-
-    fn diff(&self, from: u64, to: Option<u64>) -> Result<ShadowDiff, WireError> {
-        let earlier = self.timeline.snapshot(from)?;
-        let later = match to {
-            Some(to) => self.timeline.snapshot(to)?,
-            None => self.current()?.clone(),
-        };
-        let differs = umbra_drift::compare::between(&self.given.config, &earlier, &later);
-        Ok(ShadowDiff { from, to, differs })
-    }
-
-    fn accept(&mut self, request: AcceptRequest) -> Result<AcceptReply, WireError> {
-        let AcceptRequest { selection, reason } = request;
-        let config = &self.given.config;
-        let chosen = |item: &Item| selection.holds(item, config.path_of(item).as_ref());
-        let Some(primary) = &mut self.primary else {
-            return Err(self.unread("it is not read yet"));
-        };
-        let items: Vec<Item> = primary
-            .discrepancies()
-            .map(|one| one.item.clone())
-            .filter(|item| chosen(item))
-            .collect();
-        if items.is_empty() {
-            let message = format!(
-                "accept a drift of {}: nothing that was named differs",
-                self.given.row.name
-            );
-            return Err(WireError::new(ErrorCode::NotFound, message));
-        }
-        let good = primary.good_with(|item| items.contains(item));
-        let cause = Cause::Accept { reason };
-        let at_ms = now_ms();
-        let (entry, row) = self.timeline.add(&good, cause.clone(), TakeShadow::default(), at_ms)?;
-        let how = Circumstance { attribution: None, provenance: Provenance::Expected, at_ms };
-        let news = primary.on_good(good, &how);
-        self.given.row.good = entry.sequence;
-        let name = self.name().to_owned();
-        let mut writes = vec![row, DriftWrite::Good { name, sequence: entry.sequence }];
-        writes.extend(self.timeline.thin(entry.sequence, at_ms));
-        let mut effects = Vec::new();
-        for item in news.agrees {
-            effects.extend(self.resolved(item, alert::Ended::Accepted, at_ms));
-        }
-        let events = vec![What::Taken { sequence: entry.sequence, cause, good: true }];
-        self.commit(writes, effects, events)?;
-        Ok(AcceptReply { items, good: entry.sequence })
-    }
-
     /// Copies what others may know to where they look.
     fn publish(&self) {
         let mut open: BTreeMap<_, u64> = BTreeMap::new();
@@ -771,27 +560,5 @@ impl Lost {
     fn again(before: Option<Self>, why: String) -> Self {
         let wait = before.map_or(RESTART.0, |before| (before.wait * 2).min(RESTART.1));
         Self { why, again_at: Instant::now() + wait, wait }
-    }
-}
-
-impl Task {
-    /// Answers that it cannot be done.
-    fn refuse(self, error: &WireError) {
-        let error = error.clone();
-        // Who asked may be gone.
-        match self {
-            Self::Check(answer) | Self::Drift(answer) => drop(answer.send(Err(error))),
-            Self::Take(_, answer) => drop(answer.send(Err(error))),
-            Self::Forecasts(answer) => drop(answer.send(Err(error))),
-            Self::Shadows(answer) => drop(answer.send(Err(error))),
-            Self::Diff(_, _, answer) => drop(answer.send(Err(error))),
-            Self::Accept(_, answer) => drop(answer.send(Err(error))),
-            Self::Standing(answer) => drop(answer.send(Err(error))),
-            Self::RollBack(wanted) => wanted.refuse(&error),
-            Self::Rehearse(wanted) => Self::refuse_rehearsal(*wanted, error),
-            Self::Decide(_, answer) => drop(answer.send(Err(error))),
-            Self::Rollbacks(answer) => drop(answer.send(Err(error))),
-            Self::Settled(_) | Self::Close => {}
-        }
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use umbra_api::error::WireError;
 use umbra_drift::config::{Config, Parameter, Tolerance};
 use umbra_drift::forecast::{Bound, Outlook, Point, Rules, bounds, forecast};
+use umbra_drift::primary::Primary;
 use umbra_drift::reading::{Item, Snapshot};
 use umbra_drift::service::{Forecast, What};
 
@@ -138,7 +139,8 @@ impl Desk {
         if !is_watched || at_ms.saturating_sub(self.series.kept_at_ms) < EVERY_MS {
             return Ok(());
         }
-        let Some(primary) = &self.primary else { return Ok(()) };
+        let read = |primary: &&Primary| !primary.current().readings.is_empty();
+        let Some(primary) = self.primary.as_ref().filter(read) else { return Ok(()) };
         self.series.kept_at_ms = at_ms;
         let (mut writes, mut events) = (Vec::new(), Vec::new());
         for one in bounded(&self.given.config, primary.good(), primary.current()) {
