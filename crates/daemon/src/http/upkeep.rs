@@ -44,14 +44,23 @@ pub(super) async fn gc(
 ) -> Reply<GcReply> {
     let runtime = tokio::runtime::Handle::current();
     let reply = blocking(move || {
-        daemon.builds().while_idle(|| daemon.collect(&runtime, request.dry_run))?
+        let reply = daemon.builds().while_idle(|| daemon.collect(&runtime, request.dry_run))??;
+        if !request.dry_run {
+            daemon.primaries().sweep()?;
+        }
+        Ok(reply)
     });
     Ok(Json(reply.await?))
 }
 
 pub(super) async fn fsck(State(daemon): State<Arc<Daemon>>) -> Reply<FsckReply> {
     let checked = Arc::clone(&daemon);
-    let mut reply = blocking(move || checked.states().fsck()).await?;
+    let mut reply = blocking(move || {
+        let mut reply = checked.states().fsck()?;
+        reply.findings.extend(checked.primaries().fsck()?);
+        Ok(reply)
+    })
+    .await?;
     for state in daemon.db().states_kept().await? {
         if !daemon.states().store().contains(state) {
             reply.findings.push(format!(

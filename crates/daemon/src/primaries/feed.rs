@@ -48,6 +48,14 @@ impl Feed {
         self.writer.send(Write::Drift(DriftBatch { writes, committed }))
     }
 
+    /// Does something while nothing is sent and everything that was is committed. Must not be
+    /// called from async code.
+    pub(crate) fn alone<T>(&self, what: impl FnOnce() -> T) -> Result<T, DbError> {
+        let _still = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        self.writer.flush()?;
+        Ok(what())
+    }
+
     /// Waits until everything sent is committed. Must not be called from async code.
     pub(crate) fn flush(&self) -> Result<(), DbError> {
         self.writer.flush()

@@ -47,7 +47,7 @@ use self::desk::{Answer, Desk, Given, Input, Task};
 use self::feed::Feed;
 pub(crate) use self::subject::Stages;
 use crate::clock::now_ms;
-use crate::db::drift::{DriftWrite, PrimaryRow};
+use crate::db::drift::{DriftWrite, PrimaryRow, ShadowRow};
 use crate::db::{Db, Writer};
 
 /// What waits at a desk; who brings more waits.
@@ -245,15 +245,34 @@ impl Primaries {
 
     /// Removes what no shadow needs any more. Says how much went. Blocking.
     pub fn sweep(&self) -> Result<u64, WireError> {
-        let mut needed = BTreeSet::new();
-        // What is on its way to the database is there before it is asked what it has.
-        self.feed.flush()?;
-        for primary in self.runtime.block_on(self.db.primaries())? {
-            for shadow in self.runtime.block_on(self.db.primary_shadows(&primary.name))? {
+        // A shadow that came meanwhile might need what nobody needed before.
+        self.feed.alone(|| {
+            let mut needed = BTreeSet::new();
+            for shadow in self.all_shadows()? {
                 shelf::needs(&self.db, &self.runtime, shadow.root, &mut needed)?;
             }
+            Ok(self.runtime.block_on(self.db.sweep_drift_objects(&needed))?)
+        })?
+    }
+
+    /// Reads every historical shadow; a sentence for each that is damaged. Blocking.
+    pub fn fsck(&self) -> Result<Vec<String>, WireError> {
+        let damaged = self.all_shadows()?.into_iter().filter_map(|shadow| {
+            let error = shelf::get(&self.db, &self.runtime, shadow.root).err()?;
+            let (name, sequence) = (shadow.name, shadow.sequence);
+            let why = std::iter::once(error.message).chain(error.causes);
+            let why = why.collect::<Vec<_>>().join(": ");
+            Some(format!("shadow #{sequence} of the primary {name} is damaged: failed to {why}"))
+        });
+        Ok(damaged.collect())
+    }
+
+    fn all_shadows(&self) -> Result<Vec<ShadowRow>, WireError> {
+        let mut all = Vec::new();
+        for primary in self.runtime.block_on(self.db.primaries())? {
+            all.extend(self.runtime.block_on(self.db.primary_shadows(&primary.name))?);
         }
-        Ok(self.runtime.block_on(self.db.sweep_drift_objects(&needed))?)
+        Ok(all)
     }
 
     /// What happens to all of them.
