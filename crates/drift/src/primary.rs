@@ -109,23 +109,16 @@ impl Primary {
         self.again(how)
     }
 
-    /// The known good shadow with what the primary says of some items.
-    pub fn good_with(&self, accepted: impl Fn(&Item) -> bool) -> Snapshot {
-        let mut good = self.good.clone();
-        let current = self.current.readings.iter().filter(|(item, _)| accepted(item));
-        good.readings.extend(current.map(|(item, reading)| (item.clone(), reading.clone())));
-        // A part that is absent is none.
-        good.readings.retain(|item, reading| item.part.is_none() || *reading != Reading::Absent);
-        good
-    }
-
-    /// The known good shadow with what another shadow says of some items.
+    /// The known good shadow with what another snapshot says of some items.
     pub fn good_from(&self, other: &Snapshot, items: &BTreeSet<Item>) -> Snapshot {
         let mut good = self.good.clone();
         for item in items {
             match other.readings.get(item) {
-                Some(reading) => drop(good.readings.insert(item.clone(), reading.clone())),
-                None => drop(good.readings.remove(item)),
+                // A part that is absent is none.
+                Some(reading) if item.part.is_none() || *reading != Reading::Absent => {
+                    good.readings.insert(item.clone(), reading.clone());
+                }
+                _ => drop(good.readings.remove(item)),
             }
         }
         good
@@ -265,7 +258,8 @@ mod tests {
     fn what_is_accepted_is_good() {
         let mut primary = primary(snapshot(&[(&a(), "1"), (&t("/t/x"), "1")]));
         primary.on_all(snapshot(&[(&a(), "2"), (&t("/t/y"), "1")]), &how());
-        let good = primary.good_with(|item| item.parameter == "t");
+        let accepted = [t("/t/x"), t("/t/y")].into();
+        let good = primary.good_from(primary.current(), &accepted);
         assert_eq!(good, snapshot(&[(&a(), "1"), (&t("/t/y"), "1")]));
     }
 }

@@ -7,7 +7,7 @@ use umbra_api::blob::Blob;
 use umbra_state::{Cause, Verdict};
 
 use crate::alert::Alert;
-use crate::config::Severity;
+use crate::config::{Config, Severity};
 use crate::discrepancy::Discrepancy;
 use crate::forecast::{Bound, Outlook};
 use crate::history::Change;
@@ -107,6 +107,11 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Whether a fact of a primary with this configuration is meant.
+    pub fn chooses(&self, config: &Config, item: &Item) -> bool {
+        self.holds(item, config.path_of(item).as_ref())
+    }
+
     /// Whether a fact is meant, which is about this path if it is about one.
     pub fn holds(&self, item: &Item, path: Option<&Blob>) -> bool {
         let below = |top: &String| {

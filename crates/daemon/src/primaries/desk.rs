@@ -9,6 +9,7 @@
 //! Nothing is shared: what others may know of a primary is copied to where they look.
 
 mod forecast;
+mod kept;
 mod rehearsal;
 mod rollback;
 mod tasks;
@@ -18,20 +19,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use tokio::runtime::Handle;
-use umbra_api::error::{ErrorCode, WireError};
-use umbra_drift::alert::{self, Book, Effect};
-use umbra_drift::config::{Config, Provenance};
-use umbra_drift::discrepancy::Attribution;
-use umbra_drift::forecast::Point;
-use umbra_drift::metrics::LastCheck;
-use umbra_drift::primary::{Circumstance, News, Primary};
-use umbra_drift::reading::{Item, Reading, Snapshot};
-use umbra_drift::service::{Phase, PrimaryInfo, TakeShadow, What};
-use umbra_drift::wire::{self, Begin, Covered, Tell};
-use umbra_rehearse::Report as Rehearsed;
-use umbra_state::Cause;
 
 use self::forecast::Series;
 use self::rehearsal::Rehearsals;
@@ -49,6 +36,18 @@ use super::timeline::Timeline;
 use crate::clock::now_ms;
 use crate::db::Db;
 use crate::db::drift::{ChangeRow, DriftWrite, PrimaryRow};
+use tokio::runtime::Handle;
+use umbra_api::error::{ErrorCode, WireError};
+use umbra_drift::alert::{self, Book, Effect};
+use umbra_drift::config::{Config, Provenance};
+use umbra_drift::discrepancy::Attribution;
+use umbra_drift::forecast::Point;
+use umbra_drift::metrics::LastCheck;
+use umbra_drift::primary::{Circumstance, News, Primary};
+use umbra_drift::reading::{Item, Reading, Snapshot};
+use umbra_drift::service::{Phase, PrimaryInfo, TakeShadow, What};
+use umbra_drift::wire::{self, Begin, Covered, Tell};
+use umbra_rehearse::Report as Rehearsed;
 
 /// How often the desk looks at the clock.
 const TICK: Duration = Duration::from_secs(1);
@@ -400,14 +399,10 @@ impl Desk {
         let mut writes = Vec::new();
         let mut events = Vec::new();
         if self.primary.is_none() {
-            let cause =
-                Cause::Capture { source: self.given.row.root.clone().unwrap_or("/".into()) };
-            let (entry, row) =
-                self.timeline.add(&all, cause.clone(), TakeShadow::default(), at_ms)?;
-            self.given.row.good = entry.sequence;
-            writes.extend([DriftWrite::Primary(self.given.row.clone()), row]);
-            events.push(What::Added { items: all.readings.len() as u64 });
-            events.push(What::Taken { sequence: entry.sequence, cause, good: true });
+            let kept = self.keep_good(&all, self.captured())?;
+            writes.push(DriftWrite::Primary(self.given.row.clone()));
+            writes.extend(kept.writes);
+            events.extend([What::Added { items: all.readings.len() as u64 }, kept.taken]);
             self.primary = Some(Primary::new(&self.given.config, all.clone(), Vec::new()));
         }
         let looked_at_ms = self.counts.looked_at_ms();

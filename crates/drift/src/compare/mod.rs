@@ -114,16 +114,14 @@ impl Comparer {
     ) -> Vec<(Item, Outcome)> {
         let items: BTreeSet<&Item> =
             shadow.readings.keys().chain(primary.readings.keys()).collect();
-        let of = |side: &Snapshot, item: &Item| -> Reading {
-            side.readings.get(item).cloned().unwrap_or(Reading::Absent)
-        };
         let compared = items.into_iter().map(|item| {
-            // Most are equal to the byte, and need no copy.
+            // Most are equal to the byte.
             let (a, b) = (shadow.readings.get(item), primary.readings.get(item));
             if a == b && !self.expects(item) && !matches!(a, Some(Reading::Unreadable { .. })) {
                 return (item, Outcome::Same);
             }
-            (item, self.compare(item, &of(shadow, item), &of(primary, item), known(item)))
+            let [a, b] = [a, b].map(|reading| reading.unwrap_or(&Reading::Absent));
+            (item, self.compare(item, a, b, known(item)))
         });
         compared
             .filter(|(_, outcome)| *outcome != Outcome::Same)

@@ -256,9 +256,7 @@ impl Desk {
 
     /// What differs of what was chosen.
     fn chosen(&self, selection: &Selection) -> Vec<Discrepancy> {
-        let config = &self.given.config;
-        let chosen =
-            |one: &&Discrepancy| selection.holds(&one.item, config.path_of(&one.item).as_ref());
+        let chosen = |one: &&Discrepancy| selection.chooses(&self.given.config, &one.item);
         let primary = self.primary.iter();
         primary.flat_map(|primary| primary.discrepancies()).filter(chosen).cloned().collect()
     }

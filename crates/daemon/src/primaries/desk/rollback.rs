@@ -259,8 +259,7 @@ impl Desk {
             conflicts: if request.overwrite { Conflicts::Target } else { Conflicts::Stop },
         });
         if selection.key.is_none() {
-            let chosen =
-                |item: &Item| selection.holds(item, self.given.config.path_of(item).as_ref());
+            let chosen = |item: &Item| selection.chooses(&self.given.config, item);
             plan.changes.retain(|change| change.items.iter().any(|one| chosen(&one.item)));
             plan.left.retain(|left| chosen(&left.item));
             plan.conflicts.retain(|conflict| chosen(&conflict.item));
@@ -319,10 +318,8 @@ impl Desk {
         let Wanted { request, by, answer, .. } = wanted;
         let begun_at_ms = now_ms();
         let number = self.given.next_rollback();
-        let current = self.current()?.clone();
-        let cause = Cause::Displaced { rollback: number };
-        let (entry, row) =
-            self.timeline.add(&current, cause.clone(), TakeShadow::default(), begun_at_ms)?;
+        let kept =
+            self.keep_current(Cause::Displaced { rollback: number }, TakeShadow::default())?;
         let confirm = request.confirm_ms.map(|timeout_ms| Confirmation {
             timeout_ms,
             probes: plan.confirm.iter().flat_map(|confirm| confirm.probes.clone()).collect(),
@@ -340,7 +337,7 @@ impl Desk {
             begun_at_ms,
             by,
             to,
-            displaced: entry.sequence,
+            displaced: kept.entry.sequence,
             plan,
             outcome: None,
             confirm_until_ms: None,
@@ -350,11 +347,10 @@ impl Desk {
             self.past.begun.push((begun_at_ms, items_of(&info.plan)));
         }
         let places = info.plan.changes.len() as u64;
-        let events = vec![
-            What::Taken { sequence: entry.sequence, cause, good: false },
-            What::RollbackBegun { number, by, to, places },
-        ];
-        self.commit(vec![row, self.rollback_row(&info)], Vec::new(), events)?;
+        let events = vec![kept.taken, What::RollbackBegun { number, by, to, places }];
+        let mut writes = kept.writes;
+        writes.push(self.rollback_row(&info));
+        self.commit(writes, Vec::new(), events)?;
         // What is displaced is kept before anything is.
         self.given.feed.flush()?;
         self.target = (to != self.given.row.good).then(|| target.clone());
@@ -474,13 +470,9 @@ impl Desk {
         if !success {
             return Ok(());
         }
-        let current = self.current()?.clone();
         let cause = Cause::Rollback { rollback: info.number, to: info.to };
-        let (entry, row) =
-            self.timeline.add(&current, cause.clone(), TakeShadow::default(), now_ms())?;
-        let thinned = self.timeline.thin(self.given.row.good, now_ms());
-        let taken = What::Taken { sequence: entry.sequence, cause, good: false };
-        self.commit([row].into_iter().chain(thinned).collect(), Vec::new(), vec![taken])
+        let kept = self.keep_current(cause, TakeShadow::default())?;
+        self.commit(kept.writes, Vec::new(), vec![kept.taken])
     }
 
     /// What was put back from an older shadow is the known good now.
@@ -492,17 +484,13 @@ impl Desk {
         events: &mut Vec<What>,
     ) -> Result<(), WireError> {
         let Some(primary) = &mut self.primary else { return Ok(()) };
-        let at_ms = now_ms();
         let good = primary.good_from(target, &items_of(&info.plan));
-        let cause = Cause::Rollback { rollback: info.number, to: info.to };
-        let (entry, row) = self.timeline.add(&good, cause.clone(), TakeShadow::default(), at_ms)?;
-        let how = super::unwitnessed(at_ms);
         // What differs from it is compared again when everything has been read.
-        primary.on_good(good, &how);
-        self.given.row.good = entry.sequence;
-        let name = self.name().to_owned();
-        writes.extend([row, DriftWrite::Good { name, sequence: entry.sequence }]);
-        events.push(What::Taken { sequence: entry.sequence, cause, good: true });
+        primary.on_good(good.clone(), &super::unwitnessed(now_ms()));
+        let cause = Cause::Rollback { rollback: info.number, to: info.to };
+        let kept = self.keep_good(&good, cause)?;
+        writes.extend(kept.writes);
+        events.push(kept.taken);
         Ok(())
     }
 

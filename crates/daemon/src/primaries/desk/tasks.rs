@@ -2,6 +2,8 @@
 //!
 //! Some questions are answered from what is known; others only once everything was read again.
 
+use std::collections::BTreeSet;
+
 use tokio::sync::oneshot;
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_drift::alert;
@@ -11,14 +13,13 @@ use umbra_drift::primary::{Circumstance, Primary};
 use umbra_drift::reading::{Item, Snapshot};
 use umbra_drift::service::{
     AcceptReply, AcceptRequest, DriftReply, Forecast, RollbackInfo, RollbackReply, ShadowDiff,
-    ShadowEntry, TakeShadow, What,
+    ShadowEntry, TakeShadow,
 };
 use umbra_drift::wire::Ask;
 use umbra_state::Cause;
 
 use super::{Desk, RehearsalWanted, Wanted};
 use crate::clock::now_ms;
-use crate::db::drift::DriftWrite;
 
 /// Who waits for an answer.
 pub(in crate::primaries) type Answer<T> = oneshot::Sender<Result<T, WireError>>;
@@ -166,13 +167,10 @@ impl Desk {
     }
 
     pub(super) fn take(&mut self, request: TakeShadow) -> Result<ShadowEntry, WireError> {
-        let current = self.current()?.clone();
-        let cause = Cause::Capture { source: self.given.row.root.clone().unwrap_or("/".into()) };
-        let (entry, row) = self.timeline.add(&current, cause.clone(), request, now_ms())?;
-        let taken = What::Taken { sequence: entry.sequence, cause, good: false };
-        let thinned = self.timeline.thin(self.given.row.good, now_ms());
-        self.commit([row].into_iter().chain(thinned).collect(), Vec::new(), vec![taken])?;
-        Ok(entry)
+        let cause = self.captured();
+        let kept = self.keep_current(cause, request)?;
+        self.commit(kept.writes, Vec::new(), vec![kept.taken])?;
+        Ok(kept.entry)
     }
 
     pub(super) fn current(&self) -> Result<&Snapshot, WireError> {
@@ -194,15 +192,13 @@ impl Desk {
 
     fn accept(&mut self, request: AcceptRequest) -> Result<AcceptReply, WireError> {
         let AcceptRequest { selection, reason } = request;
-        let config = &self.given.config;
-        let chosen = |item: &Item| selection.holds(item, config.path_of(item).as_ref());
         let Some(primary) = &mut self.primary else {
             return Err(self.unread("it is not read yet"));
         };
-        let items: Vec<Item> = primary
+        let items: BTreeSet<Item> = primary
             .discrepancies()
             .map(|one| one.item.clone())
-            .filter(|item| chosen(item))
+            .filter(|item| selection.chooses(&self.given.config, item))
             .collect();
         if items.is_empty() {
             let message = format!(
@@ -211,23 +207,17 @@ impl Desk {
             );
             return Err(WireError::new(ErrorCode::NotFound, message));
         }
-        let good = primary.good_with(|item| items.contains(item));
-        let cause = Cause::Accept { reason };
+        let good = primary.good_from(primary.current(), &items);
         let at_ms = now_ms();
-        let (entry, row) = self.timeline.add(&good, cause.clone(), TakeShadow::default(), at_ms)?;
         let how = Circumstance { attribution: None, provenance: Provenance::Expected, at_ms };
-        let news = primary.on_good(good, &how);
-        self.given.row.good = entry.sequence;
-        let name = self.name().to_owned();
-        let mut writes = vec![row, DriftWrite::Good { name, sequence: entry.sequence }];
-        writes.extend(self.timeline.thin(entry.sequence, at_ms));
+        let news = primary.on_good(good.clone(), &how);
+        let kept = self.keep_good(&good, Cause::Accept { reason })?;
         let mut effects = Vec::new();
         for item in news.agrees {
             effects.extend(self.resolved(item, alert::Ended::Accepted, at_ms));
         }
-        let events = vec![What::Taken { sequence: entry.sequence, cause, good: true }];
-        self.commit(writes, effects, events)?;
-        Ok(AcceptReply { items, good: entry.sequence })
+        self.commit(kept.writes, effects, vec![kept.taken])?;
+        Ok(AcceptReply { items: items.into_iter().collect(), good: kept.entry.sequence })
     }
 }
 

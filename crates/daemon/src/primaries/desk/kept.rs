@@ -1,0 +1,61 @@
+//! Shadows put into a timeline: the rows that keep one, and the event that tells of it.
+
+use umbra_api::error::WireError;
+use umbra_drift::reading::Snapshot;
+use umbra_drift::service::{ShadowEntry, TakeShadow, What};
+use umbra_state::Cause;
+
+use super::Desk;
+use crate::clock::now_ms;
+use crate::db::drift::DriftWrite;
+
+/// A shadow that is in the timeline once its rows are committed.
+pub(super) struct Kept {
+    pub(super) entry: ShadowEntry,
+    pub(super) writes: Vec<DriftWrite>,
+    pub(super) taken: What,
+}
+
+impl Desk {
+    /// Keeps what the primary says now.
+    pub(super) fn keep_current(
+        &mut self,
+        cause: Cause,
+        wanted: TakeShadow,
+    ) -> Result<Kept, WireError> {
+        let current = self.current()?.clone();
+        self.keep(&current, cause, wanted)
+    }
+
+    /// Keeps a shadow that is the known good one from now on.
+    pub(super) fn keep_good(&mut self, good: &Snapshot, cause: Cause) -> Result<Kept, WireError> {
+        let mut kept = self.keep(good, cause, TakeShadow::default())?;
+        let (name, sequence) = (self.name().to_owned(), kept.entry.sequence);
+        self.given.row.good = sequence;
+        kept.entry.good = true;
+        kept.writes.push(DriftWrite::Good { name, sequence });
+        if let What::Taken { good, .. } = &mut kept.taken {
+            *good = true;
+        }
+        Ok(kept)
+    }
+
+    fn keep(
+        &mut self,
+        snapshot: &Snapshot,
+        cause: Cause,
+        wanted: TakeShadow,
+    ) -> Result<Kept, WireError> {
+        let at_ms = now_ms();
+        let (entry, row) = self.timeline.add(snapshot, cause.clone(), wanted, at_ms)?;
+        let mut writes = vec![row];
+        writes.extend(self.timeline.thin(self.given.row.good, at_ms));
+        let taken = What::Taken { sequence: entry.sequence, cause, good: false };
+        Ok(Kept { entry, writes, taken })
+    }
+
+    /// That a shadow is of what was read.
+    pub(super) fn captured(&self) -> Cause {
+        Cause::Capture { source: self.given.row.root.clone().unwrap_or_else(|| "/".to_owned()) }
+    }
+}
