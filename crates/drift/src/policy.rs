@@ -117,6 +117,13 @@ pub fn decide(situation: &Situation<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
+impl Refusal {
+    /// Whether it passes by itself, so that the rollback can be tried again later.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::InProgress | Self::Quiet | Self::TooMany { .. })
+    }
+}
+
 fn is_within(hours: &QuietHours, minute: u16) -> bool {
     let (from, to) = (hours.from_minute, hours.to_minute);
     if from <= to { (from..to).contains(&minute) } else { minute >= from || minute < to }

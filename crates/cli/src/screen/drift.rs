@@ -34,9 +34,10 @@ pub fn event(event: &Event, verbose: bool) -> Option<String> {
             rollback::in_words(outcome, *confirm_until_ms, &event.primary)
         )),
         What::NotRolledBack { item, refusal } => line(format!(
-            "{} is not rolled back without asking, since {}",
+            "{} is not rolled back without asking, since {}{}",
             safe(&item.parameter),
-            safe(&refusal.to_string())
+            safe(&refusal.to_string()),
+            if refusal.passes() { "; tried again when that has passed" } else { "" }
         )),
         What::Rehearsed(told) => line(rehearsal::told(told).trim_end().to_owned()),
         What::NotRehearsed { why } => line(format!("not rehearsed: failed to {}", safe(why))),

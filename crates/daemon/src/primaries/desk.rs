@@ -13,6 +13,7 @@ mod kept;
 mod rehearsal;
 mod rollback;
 mod tasks;
+mod unasked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,9 +24,10 @@ use std::time::{Duration, Instant};
 use self::forecast::Series;
 use self::rehearsal::Rehearsals;
 pub(super) use self::rehearsal::Wanted as RehearsalWanted;
+use self::rollback::Undo;
 pub(super) use self::rollback::Wanted;
-use self::rollback::{Past, Undo};
 pub(super) use self::tasks::{Answer, Task};
+use self::unasked::Unasked;
 use super::agents::Agents;
 use super::counts::Counts;
 use super::feed::Feed;
@@ -130,7 +132,7 @@ pub(super) struct Desk {
     looked_for_news_ms: i64,
     coverage: BTreeMap<Vec<u8>, Covered>,
     undo: Option<Undo>,
-    past: Past,
+    unasked: Unasked,
     /// The older shadow a rollback goes back to.
     target: Option<Snapshot>,
     /// What the last rollback put back, until everything was read again.
@@ -176,7 +178,7 @@ impl Desk {
             primary,
             book,
             undo: None,
-            past: Past::default(),
+            unasked: Unasked::default(),
             target: None,
             lately: BTreeSet::new(),
             rehearsals: Rehearsals::default(),
@@ -192,7 +194,7 @@ impl Desk {
             looked_for_news_ms: 0,
             coverage: BTreeMap::new(),
         };
-        desk.load_past()?;
+        desk.load_unasked()?;
         Ok(desk)
     }
 
@@ -298,6 +300,7 @@ impl Desk {
         let Led { writes, events } = self.outgoing.on_tick(&self.book, &mut self.counts, now_ms);
         self.commit(writes, effects, events)?;
         self.on_forecast_tick()?;
+        self.on_unasked_tick()?;
         self.next_rehearsal()
     }
 

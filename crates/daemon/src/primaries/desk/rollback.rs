@@ -15,29 +15,24 @@ use std::path::PathBuf;
 
 use umbra_api::blob::Blob;
 use umbra_api::error::{ErrorCode, WireError};
-use umbra_drift::config::{OnDrift, Requirement, Source};
-use umbra_drift::discrepancy::Discrepancy;
-use umbra_drift::policy::{self, Refusal, Situation};
+use umbra_drift::config::Source;
 use umbra_drift::reading::{Item, Snapshot};
 use umbra_drift::rollback::plan::{Confirmation, Conflicts, Request, Selection as Selected, plan};
 use umbra_drift::rollback::{Outcome, Plan, Report};
-use umbra_drift::service::{
-    By, RollbackInfo, RollbackReply, RollbackRequest, Selection, TakeShadow, What,
-};
+use umbra_drift::service::{By, RollbackInfo, RollbackReply, RollbackRequest, TakeShadow, What};
 use umbra_drift::wire::{Ask, RollBack};
-use umbra_state::{Cause, Verdict};
+use umbra_state::Cause;
 
 use super::rehearsal::Rehearsed;
+use super::unasked::Allowed;
 use super::{Answer, Desk, Task};
-use crate::clock::{minute_of_day, now_ms};
+use crate::clock::now_ms;
 use crate::db::drift::{DriftWrite, RollbackRow};
 
 /// Rollbacks listed.
 const LISTED: u32 = 50;
 /// An agent is asked what became of a rollback this long after its time was over.
 const LATE_MS: i64 = 2_000;
-/// What is another each time it was rehearsed is not rehearsed more often.
-const REHEARSALS_MAX: u32 = 3;
 
 /// A rollback on its way.
 pub(super) enum Undo {
@@ -65,74 +60,27 @@ pub(in crate::primaries) struct Wanted {
     pub(in crate::primaries) rehearsed: Option<Rehearsed>,
 }
 
-/// What is known of a rollback's rehearsal.
-enum Said {
-    /// The policy wants none.
-    NotAsked,
-    /// It wants one, and there was none of this plan yet.
-    Nothing,
-    /// What one said; `None` if none could be made.
-    Verdict(Option<Verdict>),
-}
-
-impl Said {
-    /// What the policy goes by. That nothing was said yet must not be what speaks against it:
-    /// whatever else does saves the rehearsal.
-    fn verdict(&self) -> Option<Verdict> {
-        match self {
-            Self::NotAsked => None,
-            Self::Nothing => Some(Verdict::Pass),
-            Self::Verdict(verdict) => *verdict,
-        }
-    }
-}
-
-/// What rollbacks without asking go by.
-#[derive(Debug, Default)]
-pub(super) struct Past {
-    /// When which items were put back.
-    begun: Vec<(i64, BTreeSet<Item>)>,
-}
-
 impl Desk {
-    /// What earlier rollbacks a decision about the next one has to know.
-    pub(super) fn load_past(&mut self) -> Result<(), WireError> {
-        let infos = self.rollbacks()?;
-        let by_policy = infos.into_iter().filter(|info| info.by == By::Policy);
-        self.past.begun = by_policy.map(|info| (info.begun_at_ms, items_of(&info.plan))).collect();
-        Ok(())
-    }
-
     /// Rollbacks, newest first.
     pub(super) fn rollbacks(&self) -> Result<Vec<RollbackInfo>, WireError> {
         let rows = self.given.runtime.block_on(self.given.db.rollbacks(self.name(), LISTED))?;
         Ok(rows.iter().filter_map(|row| serde_json::from_str(&row.record).ok()).collect())
     }
 
-    /// Drifts that are to be rolled back without asking.
-    pub(super) fn on_drift(&mut self, differs: &[Discrepancy]) -> Result<(), WireError> {
-        let wants = |discrepancy: &&Discrepancy| {
-            let name = &discrepancy.item.parameter;
-            let parameter = self.given.config.parameters.iter().find(|one| one.name == *name);
-            parameter.is_some_and(|parameter| parameter.on_drift == OnDrift::Rollback)
-        };
-        let parameters: BTreeSet<String> =
-            differs.iter().filter(wants).map(|one| one.item.parameter.clone()).collect();
-        if parameters.is_empty() {
-            return Ok(());
-        }
-        let selection =
-            Selection { parameters: parameters.into_iter().collect(), ..Selection::default() };
-        let request = RollbackRequest { selection, ..RollbackRequest::default() };
-        let wanted = Wanted { request, by: By::Policy, answer: None, rehearsed: None };
-        self.after_a_look(Task::RollBack(Box::new(wanted)))
-    }
-
     /// Everything was read again: now it can be planned.
     pub(super) fn begin_rollback(&mut self, wanted: Wanted) -> Result<(), WireError> {
-        if let Some(Undo::Begun { info, .. }) = &self.undo {
-            let message = format!("roll {} back: rollback {} goes on", self.name(), info.number);
-            let hint = "`umbra drift confirm` says that it is good, `umbra drift abort` undoes it";
+        if let Some(undo) = &self.undo {
+            if wanted.by == By::Policy {
+                return self.refuse_for_now(wanted);
+            }
+            let (what, hint) = match undo {
+                Undo::Asked { .. } => ("another is being planned".to_owned(), "try again"),
+                Undo::Begun { info, .. } => (
+                    format!("rollback {} goes on", info.number),
+                    "`umbra drift confirm` says that it is good, `umbra drift abort` undoes it",
+                ),
+            };
+            let message = format!("roll {} back: {what}", self.name());
             wanted.refuse(&WireError::new(ErrorCode::Conflict, message).with_hint(hint));
             return Ok(());
         }
@@ -194,15 +142,14 @@ impl Desk {
                 return Ok(());
             }
         };
-        if wanted.by == By::Policy {
-            let said = self.rehearsal_of(&wanted, &plan);
-            if !self.policy_allows(&wanted.request, &plan, said.verdict())? {
-                return Ok(());
-            }
-            if matches!(said, Said::Nothing) && !plan.is_empty() {
-                return self.rehearse_first(wanted);
-            }
-        }
+        let wanted = match wanted.by {
+            By::Person => wanted,
+            By::Policy => match self.let_by_policy(wanted, &plan)? {
+                Allowed::All(wanted) => wanted,
+                Allowed::Rest(wanted) => return self.on_files(wanted, files),
+                Allowed::Nothing => return Ok(()),
+            },
+        };
         if wanted.request.dry_run || plan.is_empty() || !plan.conflicts.is_empty() {
             if let Some(answer) = wanted.answer {
                 // Who asked may be gone; so it is below.
@@ -211,21 +158,6 @@ impl Desk {
             return Ok(());
         }
         self.carry_out(wanted, plan, to, &target)
-    }
-
-    /// What a rehearsal says of what is planned now.
-    fn rehearsal_of(&self, wanted: &Wanted, plan: &Plan) -> Said {
-        let policy = self.given.config.policy.auto_rollback.as_ref();
-        if !policy.is_some_and(|policy| policy.require.contains(&Requirement::RehearsalPass)) {
-            return Said::NotAsked;
-        }
-        match &wanted.rehearsed {
-            Some(said) if said.verdict.is_none() || said.changes == plan.changes => {
-                Said::Verdict(said.verdict)
-            }
-            Some(said) if said.times >= REHEARSALS_MAX => Said::Verdict(None),
-            _ => Said::Nothing,
-        }
     }
 
     /// A plan, and the shadow it leads to.
@@ -267,47 +199,6 @@ impl Desk {
         Ok((plan, target))
     }
 
-    /// Whether the policy lets this be done without asking; if not, why is told.
-    fn policy_allows(
-        &mut self,
-        request: &RollbackRequest,
-        plan: &Plan,
-        rehearsal: Option<Verdict>,
-    ) -> Result<bool, WireError> {
-        let now_ms = now_ms();
-        let Some(primary) = &self.primary else { return Ok(false) };
-        let concerned = primary
-            .discrepancies()
-            .filter(|one| request.selection.parameters.contains(&one.item.parameter));
-        let mut refused: Vec<(Item, Refusal)> = Vec::new();
-        for discrepancy in concerned {
-            let of_item = |(at, items): &(i64, BTreeSet<Item>)| {
-                items.contains(&discrepancy.item).then_some(*at)
-            };
-            let all: Vec<i64> = self.past.begun.iter().map(|(at, _)| *at).collect();
-            let of_item: Vec<i64> = self.past.begun.iter().filter_map(of_item).collect();
-            let decision = policy::decide(&Situation {
-                on_drift: OnDrift::Rollback,
-                severity: discrepancy.severity,
-                policy: self.given.config.policy.auto_rollback.as_ref(),
-                rehearsal,
-                conflicts: plan.conflicts.len(),
-                in_progress: self.undo.is_some(),
-                rollbacks_ms: &all,
-                rollbacks_of_item_ms: &of_item,
-                now_ms,
-                minute: minute_of_day(now_ms),
-            });
-            if let Err(refusal) = decision {
-                refused.push((discrepancy.item.clone(), refusal));
-            }
-        }
-        let allowed = refused.is_empty();
-        let told = refused.into_iter().map(|(item, refusal)| What::NotRolledBack { item, refusal });
-        self.commit(Vec::new(), Vec::new(), told.collect())?;
-        Ok(allowed)
-    }
-
     fn carry_out(
         &mut self,
         wanted: Wanted,
@@ -344,7 +235,7 @@ impl Desk {
             report: Report::default(),
         };
         if by == By::Policy {
-            self.past.begun.push((begun_at_ms, items_of(&info.plan)));
+            self.unasked.begins(begun_at_ms, &info.plan);
         }
         let places = info.plan.changes.len() as u64;
         let events = vec![kept.taken, What::RollbackBegun { number, by, to, places }];
@@ -556,7 +447,7 @@ impl Wanted {
     }
 }
 
-fn items_of(plan: &Plan) -> BTreeSet<Item> {
+pub(super) fn items_of(plan: &Plan) -> BTreeSet<Item> {
     plan.changes.iter().flat_map(|change| &change.items).map(|one| one.item.clone()).collect()
 }
 
