@@ -53,6 +53,9 @@ use umbra_rehearse::Report as Rehearsed;
 
 /// How often the desk looks at the clock.
 const TICK: Duration = Duration::from_secs(1);
+/// How often others see where a primary stands while more arrives: counting what is open costs
+/// too much to be done for each of many.
+const PUBLISH: Duration = Duration::from_millis(100);
 /// How long to wait before an agent that was lost is started again, at first and at most.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -202,6 +205,7 @@ impl Desk {
     pub(super) fn work(mut self, inbox: &Receiver<Input>) {
         let mut done = self.start_agent();
         let mut tick_at = Instant::now();
+        let mut publish_at = Instant::now();
         loop {
             if let Err(error) = done {
                 // The database is gone, and with it everything this desk could promise.
@@ -209,10 +213,22 @@ impl Desk {
                 break;
             }
             self.outgoing.dispatch(now_ms());
-            self.publish();
-            done = match inbox.recv_timeout(tick_at.saturating_duration_since(Instant::now())) {
+            let waiting = inbox.try_recv();
+            if waiting.is_err() || publish_at <= Instant::now() {
+                self.publish();
+                publish_at = Instant::now() + PUBLISH;
+            }
+            let input = waiting
+                .or_else(|_| inbox.recv_timeout(tick_at.saturating_duration_since(Instant::now())));
+            done = match input {
                 Ok(Input::Do(Task::Close)) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(input) => self.on_input(input),
+                Ok(input) => {
+                    // Whoever asks looks next.
+                    if matches!(input, Input::Do(_)) {
+                        publish_at = Instant::now();
+                    }
+                    self.on_input(input)
+                }
                 Err(RecvTimeoutError::Timeout) => Ok(()),
             };
             // However much arrives.
