@@ -26,7 +26,7 @@ use crate::db::{Db, Writer};
 use crate::fault::Faults;
 use crate::lock::DirLock;
 use crate::primaries::agents::Agents;
-use crate::primaries::{Primaries, Stages};
+use crate::primaries::{Pace, Primaries, Stages};
 use crate::recovery;
 use crate::shadows::Registry;
 use crate::states::{States, blocking, environment};
@@ -39,6 +39,8 @@ pub struct Ports {
     pub builder: Box<dyn FnOnce(Store, Arc<Registry>) -> Arc<dyn Builder> + Send>,
     /// Starts agents.
     pub agents: Arc<dyn Agents>,
+    /// How often numbers are kept for forecasts, and how many these need.
+    pub pace: Pace,
 }
 
 /// A running daemon.
@@ -98,14 +100,14 @@ impl Daemon {
             Handle::current(),
             db.next_build().await?,
         );
-        let (of_drift, agents) = (db.clone(), ports.agents);
+        let (of_drift, agents, pace) = (db.clone(), ports.agents, ports.pace);
         let (recorder, handle) = (Arc::clone(&writer), Handle::current());
         let agents_dir = config.agents();
         let (shown, shadows, scratch) =
             (states.clone(), Arc::clone(&registry), config.rehearsals());
         let primaries = blocking(move || {
             let stages = Stages::open(shown, of_drift.clone(), handle.clone(), shadows, scratch)?;
-            Primaries::open(of_drift, recorder, handle, agents, agents_dir, stages)
+            Primaries::open(of_drift, recorder, handle, agents, agents_dir, stages, pace)
         });
         let primaries = primaries.await?;
         let daemon = Arc::new(Self {

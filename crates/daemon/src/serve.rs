@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::daemon::Ports;
 use crate::engine::EngineBuilder;
 use crate::instance::Instance;
+use crate::primaries::Pace;
 use crate::primaries::agents::Processes;
 use crate::shadows::Registry;
 use crate::states::environment;
@@ -59,7 +60,7 @@ pub fn real_ports(config: &Config, launcher: PathBuf) -> Result<Ports, WireError
     let builder = |store: Store, registry: Arc<Registry>| -> Arc<dyn Builder> {
         Arc::new(EngineBuilder::new(store, registry, workshops))
     };
-    Ok(Ports { provider: sandbox, builder: Box::new(builder), agents })
+    Ok(Ports { provider: sandbox, builder: Box::new(builder), agents, pace: Pace::default() })
 }
 
 /// SIGINT and SIGTERM, which no longer end the process by themselves.

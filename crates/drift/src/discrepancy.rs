@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use umbra_api::blob::Blob;
 
 use crate::config::{Attribute, Difference, Provenance, Severity};
+use crate::forecast::{Bound, Breach};
 use crate::reading::{Item, Reading};
 use crate::watch::who::Writer;
 
@@ -65,6 +66,29 @@ pub enum Finding {
         /// What was expected, in words.
         expected: String,
     },
+    /// Nothing differs yet, but its number will soon be where it must not be.
+    Nears {
+        /// Where that is.
+        bound: Bound,
+        /// When it will be there.
+        breach: Breach,
+    },
+}
+
+impl Finding {
+    /// Whether it is about what is expected, whatever the shadow says: then there is nothing to
+    /// put back, and to accept it would change nothing.
+    pub fn is_of_expectation(&self) -> bool {
+        matches!(self, Self::Unexpected { .. } | Self::Nears { .. })
+    }
+}
+
+impl Discrepancy {
+    /// Whether nothing differs yet: it is told because it soon will.
+    pub fn is_ahead(&self) -> bool {
+        let nears = |finding: &Finding| matches!(finding, Finding::Nears { .. });
+        !self.findings.is_empty() && self.findings.iter().all(nears)
+    }
 }
 
 /// A key of a text that differs.

@@ -11,6 +11,7 @@
 //! | [`defaults`] | a configuration for a machine nobody has written one for |
 //! | [`collect`] | every parameter of a machine or a root directory, read |
 //! | [`file`](mod@file) | a file's content, read without harm |
+//! | [`certificate`] | certificates in a file: when they end, whose they are |
 //! | [`attributes`] | mode, owner, access lists and the like as values |
 //! | [`reading`] | what one side says of one fact: absent, unreadable, a value |
 //! | [`format`](mod@format) | configuration files as trees of keys: read, compared, edited in place |
@@ -33,6 +34,7 @@
 
 pub mod alert;
 pub mod attributes;
+pub mod certificate;
 pub mod collect;
 pub mod compare;
 pub mod config;

@@ -74,6 +74,11 @@ impl Primary {
         self.differs.values()
     }
 
+    /// Whether an item differs.
+    pub fn is_drifted(&self, item: &Item) -> bool {
+        self.differs.contains_key(item)
+    }
+
     /// What cannot be compared, and why.
     pub fn unknown(&self) -> impl Iterator<Item = (&Item, &str)> {
         self.unknown.iter().map(|(item, why)| (item, why.as_str()))
@@ -137,7 +142,8 @@ impl Primary {
     fn on_reading(&mut self, item: Item, reading: Reading, how: &Circumstance, news: &mut News) {
         let before = self.current.readings.get(&item);
         let is_news = before != Some(&reading);
-        if let Some(before) = before.filter(|_| is_news) {
+        // What moves by itself is another each time it is read.
+        if let Some(before) = before.filter(|_| is_news && self.comparer.holds(&item)) {
             news.changes.push(Change::new(&item, before, &reading, how));
         }
         if is_news {
@@ -219,6 +225,28 @@ mod tests {
         assert_eq!(primary.discrepancies().count(), 1);
         let news = primary.on_readings(vec![(a(), Reading::text("1"))], &how());
         assert_eq!((news.changes.len(), news.agrees), (1, vec![a()]));
+    }
+
+    #[test]
+    fn what_moves_by_itself_is_no_change() {
+        let config = "[{name: disk, source: mount, path: /, key: used_percent, expect: {le: 90}},
+                       {name: size, source: mount, path: /, key: size_bytes}]";
+        let config = crate::config::parse("test", config).expect("a configuration");
+        let (disk, size) = (Item::whole("disk"), Item::whole("size"));
+        let all = snapshot(&[(&disk, "10"), (&size, "1")]);
+        assert_eq!(config.held(&all), snapshot(&[(&size, "1")]));
+        // The shadow does not have it, since it is not held against it.
+        let mut primary = Primary::new(&config, config.held(&all), Vec::new());
+        assert_eq!(primary.on_all(all, &how()), News::default());
+        let moved = |value: &str| vec![(disk.clone(), Reading::text(value))];
+        assert_eq!(primary.on_readings(moved("50"), &how()), News::default());
+        let news = primary.on_readings(moved("91"), &how());
+        assert_eq!((news.changes.len(), news.differs.len()), (0, 1));
+        assert!(primary.is_drifted(&disk));
+        let news = primary.on_readings(moved("20"), &how());
+        assert_eq!((news.changes.len(), news.agrees), (0, vec![disk.clone()]));
+        let news = primary.on_readings(vec![(size, Reading::text("2"))], &how());
+        assert_eq!((news.changes.len(), news.differs.len()), (1, 1));
     }
 
     #[test]

@@ -392,8 +392,6 @@ pub enum What {
         /// Why, as a sentence after "because".
         why: String,
     },
-    /// A number will soon be where it must not be.
-    Forecast(Forecast),
     /// A span of time is covered.
     Receipt(Receipt),
     /// How a filesystem is watched.

@@ -191,6 +191,46 @@ fn format_seeds() -> Vec<Vec<u8>> {
     samples.iter().map(|(format, text)| [&[number(*format)], text.as_bytes()].concat()).collect()
 }
 
+/// See [`certificate()`].
+pub const CERTIFICATE: Target = Target {
+    name: "certificate",
+    open: || Box::new(certificate),
+    // Recorded: they cannot be written by hand.
+    seeds: Vec::new,
+    words: &[
+        "-----BEGIN CERTIFICATE-----\n",
+        "-----END CERTIFICATE-----\n",
+        "-----BEGIN ",
+        "-----BEGIN -----",
+        "\n",
+        "=",
+        "MII",
+        "\x30\x7f",
+        "\x06\x03\x55\x04\x03",
+        "\x0c\x7f",
+        "\x17\x0d",
+        "\x18\x0f99991231235959Z",
+        "500101000000Z",
+        "\x02\x01\x00",
+        "\x05\x00",
+        "\0",
+    ],
+    cases: 2_000,
+    heap_factor: 400,
+};
+
+/// Certificates or a reason; whose they are is one bounded line without a character that a
+/// terminal would obey.
+pub fn certificate(bytes: &[u8]) -> bool {
+    let Ok(found) = umbra_drift::certificate::read(bytes) else { return false };
+    let own = &found.own;
+    assert!(own.subject.chars().count() <= 1_000, "{}", own.subject.len());
+    let control = own.subject.chars().find(|c| c.is_control());
+    assert!(control.is_none(), "{control:?} is shown");
+    assert_eq!(own.fingerprint.len(), 95, "{}", own.fingerprint);
+    true
+}
+
 /// See [`wire`].
 pub const WIRE: Target = Target {
     name: "wire",

@@ -71,6 +71,7 @@ pub const TARGETS: &[Target] = &[
     drift::MONITORING,
     drift::FORMAT,
     drift::WIRE,
+    drift::CERTIFICATE,
 ];
 
 /// The target of this name.

@@ -11,7 +11,7 @@ use umbra_state::escape::escape;
 
 use super::lists::cause;
 use super::summary::{right, table};
-use super::{forecast, rehearsal, rollback, safe, units};
+use super::{rehearsal, rollback, safe, units};
 
 /// One event as text; `None` for what only the verbose want to know.
 pub fn event(event: &Event, verbose: bool) -> Option<String> {
@@ -41,7 +41,6 @@ pub fn event(event: &Event, verbose: bool) -> Option<String> {
         )),
         What::Rehearsed(told) => line(rehearsal::told(told).trim_end().to_owned()),
         What::NotRehearsed { why } => line(format!("not rehearsed: failed to {}", safe(why))),
-        What::Forecast(one) => line(forecast::line(one)),
         What::Alert(alert) => Some(format!("{at}  {}", self::alert(alert))),
         What::Warning { sentence } => line(format!("warning: {}", safe(sentence))),
         What::Receipt(receipt) if verbose => line(format!(

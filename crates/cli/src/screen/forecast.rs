@@ -1,6 +1,6 @@
 //! What is to be expected of numbers.
 
-use umbra_drift::forecast::{Bound, Outlook};
+use umbra_drift::forecast::Outlook;
 use umbra_drift::service::Forecast;
 use umbra_state::escape::escape;
 
@@ -17,7 +17,7 @@ pub fn list(all: &[Forecast]) -> String {
         table.add_row(vec![
             name(one).into(),
             right(one.value.to_string()),
-            bound(one.bound).into(),
+            one.bound.to_string().into(),
             right(one.points.to_string()),
             in_words(one).into(),
         ]);
@@ -25,21 +25,9 @@ pub fn list(all: &[Forecast]) -> String {
     table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// One of them in a line.
-pub fn line(one: &Forecast) -> String {
-    format!("forecast: {} will be {}: {}", name(one), bound(one.bound), in_words(one))
-}
-
 fn name(one: &Forecast) -> String {
     let part = one.item.part.as_ref().map_or(String::new(), |part| format!(" {}", escape(&part.0)));
     format!("{}{part}", safe(&one.item.parameter))
-}
-
-fn bound(bound: Bound) -> String {
-    match bound {
-        Bound::Above(limit) => format!("above {limit}"),
-        Bound::Below(limit) => format!("below {limit}"),
-    }
 }
 
 fn in_words(one: &Forecast) -> String {
@@ -61,7 +49,7 @@ fn in_words(one: &Forecast) -> String {
 
 #[cfg(test)]
 mod tests {
-    use umbra_drift::forecast::{Basis, Breach, Of, Refusal};
+    use umbra_drift::forecast::{Basis, Bound, Breach, Of, Refusal};
     use umbra_drift::reading::Item;
 
     use super::*;
@@ -96,6 +84,6 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("no forecast: there are 3 readings and 12 are needed"), "{text}");
-        assert!(line(&all[0]).starts_with("forecast: disk /srv\\u{a} will be above 95: 1970"));
+        assert!(text.contains("above 95"), "{text}");
     }
 }

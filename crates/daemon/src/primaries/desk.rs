@@ -21,6 +21,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use self::forecast::Pace;
 use self::forecast::Series;
 use self::rehearsal::Rehearsals;
 pub(super) use self::rehearsal::Wanted as RehearsalWanted;
@@ -106,6 +107,8 @@ pub(super) struct Given {
     pub(super) rollbacks: Arc<AtomicU64>,
     /// Where rehearsals are made.
     pub(super) stages: Arc<Stages>,
+    /// How often numbers are kept.
+    pub(super) pace: Pace,
 }
 
 impl Given {
@@ -164,7 +167,9 @@ impl Desk {
             Some(_) => None,
             None => {
                 let good = timeline.snapshot(given.row.good)?;
-                let open = book.open().map(|alert| alert.discrepancy.clone()).collect();
+                // What only soon will differ is the forecasts' to say.
+                let open = book.open().map(|alert| &alert.discrepancy);
+                let open = open.filter(|one| !one.is_ahead()).cloned().collect();
                 Some(Primary::new(&given.config, good, open))
             }
         };
@@ -172,9 +177,10 @@ impl Desk {
         let (notify, inbox) = (&given.config.notify, given.inbox.clone());
         let outgoing = Outgoing::load(db, runtime, name, notify, &counts, inbox)?;
         let points = runtime.block_on(db.drift_points(name))?;
-        let series = Series::new(points.into_iter().filter_map(|(item, at_ms, value)| {
+        let points = points.into_iter().filter_map(|(item, at_ms, value)| {
             Some((serde_json::from_str(&item).ok()?, Point { at_ms, value }))
-        }));
+        });
+        let series = Series::new(points, &book);
         let mut desk = Self {
             given,
             timeline,
@@ -328,7 +334,8 @@ impl Desk {
             return Ok(());
         }
         self.looked_for_news_ms = now_ms();
-        let news = self.current().is_ok_and(|current| !self.timeline.is_newest(current));
+        let held = self.current().map(|current| self.given.config.held(current));
+        let news = held.is_ok_and(|held| !self.timeline.is_newest(&held));
         if news { self.take(TakeShadow::default()).map(drop) } else { Ok(()) }
     }
 
@@ -362,6 +369,7 @@ impl Desk {
             }
             Tell::Changed { readings, attribution, provenance } => {
                 let how = self.circumstance(attribution, provenance, now_ms());
+                self.series.read(readings.iter().map(|(item, _)| item), how.at_ms);
                 let Some(primary) = &mut self.primary else { return Ok(()) };
                 let news = primary.on_readings(readings, &how);
                 self.counts.looked(how.at_ms);
@@ -415,6 +423,7 @@ impl Desk {
     fn on_all(&mut self, number: Option<u64>) -> Result<(), WireError> {
         let all = Snapshot { readings: std::mem::take(&mut self.gathered) };
         let at_ms = now_ms();
+        self.series.read(all.readings.keys(), at_ms);
         let mut writes = Vec::new();
         let mut events = Vec::new();
         if self.primary.is_none() {
@@ -422,7 +431,8 @@ impl Desk {
             writes.push(DriftWrite::Primary(self.given.row.clone()));
             writes.extend(kept.writes);
             events.extend([What::Added { items: all.readings.len() as u64 }, kept.taken]);
-            self.primary = Some(Primary::new(&self.given.config, all.clone(), Vec::new()));
+            let (config, good) = (&self.given.config, self.given.config.held(&all));
+            self.primary = Some(Primary::new(config, good, Vec::new()));
         }
         let looked_at_ms = self.counts.looked_at_ms();
         if self.lost.take().is_some() || looked_at_ms.is_none() {

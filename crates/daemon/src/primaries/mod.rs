@@ -43,6 +43,7 @@ use umbra_drift::{defaults, history};
 use umbra_rehearse::service::{RehearseReply, RehearseRequest};
 
 use self::agents::Agents;
+pub use self::desk::Pace;
 use self::desk::{Answer, Desk, Given, Input, Task};
 use self::feed::Feed;
 pub(crate) use self::subject::Stages;
@@ -67,6 +68,7 @@ pub struct Primaries {
     state_dir: PathBuf,
     rollbacks: Arc<AtomicU64>,
     stages: Arc<Stages>,
+    pace: Pace,
     desks: Mutex<BTreeMap<String, Kept>>,
 }
 
@@ -85,13 +87,14 @@ impl Primaries {
         agents: Arc<dyn Agents>,
         state_dir: PathBuf,
         stages: Stages,
+        pace: Pace,
     ) -> Result<Self, WireError> {
         let next = runtime.block_on(db.next_drift_event())?;
         let rows = runtime.block_on(db.primaries())?;
         let feed = Arc::new(Feed::new(writer, next));
         let rollbacks = Arc::new(AtomicU64::new(runtime.block_on(db.next_rollback())?));
         let (stages, desks) = (Arc::new(stages), Mutex::default());
-        let all = Self { db, runtime, feed, agents, state_dir, rollbacks, stages, desks };
+        let all = Self { db, runtime, feed, agents, state_dir, rollbacks, stages, pace, desks };
         for row in rows {
             let config = parsed(row.config_path.as_deref(), &row.config)?;
             all.seat(row, config, None)?;
@@ -315,6 +318,7 @@ impl Primaries {
             added,
             rollbacks: Arc::clone(&self.rollbacks),
             stages: Arc::clone(&self.stages),
+            pace: self.pace,
         };
         let desk = Desk::open(given)?;
         let thread = std::thread::Builder::new()

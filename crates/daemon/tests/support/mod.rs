@@ -20,6 +20,7 @@ use umbra_daemon::builds::ports::{Builder, Running};
 use umbra_daemon::config::Config;
 use umbra_daemon::daemon::Ports;
 use umbra_daemon::instance::Instance;
+use umbra_daemon::primaries::Pace;
 use umbra_daemon::primaries::agents::{Agent, Agents};
 use umbra_daemon::shadows::{Owner, Registry};
 use umbra_shadow::provider::{
@@ -413,13 +414,24 @@ pub fn try_start_with(
     agents: Arc<dyn Agents>,
     script: impl Fn(&Stage) + Send + Sync + 'static,
 ) -> Result<Instance, WireError> {
+    try_start_paced(dir, provider, agents, Pace::default(), script)
+}
+
+/// The same, with numbers that are kept more often.
+pub fn try_start_paced(
+    dir: &Path,
+    provider: Arc<FakeProvider>,
+    agents: Arc<dyn Agents>,
+    pace: Pace,
+    script: impl Fn(&Stage) + Send + Sync + 'static,
+) -> Result<Instance, WireError> {
     let config = Config { state_dir: dir.join("state"), socket: dir.join("umbra.sock") };
     let script: Arc<Script> = Arc::new(script);
     Instance::start(config, |_| {
         let builder = |_: Store, registry: Arc<Registry>| -> Arc<dyn Builder> {
             Arc::new(ScriptedBuilder { registry, script })
         };
-        Ok(Ports { provider, builder: Box::new(builder), agents })
+        Ok(Ports { provider, builder: Box::new(builder), agents, pace })
     })
 }
 

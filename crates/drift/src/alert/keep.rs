@@ -51,7 +51,7 @@ fn bound_finding(finding: &mut Finding) {
         }
         Finding::Unreadable { why } => bound_words(why),
         Finding::Unexpected { expected } => bound_words(expected),
-        Finding::Appeared | Finding::Vanished => {}
+        Finding::Appeared | Finding::Vanished | Finding::Nears { .. } => {}
     }
 }
 
@@ -101,6 +101,29 @@ pub(super) fn same(one: &Discrepancy, other: &Discrepancy) -> bool {
         && one.primary == other.primary
         && one.tolerance == other.tolerance
         && same_findings
+}
+
+/// Whether a number that is not as expected, or soon will not be, only moved: that it is where it
+/// must not be is no news each time it is elsewhere there.
+pub(super) fn only_moved(one: &Discrepancy, other: &Discrepancy) -> bool {
+    let alike = |one: &Finding, other: &Finding| match (one, other) {
+        (Finding::Unexpected { expected: one }, Finding::Unexpected { expected: other }) => {
+            one == other
+        }
+        (Finding::Nears { bound: one, .. }, Finding::Nears { bound: other, .. }) => one == other,
+        _ => false,
+    };
+    let whole = |one: &Discrepancy| Discrepancy {
+        primary: Reading::Absent,
+        findings: Vec::new(),
+        ..one.clone()
+    };
+    let value = |one: &Discrepancy| one.primary.bytes().is_some();
+    value(one)
+        && value(other)
+        && one.findings.len() == other.findings.len()
+        && one.findings.iter().zip(&other.findings).all(|(one, other)| alike(one, other))
+        && whole(one) == whole(other)
 }
 
 fn same_finding(one: &Finding, other: &Finding) -> bool {
@@ -160,6 +183,23 @@ mod tests {
         let Finding::Value { changes, more_changes, .. } = &kept.findings[0] else { panic!() };
         assert_eq!((changes.len(), *more_changes), (CHANGES_MAX, 37));
         assert_eq!(kept.shadow.bytes(), None, "it is known by its digest");
+    }
+
+    #[test]
+    fn a_number_that_moves_where_it_must_not_be_is_the_same_discrepancy() {
+        let of = |value: &str, expected: &str| Discrepancy {
+            primary: Reading::text(value),
+            shadow: Reading::Absent,
+            findings: vec![Finding::Unexpected { expected: expected.to_owned() }],
+            ..long()
+        };
+        let one = of("91", "at most 90");
+        assert!(only_moved(&one, &of("97", "at most 90")));
+        assert!(!only_moved(&one, &of("97", "at most 95")));
+        let unreadable = Reading::Unreadable { why: "it did not answer".to_owned() };
+        assert!(!only_moved(&one, &Discrepancy { primary: unreadable, ..one.clone() }));
+        assert!(!only_moved(&one, &Discrepancy { severity: Severity::High, ..one.clone() }));
+        assert!(!only_moved(&long(), &Discrepancy { primary: Reading::text("a"), ..long() }));
     }
 
     #[test]

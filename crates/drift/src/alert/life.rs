@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::book::Differs;
-use super::keep::{bounded, same};
+use super::keep::{bounded, only_moved, same};
 use super::steps::next_steps;
 use super::value::{Alert, Ended, Key, News, Standing, Suggestion};
 use crate::config::Severity;
@@ -126,6 +126,9 @@ impl Life {
         if differed && same(&alert.discrepancy, &found.discrepancy) {
             return self.learn_who(found);
         }
+        if differed && only_moved(&alert.discrepancy, &found.discrepancy) {
+            return self.follow(found);
+        }
         self.remember(true, now_ms);
         let worst = alert.severities.last().copied();
         let severity = found.discrepancy.severity;
@@ -164,6 +167,15 @@ impl Life {
             }
             None => Outcome::Nothing,
         }
+    }
+
+    /// A number is elsewhere where it must not be: kept for who asks, and for the next telling.
+    fn follow(&mut self, found: Differs) -> Outcome {
+        let (Phase::Open { alert } | Phase::Flapping { alert, .. }) = &mut self.phase else {
+            return Outcome::Nothing;
+        };
+        alert.discrepancy = found.discrepancy;
+        Outcome::Saved
     }
 
     /// A comparison found none.
@@ -253,7 +265,7 @@ impl Life {
         if differs {
             alert.ended = None;
         }
-        alert.next_steps = next_steps(&self.key, alert.standing);
+        alert.next_steps = next_steps(&self.key, alert.standing, &alert.discrepancy.findings);
         if let Some(news) = news {
             tell(&mut alert, news, now_ms);
         }
@@ -268,7 +280,8 @@ impl Life {
 
     fn end(&mut self, mut alert: Box<Alert>, now_ms: i64) -> Outcome {
         alert.standing = Standing::Resolved;
-        alert.next_steps = next_steps(&self.key, Standing::Resolved);
+        let findings = &alert.discrepancy.findings;
+        alert.next_steps = next_steps(&self.key, Standing::Resolved, findings);
         tell(&mut alert, News::Resolved, now_ms);
         self.phase = Phase::Over { since_ms: now_ms };
         Outcome::Told(alert)

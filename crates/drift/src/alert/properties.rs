@@ -150,6 +150,24 @@ fn an_ignore_rule_is_offered_and_nothing_is_ignored() {
 }
 
 #[test]
+fn a_number_that_moves_where_it_must_not_be_is_told_once() {
+    let mut desk = Desk::new();
+    let used = |value: &str, limit: &str| {
+        let findings = vec![Finding::Unexpected { expected: format!("at most {limit}") }];
+        let shadow = Reading::Absent;
+        differs(Discrepancy { shadow, findings, ..found("disk", value, Severity::High) })
+    };
+    desk.tells(used("91", "90"), &[News::Opened]);
+    for value in ["92", "93", "94", "95", "96"] {
+        desk.pass(MINUTE).tells(used(value, "90"), &[]);
+    }
+    let open: Vec<_> = desk.book.open().map(|alert| alert.discrepancy.primary.clone()).collect();
+    assert_eq!(open, [Reading::text("96")], "what it is now is known");
+    desk.tells(used("96", "95"), &[News::Changed]);
+    desk.tells(agrees("disk"), &[News::Resolved]);
+}
+
+#[test]
 fn who_is_learnt_late_and_told_with_the_next_news() {
     let mut desk = Desk::new();
     desk.on(differs(found("a", "x", Severity::Critical)));

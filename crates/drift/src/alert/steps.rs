@@ -3,10 +3,12 @@
 use umbra_state::escape::escape;
 
 use super::value::{Key, Standing};
+use crate::discrepancy::Finding;
 use crate::render::text::is_unprintable;
 
-/// Commands that show, try, undo or accept a drift; fewer once it is over.
-pub fn next_steps(key: &Key, standing: Standing) -> Vec<String> {
+/// Commands that show, try, undo or accept a drift; fewer once it is over. Where all that was
+/// found is about what is expected there is nothing to try, to undo or to accept.
+pub fn next_steps(key: &Key, standing: Standing, findings: &[Finding]) -> Vec<String> {
     let primary = word(key.primary.as_bytes());
     let parameter = word(key.item.parameter.as_bytes());
     let mut which = format!("{primary} --parameter {parameter}");
@@ -14,11 +16,18 @@ pub fn next_steps(key: &Key, standing: Standing) -> Vec<String> {
     if let Some(path) = path {
         which = format!("{which} --path {}", word(&path.0));
     }
+    let of_expectation = !findings.is_empty() && findings.iter().all(Finding::is_of_expectation);
+    let forecast = || format!("umbra drift forecast {primary}");
     if standing == Standing::Resolved {
-        return vec![format!("umbra drift blame {primary} {parameter}")];
+        let blame = || format!("umbra drift blame {primary} {parameter}");
+        return vec![if of_expectation { forecast() } else { blame() }];
+    }
+    let show = format!("umbra drift show {which}");
+    if of_expectation {
+        return vec![show, forecast()];
     }
     vec![
-        format!("umbra drift show {which}"),
+        show,
         format!("umbra rehearse drift {which}"),
         format!("umbra drift rollback {which}"),
         format!("umbra drift accept {which} --reason 'WHY'"),
@@ -67,8 +76,18 @@ mod tests {
     #[test]
     fn a_path_of_a_tree_is_named() {
         let key = Key { primary: "web".into(), item: Item::part("etc", b"/etc/a b") };
-        let steps = next_steps(&key, Standing::Open);
+        let steps = next_steps(&key, Standing::Open, &[Finding::Appeared]);
         assert_eq!(steps[2], "umbra drift rollback web --parameter etc --path '/etc/a b'");
-        assert_eq!(next_steps(&key, Standing::Resolved).len(), 1);
+        assert_eq!(next_steps(&key, Standing::Resolved, &[Finding::Appeared]).len(), 1);
+    }
+
+    #[test]
+    fn what_is_expected_can_only_be_looked_at() {
+        let key = Key { primary: "web".into(), item: Item::whole("disk") };
+        let findings = [Finding::Unexpected { expected: "a number of at most 90".into() }];
+        let steps = next_steps(&key, Standing::Open, &findings);
+        assert_eq!(steps, ["umbra drift show web --parameter disk", "umbra drift forecast web"]);
+        let over = next_steps(&key, Standing::Resolved, &findings);
+        assert_eq!(over, ["umbra drift forecast web"]);
     }
 }

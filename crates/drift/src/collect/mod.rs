@@ -27,7 +27,9 @@
 //! | service | what `systemctl show` says | `UnitFileState=`, as links and files declare |
 //! | user | `uid`, `gid`, `groups`, `home`, `shell`, a line each | the same |
 //! | listen | `tcp 0.0.0.0:22`, a line each | unreadable |
-//! | mount | `SOURCE POINT TYPE OPTIONS`, a line each | unreadable |
+//! | mount | `SOURCE POINT TYPE OPTIONS`, a line each; one fact of one | unreadable, but how much room is where something is mounted |
+//! | memory | a number of bytes or percents | unreadable |
+//! | certificate | days, a time, a name or a digest | the same |
 //! | network | `eth0 10.0.0.2/24`; `default via 10.0.0.1 dev eth0` | unreadable |
 //! | kernel | its own words; modules as a set of names | unreadable |
 //!
@@ -44,6 +46,7 @@
 
 mod accounts;
 mod attributes;
+mod certificate;
 mod collector;
 mod command;
 mod content;
@@ -55,12 +58,14 @@ mod globs;
 mod kernel;
 mod keyed;
 mod listen;
+mod memory;
 mod mount;
 mod netlink;
 mod network;
 mod package;
 pub mod packages;
 mod place;
+mod room;
 mod secret;
 mod service;
 pub mod show;

@@ -1,15 +1,29 @@
-//! What is mounted.
+//! What is mounted, and how much room there is.
 
 use super::context::Context;
 use super::kernel::{NOT_RUNNING, sorted, text};
+use super::room::Room;
 use super::secret::Secrecy;
 use super::source::{Fact, Source};
+use crate::config::MountFact;
 use crate::reading::Reading;
 
 /// What is mounted at one path, or everywhere.
 #[derive(Debug)]
 pub(super) struct Mount {
     path: Option<String>,
+    wanted: Wanted,
+}
+
+/// What of it.
+#[derive(Debug)]
+enum Wanted {
+    /// Its line of the table.
+    Line,
+    /// How it is mounted.
+    Options,
+    /// What its filesystem says of its room.
+    Room(Room, MountFact),
 }
 
 /// A line of the table.
@@ -21,13 +35,21 @@ struct Entry<'a> {
 }
 
 impl Mount {
-    pub(super) fn new(path: Option<&str>) -> Self {
-        Self { path: path.map(str::to_owned) }
+    pub(super) fn new(path: Option<&str>, fact: Option<MountFact>) -> Self {
+        let wanted = match fact {
+            None => Wanted::Line,
+            Some(MountFact::Options) => Wanted::Options,
+            Some(fact) => Wanted::Room(Room::new(path.unwrap_or("/")), fact),
+        };
+        Self { path: path.map(str::to_owned), wanted }
     }
 }
 
 impl Source for Mount {
     fn read(&mut self, context: &mut Context, _: &Secrecy) -> Vec<Fact> {
+        if let Wanted::Room(room, fact) = &mut self.wanted {
+            return Fact::whole(room.read(&context.place, *fact));
+        }
         if !context.place.is_machine() {
             return Fact::unreadable(NOT_RUNNING);
         }
@@ -39,9 +61,18 @@ impl Source for Mount {
             Some(path) => {
                 // Of several at one path the last is on top.
                 let top = entries.rev().find(|entry| entry.point == path.as_bytes());
-                top.map_or(Reading::Absent, |entry| Reading::text(entry.line(false)))
+                top.map_or(Reading::Absent, |entry| Reading::text(self.wanted.of(&entry)))
             }
         })
+    }
+}
+
+impl Wanted {
+    fn of(&self, entry: &Entry<'_>) -> Vec<u8> {
+        match self {
+            Self::Options => [&entry.options.join(&b',')[..], b"\n"].concat(),
+            Self::Line | Self::Room(..) => entry.line(false),
+        }
     }
 }
 
@@ -123,6 +154,7 @@ mod tests {
         assert_eq!(found.point, b"/a b");
         assert_eq!(found.line(true), b"/dev/x /a\\040b ext4 errors=continue,noatime,rw");
         assert_eq!(found.line(false), b"/dev/x ext4 errors=continue,noatime,rw\n");
+        assert_eq!(Wanted::Options.of(&found), b"errors=continue,noatime,rw\n");
         for broken in ["", "1 2 3", "1 2 3 4 5 6 7 8", "1 2 3 4 5 6 -"] {
             assert!(entry(broken.as_bytes()).is_none(), "{broken}");
         }

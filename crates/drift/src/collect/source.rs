@@ -3,11 +3,13 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::certificate::Certificate;
 use super::command::CommandSource;
 use super::context::Context;
 use super::file_source::FileSource;
 use super::kernel::Kernel;
 use super::listen::Listen;
+use super::memory::Memory;
 use super::mount::Mount;
 use super::network::Network;
 use super::package::Package;
@@ -76,7 +78,9 @@ pub(super) fn source(source: &config::Source) -> Box<dyn Source> {
         Of::Package { package } => Box::new(Package::new(package)),
         Of::Service { unit, property } => Box::new(Service::new(unit, property.as_deref())),
         Of::Listen => Box::new(Listen),
-        Of::Mount { path } => Box::new(Mount::new(path.as_deref())),
+        Of::Mount { path, fact } => Box::new(Mount::new(path.as_deref(), *fact)),
+        Of::Memory { fact } => Box::new(Memory::new(*fact)),
+        Of::Certificate { path, fact } => Box::new(Certificate::new(path, *fact)),
         Of::User { account } => Box::new(User::new(account)),
         Of::Network { key } => Box::new(Network::new(key)),
         Of::Kernel { fact } => Box::new(Kernel::new(*fact)),

@@ -10,7 +10,8 @@
 //! unreadable  readable   unknown: there is nothing to compare with
 //! ```
 //!
-//! What is [`expected`](crate::config::Expect) of a value holds whatever the shadow says.
+//! What is [`expected`](crate::config::Expect) of a value holds whatever the shadow says. A
+//! [gauge](crate::config::Source::is_gauge) without a tolerance is held against that alone.
 
 mod meaning;
 mod value;
@@ -85,11 +86,12 @@ impl Comparer {
         known: Circumstances,
     ) -> Outcome {
         let Some(rule) = self.parameters.get(&item.parameter) else { return Outcome::Same };
+        let shadow = if rule.is_held() { shadow } else { &Reading::Absent };
         let mut findings = match rule.findings(item, shadow, primary, self.numbers, known.open) {
             Ok(findings) => findings,
             Err(why) => return Outcome::Unknown { why },
         };
-        findings.extend(rule.unexpected(primary));
+        findings.extend(unexpected(&rule.expect, primary));
         if findings.is_empty() {
             return Outcome::Same;
         }
@@ -129,6 +131,11 @@ impl Comparer {
             .collect()
     }
 
+    /// Whether an item is held against its shadow, and its becoming another is a change.
+    pub fn holds(&self, item: &Item) -> bool {
+        self.parameters.get(&item.parameter).is_none_or(Rule::is_held)
+    }
+
     fn expects(&self, item: &Item) -> bool {
         self.parameters.get(&item.parameter).is_some_and(|rule| rule.expect != Expect::default())
     }
@@ -159,6 +166,10 @@ impl Rule {
         }
     }
 
+    fn is_held(&self) -> bool {
+        self.tolerance != Tolerance::Any
+    }
+
     /// What differs; `Err` if there is nothing to compare with.
     fn findings(
         &self,
@@ -174,6 +185,7 @@ impl Rule {
                 return Err(format!("the shadow's reading is not known: {why}"));
             }
             (_, Reading::Unreadable { why }) => vec![Finding::Unreadable { why: why.clone() }],
+            (Reading::Absent, Reading::Present(_)) if !self.is_held() => Vec::new(),
             (Reading::Absent, Reading::Present(_)) => vec![Finding::Appeared],
             (Reading::Present(_), Reading::Absent) => vec![Finding::Vanished],
             (Reading::Present(shadow), Reading::Present(primary)) => {
@@ -207,26 +219,27 @@ impl Rule {
         }));
         findings
     }
+}
 
-    fn unexpected(&self, primary: &Reading) -> Option<Finding> {
-        let Expect { one_of, ge, le } = &self.expect;
-        let bytes = primary.bytes().unwrap_or_default().trim_ascii();
-        let text = String::from_utf8_lossy(bytes);
-        let number = || text.parse::<f64>().unwrap_or(f64::NAN);
-        let words: Vec<String> =
-            one_of.iter().map(|word| format!("`{}`", escape(word.as_bytes()))).collect();
-        let is_one = one_of.is_empty() || one_of.iter().any(|word| word.as_bytes() == bytes);
-        // Not a number is neither above nor below anything.
-        let above = ge.is_none_or(|bound| number() >= bound);
-        let below = le.is_none_or(|bound| number() <= bound);
-        let expected = match (is_one, above, below) {
-            (true, true, true) => return None,
-            (false, ..) => format!("one of {}", words.join(", ")),
-            (_, false, _) => format!("a number of at least {}", ge.unwrap_or_default()),
-            (_, _, false) => format!("a number of at most {}", le.unwrap_or_default()),
-        };
-        Some(Finding::Unexpected { expected })
-    }
+/// Whether a reading is not what must hold whatever the shadow says.
+pub(crate) fn unexpected(expect: &Expect, primary: &Reading) -> Option<Finding> {
+    let Expect { one_of, ge, le } = expect;
+    let bytes = primary.bytes().unwrap_or_default().trim_ascii();
+    let text = String::from_utf8_lossy(bytes);
+    let number = || text.parse::<f64>().unwrap_or(f64::NAN);
+    let words: Vec<String> =
+        one_of.iter().map(|word| format!("`{}`", escape(word.as_bytes()))).collect();
+    let is_one = one_of.is_empty() || one_of.iter().any(|word| word.as_bytes() == bytes);
+    // Not a number is neither above nor below anything.
+    let above = ge.is_none_or(|bound| number() >= bound);
+    let below = le.is_none_or(|bound| number() <= bound);
+    let expected = match (is_one, above, below) {
+        (true, true, true) => return None,
+        (false, ..) => format!("one of {}", words.join(", ")),
+        (_, false, _) => format!("a number of at least {}", ge.unwrap_or_default()),
+        (_, _, false) => format!("a number of at most {}", le.unwrap_or_default()),
+    };
+    Some(Finding::Unexpected { expected })
 }
 
 /// The attributes a difference touches.
@@ -234,9 +247,10 @@ fn changed(findings: &[Finding]) -> Vec<Attribute> {
     let attribute = |finding: &Finding| match finding {
         Finding::Attribute { attribute, .. } => *attribute,
         Finding::Appeared | Finding::Vanished => Attribute::Type,
-        Finding::Unreadable { .. } | Finding::Value { .. } | Finding::Unexpected { .. } => {
-            Attribute::Content
-        }
+        Finding::Unreadable { .. }
+        | Finding::Value { .. }
+        | Finding::Unexpected { .. }
+        | Finding::Nears { .. } => Attribute::Content,
     };
     findings.iter().map(attribute).collect()
 }

@@ -114,6 +114,31 @@ fn what_is_expected_holds_whatever_the_shadow_says() {
 }
 
 #[test]
+fn what_moves_by_itself_is_held_against_what_is_expected_of_it() {
+    let disk = "{name: x, source: mount, path: /, key: used_percent, expect: {le: 90}}";
+    quiet(disk, "10.5", "89.9");
+    let (low, high) = (Reading::text("10.5"), Reading::text("90.1"));
+    let unexpected = [Finding::Unexpected { expected: "a number of at most 90".to_owned() }];
+    let unreadable = || Reading::Unreadable { why: "its filesystem does not answer".to_owned() };
+    // Whatever the shadow says, also nothing and what nobody knows.
+    for shadow in [&low, &high, &Reading::Absent, &unreadable()] {
+        assert_eq!(found(disk, shadow, &low), []);
+        assert_eq!(found(disk, shadow, &high), unexpected);
+        assert_eq!(found(disk, shadow, &Reading::Absent), unexpected);
+        let findings = found(disk, shadow, &unreadable());
+        assert!(matches!(findings[0], Finding::Unreadable { .. }), "{findings:?}");
+    }
+    // The shadow counts as soon as there is a tolerance.
+    let held = "{name: x, source: mount, path: /, key: used_percent, tolerance: 5}";
+    quiet(held, "10.5", "15.5");
+    assert_eq!(found(held, &low, &high).len(), 1);
+    assert_eq!(found(held, &low, &Reading::Absent), [Finding::Vanished]);
+    // What does not move by itself is held as everything else is.
+    let size = "{name: x, source: mount, path: /, key: size_bytes}";
+    assert_eq!(found(size, &Reading::text("1"), &Reading::text("2")).len(), 1);
+}
+
+#[test]
 fn a_digest_tells_only_that_it_differs() {
     let digest = |text: &str| {
         let content = Some(crate::reading::Content::digest_of(text.as_bytes()));

@@ -93,7 +93,7 @@ fn key_change(change: format::Change) -> KeyChange {
 /// A tolerance as a person says it; `None` for none at all.
 pub(super) fn in_words(tolerance: &Tolerance) -> Option<String> {
     let words = match *tolerance {
-        Tolerance::EXACT => return None,
+        Tolerance::EXACT | Tolerance::Any => return None,
         Tolerance::Distance { abs, rel, hysteresis } => {
             let mut words = match (abs > 0.0, rel > 0.0) {
                 (true, true) => format!("{abs} or {} %, what is more", rel * 100.0),

@@ -20,7 +20,9 @@ use super::number::Numbers;
 use super::policy::{AutoRollback, Maintenance, Policy, Requirement};
 use super::rules;
 use super::severity::{Severities, Severity};
-use super::source::{Attribute, KernelFact, Key, Source, View};
+use super::source::{
+    Attribute, CertificateFact, KernelFact, Key, MemoryFact, MountFact, Source, View,
+};
 use super::tolerance::Tolerance;
 
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -95,13 +97,19 @@ fn parameter(node: &Node, defaults: &Defaults) -> Option<Parameter> {
         .unwrap_or_else(|| Severities::all(defaults.severity));
     let own = duration(node.get("poll"))?.or(defaults.poll);
     let by_gravity = if severity.worst() == Severity::Critical { POLL_CRITICAL } else { POLL };
+    let source = source(node, defaults)?;
+    // Of a gauge there is nothing to put back or to try.
+    let (tolerated, on_drift) = match source.is_gauge() {
+        true => (Tolerance::Any, OnDrift::Alert),
+        false => (Tolerance::EXACT, defaults.on_drift),
+    };
     Some(Parameter {
         name: text(node.get("name")?)?,
-        source: source(node, defaults)?,
-        tolerance: optional(node.get("tolerance"), tolerance)?.unwrap_or(Tolerance::EXACT),
+        source,
+        tolerance: optional(node.get("tolerance"), tolerance)?.unwrap_or(tolerated),
         severity,
         expect: expect(node.get("expect"))?,
-        on_drift: optional(node.get("on_drift"), OnDrift::read)?.unwrap_or(defaults.on_drift),
+        on_drift: optional(node.get("on_drift"), OnDrift::read)?.unwrap_or(on_drift),
         debounce: duration(node.get("debounce"))?.unwrap_or(defaults.debounce),
         poll: own.unwrap_or(by_gravity),
         ignore: ignore(node.get("ignore"))?,
@@ -132,7 +140,15 @@ fn source(node: &Node, defaults: &Defaults) -> Option<Source> {
             Source::Service { unit: text(get("unit")?)?, property: optional(get("key"), text)? }
         }
         "listen" => Source::Listen,
-        "mount" => Source::Mount { path: optional(get("path"), text)? },
+        "mount" => Source::Mount {
+            path: optional(get("path"), text)?,
+            fact: optional(get("key"), MountFact::read)?,
+        },
+        "memory" => Source::Memory { fact: MemoryFact::read(get("key")?)? },
+        "certificate" => Source::Certificate {
+            path: text(get("path")?)?,
+            fact: CertificateFact::read(get("key")?)?,
+        },
         "user" => Source::User { account: text(get("key")?)? },
         "network" => Source::Network { key: text(get("key")?)? },
         "kernel" => Source::Kernel { fact: KernelFact::read(get("key")?)? },

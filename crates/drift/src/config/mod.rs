@@ -18,10 +18,16 @@
 //! | `package` | version and status | `key`: the package |
 //! | `service` | a unit, or one property | `unit`, `key`: the property |
 //! | `listen` | ports that are listened on | |
-//! | `mount` | what is mounted | `path`: where |
+//! | `mount` | what is mounted, or one fact of it | `path`: where, `key`: which fact |
+//! | `memory` | how much there is | `key`: of which kind |
+//! | `certificate` | when it ends, whose it is | `path`, `key`: which fact |
 //! | `user` | an account | `key`: its name |
 //! | `network` | addresses, routes, links | `key` |
 //! | `kernel` | release, command line, modules | `key`: which |
+//!
+//! Some facts are gauges ([`Source::is_gauge`]): numbers that move by themselves, such as how full
+//! a filesystem is. They need an `expect` or a `tolerance`, and are held against their shadow only
+//! if there is a tolerance.
 
 mod extract;
 mod formats;
@@ -48,7 +54,9 @@ pub use number::Numbers;
 pub use policy::{AutoRollback, Maintenance, Policy, QuietHours, Requirement};
 pub use schema::schema;
 pub use severity::{Provenance, Severities, Severity};
-pub use source::{Attribute, KernelFact, Key, Source, View};
+pub use source::{
+    Attribute, CertificateFact, KernelFact, Key, MemoryFact, MountFact, Source, View,
+};
 pub use tolerance::{Comparison, Difference, Tolerance};
 
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! What a checked file says, as plain values with every default filled in.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use umbra_api::blob::Blob;
@@ -11,7 +12,7 @@ use super::severity::Severities;
 use super::source::Source;
 use super::tolerance::Tolerance;
 use super::words::words;
-use crate::reading::Item;
+use crate::reading::{Item, Snapshot};
 
 /// A whole file.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +49,20 @@ impl Config {
             Source::Tree { .. } => item.part.clone(),
             _ => None,
         }
+    }
+
+    /// What of a snapshot is held against a shadow: all but what moves by itself. Only that is
+    /// worth a shadow of its own.
+    pub fn held(&self, snapshot: &Snapshot) -> Snapshot {
+        let free: BTreeSet<&str> = self
+            .parameters
+            .iter()
+            .filter(|one| one.tolerance == Tolerance::Any)
+            .map(|one| one.name.as_str())
+            .collect();
+        let readings = snapshot.readings.iter();
+        let held = readings.filter(|(item, _)| !free.contains(item.parameter.as_str()));
+        Snapshot { readings: held.map(|(item, reading)| (item.clone(), reading.clone())).collect() }
     }
 }
 

@@ -11,7 +11,7 @@ use regex::bytes::RegexBuilder;
 use umbra_document::check::shorten;
 use umbra_document::formats::line;
 use umbra_document::names;
-use umbra_document::shape::or_list;
+use umbra_document::shape::{Word, or_list};
 use umbra_document::source::Span;
 use umbra_document::suggest::{advice, nearest};
 use umbra_document::take;
@@ -19,7 +19,7 @@ use umbra_document::yaml::{Node, Value};
 use umbra_document::{Found, Problem};
 
 use super::shapes::PARAMETER;
-use super::source::{self, KernelFact};
+use super::source::{self, CertificateFact, KernelFact, MemoryFact, MountFact};
 use crate::format::{Format, Key, KeyError};
 
 /// The list of parameters and the path it stands at.
@@ -60,7 +60,9 @@ static RULES: &[Source] = &[
     Source { word: "package", needs: &["key"], allows: &["key"], restorable: false },
     Source { word: "service", needs: &["unit"], allows: &["unit", "key"], restorable: false },
     Source { word: "listen", needs: &[], allows: &[], restorable: false },
-    Source { word: "mount", needs: &[], allows: &["path"], restorable: false },
+    Source { word: "mount", needs: &[], allows: &["path", "key"], restorable: false },
+    Source { word: "memory", needs: &["key"], allows: &["key"], restorable: false },
+    Source { word: "certificate", needs: &["path"], allows: &["path", "key"], restorable: false },
     Source { word: "user", needs: &["key"], allows: &["key"], restorable: false },
     Source { word: "network", needs: &["key"], allows: &["key"], restorable: false },
     Source { word: "kernel", needs: &["key"], allows: &["key"], restorable: false },
@@ -84,7 +86,10 @@ impl Rules<'_> {
             match source.word {
                 "file" => self.file(),
                 "command" => self.key_and_format(),
-                "kernel" => self.kernel_fact(),
+                "kernel" => self.fact("the kernel", KernelFact::WORDS),
+                "mount" => self.mount(),
+                "memory" => self.memory(),
+                "certificate" => self.certificate(),
                 _ => {}
             }
         }
@@ -103,10 +108,7 @@ impl Rules<'_> {
         }
         let given = |key: &&str| self.has(key) || self.is_meant(key);
         if !source.needs.is_empty() && !source.needs.iter().any(given) {
-            let keys: Vec<String> = source.needs.iter().map(|key| format!("`{key}`")).collect();
-            let message = format!("a parameter from the source `{word}` needs {}", or_list(&keys));
-            let problem = Problem::new("missing-key", message, self.node.head(), "not given");
-            self.found.push(problem.at(self.path));
+            self.missing(&format!("a parameter from the source `{word}`"), source.needs, None);
         }
         for key in OF_SOURCES.iter().filter(|key| !source.allows.contains(key)) {
             let message = format!("`{key}` means nothing to the source `{word}`");
@@ -190,13 +192,63 @@ impl Rules<'_> {
         self.found.push(problem.help(help));
     }
 
-    fn kernel_fact(&mut self) {
+    fn mount(&mut self) {
+        self.fact("a mount", MountFact::WORDS);
+        if self.has("key") && !self.has("path") {
+            self.missing("a fact of a mount", &["path"], None);
+        }
+        if self.node.get("key").and_then(MountFact::read).is_some_and(MountFact::is_gauge) {
+            self.gauge();
+        }
+    }
+
+    fn memory(&mut self) {
+        self.fact("memory", MemoryFact::WORDS);
+        if self.node.get("key").and_then(MemoryFact::read).is_some() {
+            self.gauge();
+        }
+    }
+
+    fn certificate(&mut self) {
+        self.fact("a certificate", CertificateFact::WORDS);
+        if !self.has("key") {
+            self.missing("a parameter from the source `certificate`", &["key"], None);
+        }
+        let fact = self.node.get("key").and_then(CertificateFact::read);
+        if fact.is_some_and(CertificateFact::is_gauge) {
+            self.gauge();
+        }
+    }
+
+    /// A number that moves by itself, which nothing is held against unless it is said.
+    fn gauge(&mut self) {
+        if !["expect", "tolerance"].iter().any(|key| self.has(key) || self.is_meant(key)) {
+            let help = "for example `expect: {le: 90}`, or `{ge: 14}` for what must not be few";
+            self.missing("a number that moves by itself", &["expect", "tolerance"], Some(help));
+        }
+        let action = self.node.get("on_drift");
+        if let Some(action) = action.filter(|action| action.text() == Some("rehearse")) {
+            let message = "a number that moves by itself cannot be rehearsed".to_owned();
+            self.bad(action, message, "on_drift");
+        }
+    }
+
+    fn fact(&mut self, of: &str, words: &[Word]) {
         let Some(node) = self.node.get("key") else { return };
-        let Some(text) = node.text().filter(|_| KernelFact::read(node).is_none()) else { return };
-        let known: Vec<&str> = KernelFact::WORDS.iter().map(|word| word.word).collect();
-        let message = format!("the kernel has no fact `{}`", shorten(text));
+        let known: Vec<&str> = words.iter().map(|word| word.word).collect();
+        let Some(text) = node.text().filter(|text| !known.contains(text)) else { return };
+        let message = format!("{of} has no fact `{}`", shorten(text));
         let problem = Problem::new("bad-value", message, node.span, "unknown fact");
         self.found.push(problem.at(self.at("key")).help_if(advice(text, &known)));
+    }
+
+    /// One of these keys must be there and is not.
+    fn missing(&mut self, what: &str, keys: &[&str], help: Option<&str>) {
+        let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+        let message = format!("{what} needs {}", or_list(&keys));
+        let problem = Problem::new("missing-key", message, self.node.head(), "not given");
+        let problem = problem.at(self.path).help_if(help.map(str::to_owned));
+        self.found.push(problem);
     }
 
     fn tolerance(&mut self) {

@@ -71,6 +71,20 @@ pub enum Source {
     Mount {
         /// At one path; everywhere if not given.
         path: Option<String>,
+        /// One fact of what is mounted there; its line of the table if not given.
+        fact: Option<MountFact>,
+    },
+    /// How much memory there is.
+    Memory {
+        /// Which part of it.
+        fact: MemoryFact,
+    },
+    /// Certificates in a file.
+    Certificate {
+        /// Its path.
+        path: String,
+        /// What of them.
+        fact: CertificateFact,
     },
     /// An account: its ids, groups, home and shell.
     User {
@@ -115,6 +129,40 @@ impl Source {
         match word.as_str() {
             AUTO => Format::of(path),
             word => Format::named(word).unwrap_or(Format::Raw),
+        }
+    }
+
+    /// Whether it is a gauge: a number that moves by itself, however well all is. It is held
+    /// against what is expected of it, and against its shadow only if it has a tolerance.
+    pub fn is_gauge(&self) -> bool {
+        match self {
+            Self::Mount { fact: Some(fact), .. } => fact.is_gauge(),
+            Self::Memory { .. } => true,
+            Self::Certificate { fact, .. } => fact.is_gauge(),
+            _ => false,
+        }
+    }
+
+    /// Whether it falls by one a day, whatever happens: when it will be where is known then.
+    pub fn counts_days_down(&self) -> bool {
+        matches!(self, Self::Certificate { fact: CertificateFact::DaysLeft, .. })
+    }
+}
+
+impl MountFact {
+    pub(super) fn is_gauge(self) -> bool {
+        match self {
+            Self::Used | Self::InodesUsed | Self::Available => true,
+            Self::Size | Self::Options => false,
+        }
+    }
+}
+
+impl CertificateFact {
+    pub(super) fn is_gauge(self) -> bool {
+        match self {
+            Self::DaysLeft => true,
+            Self::Expires | Self::Subject | Self::Fingerprint => false,
         }
     }
 }
@@ -166,5 +214,47 @@ words! {
         Modules = "modules",
         /// What has made it unsupported.
         Tainted = "tainted",
+    }
+}
+
+words! {
+    /// A fact of what is mounted at a path.
+    MountFact {
+        /// How much of the room is used, of what there is for programs that are not root's.
+        Used = "used_percent",
+        /// How many of the files it can hold it does hold; 0 where it can hold any number.
+        InodesUsed = "inodes_used_percent",
+        /// How much room there is for programs that are not root's.
+        Available = "available_bytes",
+        /// How much there is in all.
+        Size = "size_bytes",
+        /// How it is mounted.
+        Options = "options",
+    }
+}
+
+words! {
+    /// How much of a machine's memory.
+    MemoryFact {
+        /// What programs can have before anything must be moved out.
+        AvailablePercent = "available_percent",
+        /// The same in bytes.
+        Available = "available_bytes",
+        /// How much was moved out, of what can be; 0 where nothing can be.
+        SwapUsed = "swap_used_percent",
+    }
+}
+
+words! {
+    /// A fact of the certificates in a file.
+    CertificateFact {
+        /// How many days until the first of them ends.
+        DaysLeft = "days_left",
+        /// When the first of them ends.
+        Expires = "expires",
+        /// Whose the topmost one is.
+        Subject = "subject",
+        /// The SHA-256 digest of the topmost one.
+        Fingerprint = "fingerprint",
     }
 }

@@ -162,6 +162,11 @@ fn mistakes_say_what_was_expected() {
     refused("[{name: a}]", "missing-key", "needs `path` or `glob`");
     refused("[{name: a, source: command, path: /a}]", "missing-key", "needs `argv`");
     refused("[{name: a, source: kernel, key: releas}]", "bad-value", "did you mean `release`?");
+    refused("[{name: a, source: mount, path: /, key: usde_percent}]", "bad-value", "used_percent");
+    refused("[{name: a, source: mount, key: options}]", "missing-key", "needs `path`");
+    refused("[{name: a, source: memory}]", "missing-key", "needs `key`");
+    refused("[{name: a, source: certificate, path: /a}]", "missing-key", "needs `key`");
+    refused("[{name: a, source: certificate, key: subject}]", "missing-key", "needs `path`");
     refused("[{name: a, source: listen, on_drift: rollback}]", "bad-value", "cannot be rolled");
     refused("[{name: a, path: /a, poll: 30}]", "wrong-type", "a duration");
     refused("[{name: a, path: /a, ignore: {lines: ['(']}}]", "bad-value", "unclosed group");
@@ -170,6 +175,40 @@ fn mistakes_say_what_was_expected() {
     assert_eq!(slip.diagnostics.len(), 1, "{}", slip.render(false));
     refused("[{name: a, path: /a}, {name: a, path: /b}]", "duplicate-name", "two parameters");
     refused("{parameters: [{name: a, path: /a}], monitoring: []}", "one-of", "only one of");
+}
+
+/// A number that moves by itself and is held against nothing would never be told of.
+#[test]
+fn what_moves_by_itself_needs_something_to_be_held_against() {
+    #[track_caller]
+    fn needs(fields: &str) {
+        let text = |more: &str| format!("[{{name: a, {fields}{more}}}]");
+        refused(&text(""), "missing-key", "needs `expect` or `tolerance`");
+        let rehearsed = text(", expect: {le: 1}, on_drift: rehearse");
+        refused(&rehearsed, "bad-value", "cannot be rehearsed");
+        let defaults = format!(
+            "{{defaults: {{on_drift: rollback}}, parameters: {}}}",
+            text(", expect: {le: 1}")
+        );
+        let parameter = &good(&defaults).parameters[0];
+        assert_eq!((parameter.tolerance, parameter.on_drift), (Tolerance::Any, OnDrift::Alert));
+        let held = good(&text(", tolerance: 5")).parameters[0].tolerance;
+        assert_eq!(held, Tolerance::Distance { abs: 5.0, rel: 0.0, hysteresis: 0.0 });
+    }
+    needs("source: mount, path: /, key: used_percent");
+    needs("source: mount, path: /, key: inodes_used_percent");
+    needs("source: mount, path: /, key: available_bytes");
+    needs("source: memory, key: available_percent");
+    needs("source: certificate, path: /a, key: days_left");
+    for fields in [
+        "source: mount, path: /, key: size_bytes",
+        "source: mount, path: /, key: options",
+        "source: certificate, path: /a, key: expires",
+        "source: certificate, path: /a, key: fingerprint",
+    ] {
+        let config = good(&format!("[{{name: a, {fields}}}]"));
+        assert_eq!(config.parameters[0].tolerance, Tolerance::EXACT, "{fields}");
+    }
 }
 
 /// Where in the key it cannot be read, not only which key it is.

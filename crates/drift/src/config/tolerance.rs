@@ -7,6 +7,7 @@
 //! | texts of a format | `d` = changed keys | `d > max(abs, rel * keys(shadow))` |
 //! | one of them a number, or of another kind | `d` = changed lines | always: a distance tolerates no word |
 //! | compared as sets | lines added, lines removed | either greater than what is allowed |
+//! | whatever, of a gauge | as above | never: it moves by itself |
 //!
 //! Not a number is beyond every tolerance, itself included. A drift once open closes only
 //! when `d` is at most the tolerance less the `hysteresis`, or 0 where that is more.
@@ -36,6 +37,8 @@ pub enum Tolerance {
         /// How many may be missing.
         removed: u64,
     },
+    /// Whatever the shadow says: the value is not held against it.
+    Any,
 }
 
 /// What is different.
@@ -121,7 +124,7 @@ impl Tolerance {
     /// Compares the shadow's value with the primary's, in time linear in both.
     pub fn compare(&self, shadow: &[u8], primary: &[u8], numbers: Numbers) -> Comparison {
         match *self {
-            Self::Distance { .. } => {
+            Self::Distance { .. } | Self::Any => {
                 let (difference, distance, scale) = distance(shadow, primary, numbers);
                 self.judge(difference, distance, scale)
             }
@@ -156,6 +159,7 @@ impl Tolerance {
                 Comparison { difference, beyond: !within(allowed), over }
             }
             (Self::Set { .. }, _) => Comparison { difference, beyond: true, over: false },
+            (Self::Any, _) => Comparison { difference, beyond: false, over: true },
         }
     }
 }
@@ -255,6 +259,13 @@ mod tests {
         check(set, "a\nb", "b\na\nc", false);
         check(set, "a\nb", "b\na\nc\nd", true);
         check(set, "a\nb", "b\nb", true);
+    }
+
+    #[test]
+    fn what_moves_by_itself_may_be_anything() {
+        for primary in ["1", "1000000", "nan", "", "word"] {
+            check(Tolerance::Any, "1", primary, false);
+        }
     }
 
     #[test]

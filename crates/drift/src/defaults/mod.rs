@@ -2,8 +2,10 @@
 //!
 //! [`Survey::of`] looks at what is there, [`configuration`] writes the file: network, storage
 //! and the settings of the system that matter, quiet on a healthy machine. What a file means
-//! stands in the table of [`files`], what means nothing in [`tree`].
+//! stands in the table of [`files`], what means nothing in [`tree`], which certificates are the
+//! machine's own in [`certificates`].
 
+mod certificates;
 mod files;
 mod survey;
 mod tree;
@@ -102,6 +104,23 @@ fn storage(text: &mut String, survey: &Survey) {
         let _ =
             writeln!(text, "  - {{name: {title}, source: mount, path: {point}, severity: high}}");
     }
+    for (points, what, key) in [
+        (&survey.filling, "used", "used_percent"),
+        (&survey.counting, "files", "inodes_used_percent"),
+    ] {
+        for point in points {
+            let title = quoted(&format!("{what} {point}"));
+            gauge(text, &title, &format!("mount, path: {}", quoted(point)), key, "{le: 90}");
+        }
+    }
+}
+
+/// A number that moves by itself: also forecast, and told of before it is there.
+fn gauge(text: &mut String, title: &str, source: &str, key: &str, expect: &str) {
+    let _ = writeln!(
+        text,
+        "  - {{name: {title}, source: {source}, key: {key}, expect: {expect}, severity: high}}"
+    );
 }
 
 fn system(text: &mut String, survey: &Survey) {
@@ -117,6 +136,14 @@ fn system(text: &mut String, survey: &Survey) {
             "  - {{name: kernel, source: kernel, key: release, severity: medium}}\n  \
              - {{name: kernel command line, source: kernel, key: cmdline, severity: high}}"
         );
+        gauge(text, "memory", "memory", "available_percent", "{ge: 5}");
+    }
+    for path in &survey.certificates {
+        let title = quoted(&format!("certificate {path}"));
+        let source = format!("certificate, path: {}", quoted(path));
+        // Who renews them does so a month before; half of that is left for a person to find out
+        // why it was not done.
+        gauge(text, &title, &source, "days_left", "{ge: 14}");
     }
 }
 
@@ -139,6 +166,9 @@ mod tests {
             files: FILES.iter().map(|entry| entry.path).collect(),
             managed: FILES.iter().map(|entry| entry.path).collect(),
             mounts: vec!["/".to_owned(), "/srv/with space #1".to_owned()],
+            filling: ["/".to_owned(), "/srv/with space #1".to_owned()].into(),
+            counting: ["/".to_owned()].into(),
+            certificates: vec!["/etc/letsencrypt/live/a.example/fullchain.pem".to_owned()],
             settings: SETTINGS.iter().map(|(name, _)| *name).collect(),
         }
     }
@@ -155,7 +185,8 @@ mod tests {
     fn it_reads_like_this() {
         let survey = Survey { interfaces: vec!["eth0".to_owned()], ..everything() };
         let managed = ["/etc/resolv.conf"].into();
-        let survey = Survey { mounts: vec!["/".to_owned()], managed, ..survey };
+        let mounts = vec!["/".to_owned()];
+        let survey = Survey { mounts, filling: ["/".to_owned()].into(), managed, ..survey };
         insta::assert_snapshot!(configuration(&survey));
     }
 

@@ -1,17 +1,18 @@
 //! What a place has that a configuration can name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use rustix::fs::{Dir, Mode, OFlags, openat};
+use rustix::fs::{Dir, Mode, OFlags, openat, statvfs};
 
 use super::SETTINGS;
+use super::certificates;
 use super::files::FILES;
 use crate::collect::Place;
 use crate::file::{self, locate};
 
-/// Interfaces and mounts named at most; more are not set up by hand.
-const NAMED_MAX: usize = 32;
+/// Interfaces, mounts and certificates named at most; more are not set up by hand.
+pub(super) const NAMED_MAX: usize = 32;
 
 /// Filesystems that hold a machine's own files.
 const LOCAL: [&str; 9] =
@@ -30,6 +31,12 @@ pub struct Survey {
     pub managed: BTreeSet<&'static str>,
     /// Where local filesystems are mounted.
     pub mounts: Vec<String>,
+    /// Those among them that can become full: what is read-only may be.
+    pub filling: BTreeSet<String>,
+    /// Those among these that can hold so many files only.
+    pub counting: BTreeSet<String>,
+    /// Files with a certificate of the machine's own.
+    pub certificates: Vec<String>,
     /// Which of the kernel settings that matter there are.
     pub settings: BTreeSet<&'static str>,
 }
@@ -42,11 +49,16 @@ impl Survey {
         let files: BTreeSet<_> =
             FILES.iter().map(|entry| entry.path).filter(|path| exists(path)).collect();
         let managed = files.iter().copied().filter(|path| is_managed(place, path)).collect();
-        let mut survey = Self { files, managed, ..Self::default() };
+        let certificates = certificates::of(place);
+        let mut survey = Self { files, managed, certificates, ..Self::default() };
         if place.is_machine() {
             survey.machine = true;
             survey.interfaces = interfaces(place);
-            survey.mounts = mounts(place);
+            let mounts = mounts(place);
+            survey.filling = mounts.iter().filter(|one| one.writable).map(Mount::name).collect();
+            survey.counting =
+                survey.filling.iter().filter(|point| counts_files(point)).cloned().collect();
+            survey.mounts = mounts.iter().map(Mount::name).collect();
             let setting = |name: &str| format!("/proc/sys/{}", name.replace('.', "/"));
             let names = SETTINGS.iter().map(|(name, _)| *name);
             survey.settings = names.filter(|name| exists(&setting(name))).collect();
@@ -80,24 +92,82 @@ fn interfaces(place: &Place) -> Vec<String> {
     names
 }
 
+/// A local filesystem.
+#[derive(Debug)]
+struct Mount {
+    point: String,
+    writable: bool,
+}
+
+impl Mount {
+    fn name(&self) -> String {
+        self.point.clone()
+    }
+}
+
+/// Whether a local filesystem says how many files it can hold.
+fn counts_files(point: &str) -> bool {
+    statvfs(point).is_ok_and(|found| found.f_files > 0)
+}
+
 /// Mount points of local filesystems, each once; those of containers are not the machine's.
-fn mounts(place: &Place) -> Vec<String> {
+fn mounts(place: &Place) -> Vec<Mount> {
     let path = Path::new("/proc/self/mountinfo");
     let Ok(Some(table)) = file::read(place.root(), path, file::BYTES_MAX) else {
         return Vec::new();
     };
     let table = String::from_utf8_lossy(&table).into_owned();
-    let point = |line: &str| {
+    listed(&table)
+}
+
+/// Of the kernel's table.
+fn listed(table: &str) -> Vec<Mount> {
+    let mount = |line: &str| {
         let (before, after) = line.split_once(" - ")?;
         let mut words = before.split(' ').skip(3);
-        let (root, point) = (words.next()?, words.next()?);
-        let local = after.split(' ').next().is_some_and(|kind| LOCAL.contains(&kind));
+        let (root, point, options) = (words.next()?, words.next()?, words.next()?);
+        let mut after = after.split(' ');
+        let local = after.next().is_some_and(|kind| LOCAL.contains(&kind));
+        let of_filesystem = after.nth(1)?;
+        let is_ro = |options: &str| options.split(',').any(|option| option == "ro");
+        let writable = !is_ro(options) && !is_ro(of_filesystem);
         // A part of a filesystem was mounted for some program; a name with an escape in it too.
         let whole = root == "/" || root.starts_with("/@");
         let own = !point.starts_with("/var/lib/") && !point.starts_with("/run/");
         let plain = !point.contains('\\') && !point.chars().any(char::is_control);
-        (local && whole && own && plain).then(|| point.to_owned())
+        (local && whole && own && plain).then(|| Mount { point: point.to_owned(), writable })
     };
-    let points: BTreeSet<String> = table.lines().filter_map(point).collect();
-    points.into_iter().take(NAMED_MAX).collect()
+    // Of several at one point the last is on top.
+    let mounts = table.lines().filter_map(mount).map(|one| (one.point, one.writable));
+    let points: BTreeMap<String, bool> = mounts.collect();
+    let points = points.into_iter().take(NAMED_MAX);
+    points.map(|(point, writable)| Mount { point, writable }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(table: &str, expected: &[(&str, bool)]) {
+        let found = listed(table);
+        let found: Vec<_> = found.iter().map(|one| (one.point.as_str(), one.writable)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn only_a_machines_own_filesystems_are_named_and_only_what_is_written_fills() {
+        check(
+            "22 1 8:1 / / rw,noatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro\n\
+             23 22 8:2 / /usr ro,relatime shared:2 - ext4 /dev/sda2 rw\n\
+             24 22 8:3 / /media/old rw shared:3 - ext4 /dev/sda3 ro\n\
+             25 22 7:0 / /snap/core/1 ro,nodev - squashfs /dev/loop0 ro\n\
+             26 22 8:4 /deep /srv rw - ext4 /dev/sda4 rw\n\
+             27 22 8:5 / /var/lib/docker/x rw - ext4 /dev/sda5 rw\n\
+             28 22 0:40 / /mnt rw - nfs4 host:/x rw\n\
+             29 22 8:6 / /a\\040b rw - ext4 /dev/sda6 rw\n\
+             broken\n",
+            &[("/", true), ("/media/old", false), ("/usr", false)],
+        );
+    }
 }

@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Expect, Tolerance};
+use crate::render::time::moment;
 use jumps::{Jump, jumps};
 use line::Line;
 
@@ -336,6 +337,49 @@ pub fn bounds(tolerance: &Tolerance, expect: &Expect, shadow: Option<f64>) -> Ve
     bounds.extend(expect.le.map(Bound::Above));
     bounds.extend(expect.ge.map(Bound::Below));
     bounds
+}
+
+/// What will become of a number that falls by one a day, whatever happens: when it will be where
+/// it must not be is known, and not estimated.
+pub fn counted_down(now: Point, bound: Bound) -> Outlook {
+    let basis = Basis { points: 1, from_ms: now.at_ms, to_ms: now.at_ms, of: Of::All };
+    let limit = match bound {
+        Bound::Above(limit) if now.value > limit => return Outlook::Breached,
+        Bound::Above(_) => return Outlook::Steady(basis),
+        Bound::Below(limit) => limit,
+    };
+    if !limit.is_finite() || !now.value.is_finite() {
+        return Outlook::Unknown(Refusal::NoBound);
+    }
+    if now.value < limit {
+        return Outlook::Breached;
+    }
+    let at_ms = now.at_ms.saturating_add(((now.value - limit) * DAY_MS) as i64);
+    Outlook::Breach(Breach {
+        expected_ms: at_ms,
+        earliest_ms: at_ms,
+        latest_ms: Some(at_ms),
+        first_ms: at_ms,
+        per_day: -1.0,
+        basis,
+    })
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Above(limit) => write!(f, "above {limit}"),
+            Self::Below(limit) => write!(f, "below {limit}"),
+        }
+    }
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (expected, earliest) = (moment(self.expected_ms), moment(self.earliest_ms));
+        let latest = self.latest_ms.map_or("later".to_owned(), moment);
+        write!(f, "{expected} (95 %: {earliest} to {latest}), {:.3} a day", self.per_day)
+    }
 }
 
 impl fmt::Display for Refusal {

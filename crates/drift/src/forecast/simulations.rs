@@ -287,6 +287,31 @@ fn bounds_are_the_tolerances_and_the_expected() {
     assert_eq!(bounds(&tolerance, &expect, None), all[2..]);
     let set = Tolerance::Set { added: 0, removed: 0 };
     assert_eq!(bounds(&set, &Expect::default(), Some(1.0)), []);
+    assert_eq!(bounds(&Tolerance::Any, &expect, Some(40.0)), all[2..]);
+}
+
+#[test]
+fn what_falls_by_one_a_day_is_counted() {
+    #[track_caller]
+    fn check(value: f64, bound: Bound, in_ms: Option<i64>) {
+        let outlook = counted_down(Point { at_ms: 1000, value }, bound);
+        let at_ms = match outlook {
+            Outlook::Breach(breach) => {
+                assert_eq!((Some(breach.expected_ms), breach.per_day), (breach.latest_ms, -1.0));
+                assert_eq!(breach.earliest_ms, breach.expected_ms);
+                Some(breach.expected_ms - 1000)
+            }
+            Outlook::Breached => Some(0),
+            _ => None,
+        };
+        assert_eq!(at_ms, in_ms, "{outlook:?}");
+    }
+    check(15.5, Bound::Below(14.0), Some(36 * 3_600_000));
+    check(13.9, Bound::Below(14.0), Some(0));
+    check(13.9, Bound::Above(14.0), None);
+    check(14.1, Bound::Above(14.0), Some(0));
+    check(1.0, Bound::Below(f64::NEG_INFINITY), None);
+    check(f64::MAX, Bound::Below(0.0), Some(i64::MAX - 1000));
 }
 
 proptest! {

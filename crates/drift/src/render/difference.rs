@@ -49,7 +49,7 @@ impl Line {
 /// differ, since two secrets look the same.
 pub(super) fn difference(raw: &Discrepancy, masked: &Discrepancy) -> (Vec<Line>, usize) {
     let mut shown = Shown { lines: Vec::new(), more: 0 };
-    let mut texts = false;
+    let (mut texts, mut number) = (false, false);
     for finding in &masked.findings {
         match finding {
             Finding::Appeared | Finding::Vanished => texts = true,
@@ -72,11 +72,18 @@ pub(super) fn difference(raw: &Discrepancy, masked: &Discrepancy) -> (Vec<Line>,
             }
             Finding::Unexpected { expected } => {
                 shown.note(format!("expected: {}", line(expected.as_bytes(), CHARS_MAX)));
+                number = true;
+            }
+            Finding::Nears { bound, breach } => {
+                shown.note(format!("{bound} on {breach}"));
+                number = true;
             }
         }
     }
     if texts {
         shown.contents(raw, masked);
+    } else if number {
+        shown.now(masked);
     }
     (shown.lines, shown.more)
 }
@@ -115,6 +122,13 @@ impl Shown {
                 let nameless = name == "?" || name.starts_with("?[");
                 self.push(sign, if nameless { value } else { format!("{name} = {value}") });
             }
+        }
+    }
+
+    /// What it says, where that is one line.
+    fn now(&mut self, masked: &Discrepancy) {
+        if let [(_, text)] = &lines_of(&masked.primary, &masked.primary)[..] {
+            self.note(format!("now: {text}"));
         }
     }
 
@@ -225,6 +239,24 @@ mod tests {
         check("a\nb\n", "b\na\n", &["- a", "+ a"]);
         check("", "x", &["+ x"]);
         check("x\x1b[2J", "x", &["- x\\u{1b}[2J", "+ x"]);
+    }
+
+    #[test]
+    fn a_number_that_is_not_as_expected_is_shown() {
+        let mut raw = samples::texts("disk", "", "93.5\n");
+        let expected = "a number of at most 90".to_owned();
+        raw.findings = vec![Finding::Unexpected { expected }];
+        let (lines, _) = difference(&raw, &masked(&raw, None));
+        let lines: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(lines, ["expected: a number of at most 90", "now: 93.5"]);
+        raw.findings = vec![samples::nears()];
+        let (lines, _) = difference(&raw, &masked(&raw, None));
+        assert_eq!(
+            lines[0].text,
+            "above 90 on 2026-05-28 22:26:40 +0000 (95 %: 2026-05-28 \
+             21:26:40 +0000 to later), 40.000 a day"
+        );
+        assert_eq!(lines[1].text, "now: 93.5");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use umbra_api::blob::Blob;
 use super::difference::{Line, difference};
 use super::secret::masked;
 use super::text::line;
+use super::time::moment;
 use super::who::sentences;
 use crate::alert::bounded;
 use crate::config::{Attribute, Difference, Provenance};
@@ -117,6 +118,9 @@ fn what(discrepancy: &Discrepancy) -> String {
             }
             Finding::Attribute { attribute, .. } => format!("has another {attribute}"),
             Finding::Unexpected { .. } => "is not as it must be".to_owned(),
+            Finding::Nears { bound, breach } => {
+                format!("will be {bound} on {}", moment(breach.expected_ms))
+            }
         };
         if !parts.contains(&part) {
             parts.push(part);

@@ -6,6 +6,7 @@ use umbra_api::blob::Blob;
 
 use crate::config::{Attribute, Difference, Provenance, Severity};
 use crate::discrepancy::{Attribution, Discrepancy, Finding, KeyChange};
+use crate::forecast::{Basis, Bound, Breach, Of};
 use crate::reading::{Item, Reading, Value};
 use crate::watch::who::{Known, Program, Writer};
 
@@ -27,6 +28,21 @@ pub(crate) fn texts(name: &str, shadow: &str, primary: &str) -> Discrepancy {
         }],
         tolerance: None,
     }
+}
+
+/// That a number nears its bound: expected two hours later, at the earliest in one.
+pub(crate) fn nears() -> Finding {
+    let basis = Basis { points: 30, from_ms: AT_MS - 1_740_000, to_ms: AT_MS, of: Of::All };
+    let at = |hours: i64| AT_MS + hours * 3_600_000;
+    let breach = Breach {
+        expected_ms: at(2),
+        earliest_ms: at(1),
+        first_ms: at(1),
+        latest_ms: None,
+        per_day: 40.0,
+        basis,
+    };
+    Finding::Nears { bound: Bound::Above(90.0), breach }
 }
 
 /// `echo bad >> /etc/resolv.conf`.

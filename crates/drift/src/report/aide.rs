@@ -214,6 +214,9 @@ fn details(told: &Told<'_>, lines: &mut Vec<String>) {
             Finding::Unexpected { expected } => {
                 detail("Expected", &line(expected.as_bytes(), 300), "", lines);
             }
+            Finding::Nears { bound, breach } => {
+                detail("Ahead", "", &format!("{bound} on {breach}"), lines);
+            }
             Finding::Appeared | Finding::Vanished => {}
         }
     }

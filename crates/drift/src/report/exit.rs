@@ -1,7 +1,7 @@
 //! Exit codes for scripts.
 
 use super::Check;
-use crate::discrepancy::Finding;
+use crate::discrepancy::{Discrepancy, Finding};
 
 /// What a program's end says of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,14 +61,11 @@ impl ExitCodes {
         }
         match self {
             Self::Aide => {
-                check.entries.iter().fold(0, |code, entry| code | bit(&entry.discrepancy.findings))
+                check.entries.iter().fold(0, |code, entry| code | bit(&entry.discrepancy))
             }
             Self::Terraform => {
-                if check.entries.is_empty() {
-                    0
-                } else {
-                    2
-                }
+                let differs = check.entries.iter().any(|entry| !entry.discrepancy.is_ahead());
+                if differs { 2 } else { 0 }
             }
         }
     }
@@ -82,9 +79,12 @@ impl ExitCodes {
     }
 }
 
-fn bit(findings: &[Finding]) -> u8 {
-    let has = |wanted: &Finding| findings.iter().any(|finding| finding == wanted);
-    if has(&Finding::Appeared) {
+fn bit(discrepancy: &Discrepancy) -> u8 {
+    let has = |wanted: &Finding| discrepancy.findings.iter().any(|finding| finding == wanted);
+    // What soon will differ does not yet.
+    if discrepancy.is_ahead() {
+        0
+    } else if has(&Finding::Appeared) {
         1
     } else if has(&Finding::Vanished) {
         2

@@ -76,6 +76,12 @@ fn exit_codes_say_what_was_found() {
     codes(&[2], false, 1, 2);
     codes(&[3], false, 2, 2);
     codes(&[0, 1, 2, 3, 4], false, 7, 2);
+    let mut ahead = check();
+    ahead.unread.clear();
+    ahead.entries.truncate(1);
+    ahead.entries[0].discrepancy.findings = vec![crate::render::samples::nears()];
+    assert_eq!((ExitCodes::Aide.of(&ahead), ExitCodes::Terraform.of(&ahead)), (0, 0));
+    assert!(ahead.render(Format::Text).contains("1 number will not be as expected"));
     // No evidence is never a pass.
     codes(&[], true, 18, 1);
     codes(&[0], true, 18, 1);

@@ -66,6 +66,10 @@ fn head(check: &Check) -> String {
     if counts.is_empty() {
         return format!("{primary}: nothing differs of what could be read");
     }
+    if check.entries.iter().all(|entry| entry.discrepancy.is_ahead()) {
+        let soon = count(check.entries.len() as u64, "number", "numbers");
+        return format!("{primary} is as its shadow, and {soon} will not be as expected");
+    }
     format!("{primary} has drifted: {}", counts.join(", "))
 }
 
@@ -109,6 +113,6 @@ fn entry(check: &Check, told: &Told<'_>, lines: &mut Vec<String>) {
     let item = told.entry.discrepancy.item.clone();
     let key = Key { primary: check.primary.clone(), item };
     // The first shows it and says what else can be done.
-    let step = next_steps(&key, Standing::Open).into_iter().next();
+    let step = next_steps(&key, Standing::Open, &[]).into_iter().next();
     lines.extend(step.map(|step| format!("    next   {step}")));
 }

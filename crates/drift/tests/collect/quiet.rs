@@ -5,7 +5,8 @@ use std::os::unix::fs::symlink;
 
 use libtest_mimic::Trial;
 use umbra_drift::collect::{Collector, Place};
-use umbra_drift::config;
+use umbra_drift::compare::{Comparer, UNEXPLAINED};
+use umbra_drift::config::{self, Config};
 use umbra_drift::defaults::{Survey, configuration};
 use umbra_drift::reading::{Item, Snapshot};
 
@@ -17,15 +18,18 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("quiet::this_machine_read_twice_is_the_same", twice),
         trial("quiet::touched_and_rewritten_is_the_same", touched),
         trial("quiet::what_is_managed_is_no_news", managed),
+        trial("quiet::only_a_machines_own_certificates_are_watched", certificates),
     ]
 }
 
+/// The default configuration of a place, and what reads it.
 #[track_caller]
-fn defaults(place: Place) -> Collector {
+fn defaults(place: Place) -> (Config, Collector) {
     let text = configuration(&Survey::of(&place));
     let config = config::parse("monitoring_config.yml", &text)
         .unwrap_or_else(|problems| panic!("{}\n{text}", problems.render(false)));
-    Collector::new(&config, place).expect("a collector")
+    let collector = Collector::new(&config, place).expect("a collector");
+    (config, collector)
 }
 
 /// What other programs on the machine may change between two readings at any time.
@@ -44,10 +48,13 @@ fn different(one: &Snapshot, other: &Snapshot) -> Vec<Item> {
 }
 
 fn twice() {
-    let mut collector = defaults(Place::machine().expect("a machine"));
-    let first = collector.all();
+    let (config, mut collector) = defaults(Place::machine().expect("a machine"));
+    let all = collector.all();
+    let first = config.held(&all);
     assert!(first.readings.len() > 50, "{}", first.readings.len());
-    let second = collector.all();
+    let memory = Item::whole("memory");
+    assert!(all.readings.contains_key(&memory) && !first.readings.contains_key(&memory));
+    let second = config.held(&collector.all());
     assert_eq!(different(&first, &second), []);
     if rustix::process::geteuid().is_root() {
         let shadow = &first.readings[&Item::whole("shadow")];
@@ -66,7 +73,7 @@ fn touched() {
     ] {
         root.write(path, format!("# {path}\n"));
     }
-    let mut collector = defaults(root.place());
+    let (_, mut collector) = defaults(root.place());
     let before = collector.all();
     assert!(before.readings.len() > 5);
     for path in ["/etc/hosts", "/etc/motd"] {
@@ -97,4 +104,47 @@ fn managed() {
     assert!(survey.managed.contains("/etc/resolv.conf"));
     root.write("/etc/hosts", "");
     assert!(!Survey::of(&root.place()).managed.contains("/etc/hosts"));
+}
+
+fn certificates() {
+    let root = Root::new();
+    let made = |name: &str, is_authority: bool| {
+        let mut params = rcgen::CertificateParams::new([name.to_owned()]).expect("params");
+        if is_authority {
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        }
+        params.not_after = rcgen::date_time_ymd(2090, 1, 1);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        params.self_signed(&key).expect("a certificate").pem()
+    };
+    let (own, authority) = (made("a.example", false), made("ca.example", true));
+    root.write("/etc/letsencrypt/archive/a.example/fullchain1.pem", format!("{own}{authority}"));
+    fs::create_dir_all(root.at("/etc/letsencrypt/live/a.example")).expect("made");
+    symlink(
+        "../../archive/a.example/fullchain1.pem",
+        root.at("/etc/letsencrypt/live/a.example/fullchain.pem"),
+    )
+    .expect("linked");
+    root.write("/etc/letsencrypt/live/README", "");
+    root.write("/etc/ssl/certs/ca-certificates.crt", authority.repeat(3));
+    root.write("/etc/ssl/certs/shop.pem", &own);
+    root.write("/usr/share/ca-certificates/x.crt", &own);
+    symlink("/usr/share/ca-certificates/x.crt", root.at("/etc/ssl/certs/x.pem")).expect("linked");
+    root.write("/etc/ssl/site.crt", &own);
+    root.write("/etc/ssl/openssl.cnf", "");
+    root.write("/etc/ssl/broken.pem", "-----BEGIN CERTIFICATE-----\n");
+    let survey = Survey::of(&root.place());
+    let expected = [
+        "/etc/letsencrypt/live/a.example/fullchain.pem",
+        "/etc/ssl/certs/shop.pem",
+        "/etc/ssl/site.crt",
+    ];
+    assert_eq!(survey.certificates, expected);
+    let (config, mut collector) = defaults(root.place());
+    let compared = Comparer::new(&config).compare_all(
+        &Snapshot::default(),
+        &Snapshot { readings: collector.parameter(&format!("certificate {}", expected[0])) },
+        |_| UNEXPLAINED,
+    );
+    assert_eq!(compared, [], "it lasts long enough");
 }

@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use libtest_mimic::Trial;
 use umbra_drift::reading::{Item, Reading};
 
-use super::support::{Root, collector, of_machine, text, why};
-use super::trial;
+use super::support::{Mounted, Root, collector, of_machine, text, why};
+use super::{root_trial, trial};
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
@@ -14,6 +14,9 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("sources::packages_have_versions", package),
         trial("sources::accounts_are_read_from_their_files", user),
         trial("sources::a_machine_tells_what_runs", machine),
+        trial("sources::a_machine_tells_how_much_room_there_is", room),
+        root_trial("sources::a_directory_tells_how_full_what_is_mounted_in_it_is", mounted),
+        trial("sources::certificates_are_read_from_their_files", certificate),
         trial("sources::a_directory_tells_why_not", directory),
     ]
 }
@@ -90,6 +93,70 @@ fn machine() {
     }
 }
 
+/// A number, of the last reading.
+#[track_caller]
+fn number(reading: &Reading) -> f64 {
+    text(reading).trim_end().parse().expect("a number")
+}
+
+fn room() {
+    let of_memory =
+        |key: &str| number(&of_machine(&format!("source: memory, key: {key}, expect: {{ge: 0}}")));
+    assert!((0.0..=100.0).contains(&of_memory("available_percent")));
+    assert!((0.0..=100.0).contains(&of_memory("swap_used_percent")));
+    assert!(of_memory("available_bytes") >= 4096.0);
+    let of_mount = |path: &str, key: &str| {
+        of_machine(&format!("source: mount, path: {path}, key: {key}, expect: {{ge: 0}}"))
+    };
+    assert_eq!(number(&of_mount("/proc", "used_percent")), 0.0, "there is no room at all");
+    for key in ["used_percent", "size_bytes", "options"] {
+        assert_eq!(of_mount("/proc/sys", key), Reading::Absent, "{key}: nothing is mounted there");
+        assert_eq!(of_mount("/no/such/mount", key), Reading::Absent, "{key}");
+    }
+    assert!(text(&of_mount("/proc", "options")).split(',').any(|option| option.trim() == "rw"));
+}
+
+fn mounted() {
+    let root = Root::new();
+    std::fs::create_dir(root.at("/srv")).expect("made");
+    let used = "source: mount, path: /srv, key: used_percent, expect: {le: 90}";
+    assert_eq!(root.read(used), Reading::Absent);
+    let _mount = Mounted::tmpfs(&root.at("/srv"), c"size=1m,nr_inodes=100");
+    assert_eq!(number(&root.read(used)), 0.0);
+    let size = "source: mount, path: /srv, key: size_bytes";
+    assert_eq!(text(&root.read(size)), "1048576\n");
+    root.write("/srv/half", vec![b'x'; 512 << 10]);
+    assert_eq!(text(&root.read(used)), "50.0000\n");
+    let left = "source: mount, path: /srv, key: available_bytes, tolerance: 10%";
+    assert_eq!(text(&root.read(left)), "524288\n");
+    let files = "source: mount, path: /srv, key: inodes_used_percent, expect: {le: 90}";
+    assert_eq!(text(&root.read(files)), "2.0000\n", "the top and one file");
+    let options = root.read("source: mount, path: /srv, key: options");
+    assert_eq!(why(&options), "no kernel runs in a directory");
+}
+
+fn certificate() {
+    let root = Root::new();
+    let of = |key: &str| {
+        let tolerance = if key == "days_left" { ", tolerance: 1" } else { "" };
+        root.read(&format!("source: certificate, path: /etc/shop.pem, key: {key}{tolerance}"))
+    };
+    assert_eq!(of("subject"), Reading::Absent);
+    let mut params = rcgen::CertificateParams::new(["shop.example".to_owned()]).expect("params");
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "shop.example");
+    params.not_after = rcgen::date_time_ymd(2090, 1, 1);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let made = params.self_signed(&key).expect("a certificate");
+    root.write("/etc/shop.pem", format!("{}{}", key.serialize_pem(), made.pem()));
+    assert_eq!(text(&of("subject")), "CN=shop.example\n");
+    assert_eq!(text(&of("expires")), "2090-01-01T00:00:00.000Z\n");
+    assert_eq!(text(&of("fingerprint")).trim_end().split(':').count(), 32);
+    assert!(number(&of("days_left")) > 1000.0);
+    root.write("/etc/shop.pem", "no certificate");
+    assert_eq!(why(&of("days_left")), "it is no certificate");
+}
+
 fn directory() {
     let root = Root::new();
     for parameter in [
@@ -97,6 +164,7 @@ fn directory() {
         "source: mount",
         "source: kernel, key: release",
         "source: network, key: routes",
+        "source: memory, key: available_percent, expect: {ge: 5}",
     ] {
         assert_eq!(why(&root.read(parameter)), "no kernel runs in a directory", "{parameter}");
     }

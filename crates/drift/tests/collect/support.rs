@@ -48,6 +48,24 @@ impl Root {
     }
 }
 
+/// A filesystem in memory that goes when this does, also when a test fails.
+pub(crate) struct Mounted(PathBuf);
+
+impl Mounted {
+    #[track_caller]
+    pub(crate) fn tmpfs(at: &Path, options: &std::ffi::CStr) -> Self {
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("umbra-test", at, "tmpfs", flags, Some(options)).expect("mounted");
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
 #[track_caller]
 pub(crate) fn collector(place: Place, parameters: &str) -> Collector {
     let text = format!("version: 2\nparameters:\n  {parameters}\n");

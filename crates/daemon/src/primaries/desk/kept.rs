@@ -1,4 +1,5 @@
-//! Shadows put into a timeline: the rows that keep one, and the event that tells of it.
+//! Shadows put into a timeline: the rows that keep one, and the event that tells of it. They hold
+//! what a primary is held against; what moves by itself would make each day's another.
 
 use umbra_api::error::WireError;
 use umbra_drift::reading::Snapshot;
@@ -47,7 +48,8 @@ impl Desk {
         wanted: TakeShadow,
     ) -> Result<Kept, WireError> {
         let at_ms = now_ms();
-        let (entry, row) = self.timeline.add(snapshot, cause.clone(), wanted, at_ms)?;
+        let held = self.given.config.held(snapshot);
+        let (entry, row) = self.timeline.add(&held, cause.clone(), wanted, at_ms)?;
         let mut writes = vec![row];
         writes.extend(self.timeline.thin(self.given.row.good, at_ms));
         let taken = What::Taken { sequence: entry.sequence, cause, good: false };

@@ -18,6 +18,8 @@ const SOURCES: &[Word] = &[
     word("service"),
     word("listen"),
     word("mount"),
+    word("memory"),
+    word("certificate"),
     word("user"),
     word("network"),
     word("kernel"),
@@ -98,7 +100,8 @@ pub(in crate::config) static PARAMETER: Shape = Shape {
         Field::new(
             "tolerance",
             Ty::Either(&[AMOUNT, Ty::Text(&PERCENT), Ty::Object(&parts::TOLERANCE)]),
-            "How far numbers may be apart, or how many lines of texts may differ; 0 if not given.",
+            "How far numbers may be apart, or how many lines of texts may differ; 0 if not given, and \
+             any distance for numbers that move by themselves.",
         ),
         Field::new(
             "severity",

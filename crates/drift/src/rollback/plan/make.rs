@@ -10,7 +10,8 @@ use umbra_api::blob::Blob;
 use super::sides::{key_of, same};
 use super::single::setting_path;
 use super::{Change, Conflict, Conflicts, Left, Place, Plan, Selection, never};
-use crate::config::{Config, Parameter, Source};
+use crate::compare::unexpected;
+use crate::config::{Config, Parameter, Source, Tolerance};
 use crate::reading::{Item, Reading, Snapshot};
 
 /// What a plan is made from.
@@ -66,13 +67,10 @@ pub(super) struct Drifted<'a> {
 impl<'a> Maker<'a> {
     fn parameter(&mut self, parameter: &'a Parameter) {
         let Request { target, base, current, .. } = self.request;
-        let of = |snapshot: &'a Snapshot| {
-            let first = Item::whole(&parameter.name);
-            snapshot
-                .readings
-                .range(first..)
-                .take_while(|(item, _)| item.parameter == parameter.name)
-        };
+        if parameter.tolerance == Tolerance::Any {
+            return self.gauge(parameter);
+        }
+        let of = |snapshot: &'a Snapshot| items_of(snapshot, parameter);
         let items: BTreeSet<&Item> = of(target).chain(of(current)).map(|(item, _)| item).collect();
         let many = matches!(&parameter.source, Source::Tree { .. } | Source::Sysctl { .. });
         for item in items {
@@ -88,6 +86,23 @@ impl<'a> Maker<'a> {
             };
             let base = base.readings.get(item).unwrap_or(then);
             self.item(&Drifted { parameter, item, target: then, base, current: now });
+        }
+    }
+
+    /// What is not held against a shadow has no earlier value to return to. That is worth a word
+    /// where it was asked for, and where it is not as expected.
+    fn gauge(&mut self, parameter: &Parameter) {
+        let Request { current, selection, .. } = self.request;
+        let Some(why) = never::source(&parameter.source) else { return };
+        for (item, reading) in items_of(current, parameter) {
+            let wanted = match selection {
+                Selection::Parameter(name) => *name == parameter.name,
+                Selection::Everything => unexpected(&parameter.expect, reading).is_some(),
+                Selection::Path(_) | Selection::Key { .. } => false,
+            };
+            if wanted {
+                self.leave(item, None, why);
+            }
         }
     }
 
@@ -178,6 +193,15 @@ impl<'a> Maker<'a> {
         let key = key.map(str::to_owned);
         self.plan.left.push(Left { item: item.clone(), key, why: why.to_owned() });
     }
+}
+
+fn items_of<'s>(
+    snapshot: &'s Snapshot,
+    parameter: &Parameter,
+) -> impl Iterator<Item = (&'s Item, &'s Reading)> {
+    let first = Item::whole(&parameter.name);
+    let name = first.parameter.clone();
+    snapshot.readings.range(first..).take_while(move |(item, _)| item.parameter == name)
 }
 
 /// Why what was too long to be kept stays.

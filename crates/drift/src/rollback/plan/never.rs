@@ -57,9 +57,11 @@ pub(super) fn source(source: &Source) -> Option<&'static str> {
         Source::Listen | Source::Network { .. } => {
             Some("what the kernel holds is put back by the files it comes from")
         }
+        source if source.is_gauge() => Some("it is a number that moves by itself"),
         Source::Mount { .. } => Some("mounts are put back by /etc/fstab"),
+        Source::Certificate { .. } => Some("certificates are put back by their files"),
         Source::User { .. } => Some("accounts are put back by their files"),
-        Source::Kernel { .. } => Some("it is the running kernel's"),
+        Source::Memory { .. } | Source::Kernel { .. } => Some("it is the running kernel's"),
     }
 }
 

@@ -82,6 +82,30 @@ fn written(plan: &Plan) -> String {
 
 const SYSCTL: &str = "/etc/sysctl.conf";
 
+/// How full a disk is has no earlier value to return to.
+#[test]
+fn what_moves_by_itself_is_left_with_a_reason() {
+    let of =
+        |value: &str| Snapshot { readings: [(Item::whole("disk"), Reading::text(value))].into() };
+    let left = |config: &str, selection: Selection, current: &str| {
+        let asked = Asked { config, selection, ..Asked::default() };
+        let plan = plan_of(&asked, &Snapshot::default(), &of(current));
+        assert_eq!((plan.changes.len(), plan.conflicts.len()), (0, 0), "{plan}");
+        plan.left.into_iter().map(|left| left.why).collect::<Vec<_>>()
+    };
+    let disk = "[{name: disk, source: mount, path: /, key: used_percent, expect: {le: 90}}]";
+    let why = "it is a number that moves by itself";
+    let named = || Selection::Parameter("disk".to_owned());
+    assert!(left(disk, Selection::Everything, "50").is_empty(), "there is nothing to say");
+    assert_eq!(left(disk, Selection::Everything, "91"), [why]);
+    assert_eq!(left(disk, named(), "50"), [why]);
+    assert!(left(disk, Selection::Parameter("other".to_owned()), "91").is_empty());
+    // Also where the shadow counts.
+    let held = "[{name: disk, source: mount, path: /, key: used_percent, tolerance: 5}]";
+    let plan = plan_of(&Asked { config: held, ..Asked::default() }, &of("50"), &of("91"));
+    assert_eq!((plan.changes.len(), plan.left[0].why.as_str()), (0, why));
+}
+
 #[test]
 fn only_drifted_keys_change() {
     let good = snapshot(&[(SYSCTL, file("# good\na.b = 1\nc.d = 2\n"))]);

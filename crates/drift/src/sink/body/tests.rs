@@ -29,7 +29,7 @@ fn alert() -> Alert {
         suggestion: Some(Suggestion { repeats: 10, within_ms: 3_600_000 }),
         next_steps: Vec::new(),
     };
-    alert.next_steps = next_steps(&alert.key(), alert.standing);
+    alert.next_steps = next_steps(&alert.key(), alert.standing, &alert.discrepancy.findings);
     alert
 }
 
@@ -191,7 +191,7 @@ proptest! {
         who.writers = vec![writer; many + 1];
         who.writers[0].argv = vec![std::os::unix::ffi::OsStringExt::from_vec(part.clone()); many];
         alert.attribution = Some(who);
-        alert.next_steps = next_steps(&alert.key(), alert.standing);
+        alert.next_steps = next_steps(&alert.key(), alert.standing, &alert.discrepancy.findings);
         alert.id = name.clone();
         for target in targets() {
             let (json, syslog) = (is_json(&target), matches!(target, Target::Syslog { .. }));
