@@ -10,4 +10,5 @@ mod support;
 
 mod alerts;
 mod api;
+mod unasked;
 mod unwatched;
