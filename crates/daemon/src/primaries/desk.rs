@@ -21,6 +21,19 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+use umbra_api::error::{ErrorCode, WireError};
+use umbra_drift::alert::{self, Book, Effect};
+use umbra_drift::config::{Config, Provenance};
+use umbra_drift::discrepancy::{Attribution, Discrepancy};
+use umbra_drift::forecast::Point;
+use umbra_drift::metrics::LastCheck;
+use umbra_drift::primary::{Circumstance, News, Primary};
+use umbra_drift::reading::{Item, Reading, Snapshot};
+use umbra_drift::service::{Phase, PrimaryInfo, TakeShadow, What};
+use umbra_drift::wire::{self, Begin, Covered, Tell};
+use umbra_rehearse::Report as Rehearsed;
+
 pub use self::forecast::Pace;
 use self::forecast::Series;
 use self::rehearsal::Rehearsals;
@@ -39,18 +52,6 @@ use super::timeline::Timeline;
 use crate::clock::now_ms;
 use crate::db::Db;
 use crate::db::drift::{ChangeRow, DriftWrite, PrimaryRow};
-use tokio::runtime::Handle;
-use umbra_api::error::{ErrorCode, WireError};
-use umbra_drift::alert::{self, Book, Effect};
-use umbra_drift::config::{Config, Provenance};
-use umbra_drift::discrepancy::Attribution;
-use umbra_drift::forecast::Point;
-use umbra_drift::metrics::LastCheck;
-use umbra_drift::primary::{Circumstance, News, Primary};
-use umbra_drift::reading::{Item, Reading, Snapshot};
-use umbra_drift::service::{Phase, PrimaryInfo, TakeShadow, What};
-use umbra_drift::wire::{self, Begin, Covered, Tell};
-use umbra_rehearse::Report as Rehearsed;
 
 /// How often the desk looks at the clock.
 const TICK: Duration = Duration::from_secs(1);
@@ -492,13 +493,7 @@ impl Desk {
         let mut effects = Vec::new();
         let differs = news.differs.clone();
         for discrepancy in news.differs {
-            let differs = alert::Differs {
-                primary: self.name().to_owned(),
-                path: self.given.config.path_of(&discrepancy.item),
-                discrepancy,
-                attribution: how.attribution.clone(),
-            };
-            effects.extend(self.book.on(alert::Event::Differs(Box::new(differs)), how.at_ms));
+            effects.extend(self.differing(discrepancy, how.attribution.clone(), how.at_ms));
         }
         for item in news.agrees {
             let ended = match self.was_rolled_back(&item) {
@@ -510,6 +505,21 @@ impl Desk {
         self.commit(writes, effects, events)?;
         self.on_drift(&differs)?;
         self.rehearse_drift(&differs)
+    }
+
+    fn differing(
+        &mut self,
+        discrepancy: Discrepancy,
+        attribution: Option<Attribution>,
+        at_ms: i64,
+    ) -> Vec<Effect> {
+        let differs = alert::Differs {
+            primary: self.name().to_owned(),
+            path: self.given.config.path_of(&discrepancy.item),
+            discrepancy,
+            attribution,
+        };
+        self.book.on(alert::Event::Differs(Box::new(differs)), at_ms)
     }
 
     fn resolved(&mut self, item: Item, ended: alert::Ended, at_ms: i64) -> Vec<Effect> {

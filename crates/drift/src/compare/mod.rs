@@ -86,7 +86,7 @@ impl Comparer {
         known: Circumstances,
     ) -> Outcome {
         let Some(rule) = self.parameters.get(&item.parameter) else { return Outcome::Same };
-        let shadow = if rule.is_held() { shadow } else { &Reading::Absent };
+        let shadow = if rule.tolerance.is_held() { shadow } else { &Reading::Absent };
         let mut findings = match rule.findings(item, shadow, primary, self.numbers, known.open) {
             Ok(findings) => findings,
             Err(why) => return Outcome::Unknown { why },
@@ -133,7 +133,7 @@ impl Comparer {
 
     /// Whether an item is held against its shadow, and its becoming another is a change.
     pub fn holds(&self, item: &Item) -> bool {
-        self.parameters.get(&item.parameter).is_none_or(Rule::is_held)
+        self.parameters.get(&item.parameter).is_none_or(|rule| rule.tolerance.is_held())
     }
 
     fn expects(&self, item: &Item) -> bool {
@@ -166,10 +166,6 @@ impl Rule {
         }
     }
 
-    fn is_held(&self) -> bool {
-        self.tolerance != Tolerance::Any
-    }
-
     /// What differs; `Err` if there is nothing to compare with.
     fn findings(
         &self,
@@ -185,7 +181,7 @@ impl Rule {
                 return Err(format!("the shadow's reading is not known: {why}"));
             }
             (_, Reading::Unreadable { why }) => vec![Finding::Unreadable { why: why.clone() }],
-            (Reading::Absent, Reading::Present(_)) if !self.is_held() => Vec::new(),
+            (Reading::Absent, Reading::Present(_)) if !self.tolerance.is_held() => Vec::new(),
             (Reading::Absent, Reading::Present(_)) => vec![Finding::Appeared],
             (Reading::Present(_), Reading::Absent) => vec![Finding::Vanished],
             (Reading::Present(shadow), Reading::Present(primary)) => {

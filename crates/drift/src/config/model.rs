@@ -57,7 +57,7 @@ impl Config {
         let free: BTreeSet<&str> = self
             .parameters
             .iter()
-            .filter(|one| one.tolerance == Tolerance::Any)
+            .filter(|one| !one.tolerance.is_held())
             .map(|one| one.name.as_str())
             .collect();
         let readings = snapshot.readings.iter();

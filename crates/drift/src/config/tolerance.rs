@@ -118,6 +118,11 @@ pub struct Comparison {
 }
 
 impl Tolerance {
+    /// Whether a value is held against its shadow at all.
+    pub fn is_held(&self) -> bool {
+        *self != Self::Any
+    }
+
     /// None at all.
     pub const EXACT: Self = Self::Distance { abs: 0.0, rel: 0.0, hysteresis: 0.0 };
 

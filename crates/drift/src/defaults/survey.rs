@@ -55,10 +55,11 @@ impl Survey {
             survey.machine = true;
             survey.interfaces = interfaces(place);
             let mounts = mounts(place);
-            survey.filling = mounts.iter().filter(|one| one.writable).map(Mount::name).collect();
+            let writable = mounts.iter().filter(|(_, writable)| **writable);
+            survey.filling = writable.map(|(point, _)| point.clone()).collect();
             survey.counting =
                 survey.filling.iter().filter(|point| counts_files(point)).cloned().collect();
-            survey.mounts = mounts.iter().map(Mount::name).collect();
+            survey.mounts = mounts.into_keys().collect();
             let setting = |name: &str| format!("/proc/sys/{}", name.replace('.', "/"));
             let names = SETTINGS.iter().map(|(name, _)| *name);
             survey.settings = names.filter(|name| exists(&setting(name))).collect();
@@ -92,36 +93,23 @@ fn interfaces(place: &Place) -> Vec<String> {
     names
 }
 
-/// A local filesystem.
-#[derive(Debug)]
-struct Mount {
-    point: String,
-    writable: bool,
-}
-
-impl Mount {
-    fn name(&self) -> String {
-        self.point.clone()
-    }
-}
-
 /// Whether a local filesystem says how many files it can hold.
 fn counts_files(point: &str) -> bool {
     statvfs(point).is_ok_and(|found| found.f_files > 0)
 }
 
-/// Mount points of local filesystems, each once; those of containers are not the machine's.
-fn mounts(place: &Place) -> Vec<Mount> {
+/// Mount points of local filesystems, and whether each can be written to; those of containers are
+/// not the machine's.
+fn mounts(place: &Place) -> BTreeMap<String, bool> {
     let path = Path::new("/proc/self/mountinfo");
     let Ok(Some(table)) = file::read(place.root(), path, file::BYTES_MAX) else {
-        return Vec::new();
+        return BTreeMap::new();
     };
-    let table = String::from_utf8_lossy(&table).into_owned();
-    listed(&table)
+    listed(&String::from_utf8_lossy(&table))
 }
 
 /// Of the kernel's table.
-fn listed(table: &str) -> Vec<Mount> {
+fn listed(table: &str) -> BTreeMap<String, bool> {
     let mount = |line: &str| {
         let (before, after) = line.split_once(" - ")?;
         let mut words = before.split(' ').skip(3);
@@ -135,13 +123,11 @@ fn listed(table: &str) -> Vec<Mount> {
         let whole = root == "/" || root.starts_with("/@");
         let own = !point.starts_with("/var/lib/") && !point.starts_with("/run/");
         let plain = !point.contains('\\') && !point.chars().any(char::is_control);
-        (local && whole && own && plain).then(|| Mount { point: point.to_owned(), writable })
+        (local && whole && own && plain).then(|| (point.to_owned(), writable))
     };
     // Of several at one point the last is on top.
-    let mounts = table.lines().filter_map(mount).map(|one| (one.point, one.writable));
-    let points: BTreeMap<String, bool> = mounts.collect();
-    let points = points.into_iter().take(NAMED_MAX);
-    points.map(|(point, writable)| Mount { point, writable }).collect()
+    let points: BTreeMap<String, bool> = table.lines().filter_map(mount).collect();
+    points.into_iter().take(NAMED_MAX).collect()
 }
 
 #[cfg(test)]
@@ -151,7 +137,8 @@ mod tests {
     #[track_caller]
     fn check(table: &str, expected: &[(&str, bool)]) {
         let found = listed(table);
-        let found: Vec<_> = found.iter().map(|one| (one.point.as_str(), one.writable)).collect();
+        let found: Vec<_> =
+            found.iter().map(|(point, writable)| (point.as_str(), *writable)).collect();
         assert_eq!(found, expected);
     }
 

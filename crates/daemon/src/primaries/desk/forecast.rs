@@ -221,13 +221,7 @@ impl Desk {
         let over: Vec<Item> = over.filter(|item| !primary.is_drifted(item)).collect();
         let mut effects = Vec::new();
         for discrepancy in near.into_values() {
-            let differs = alert::Differs {
-                primary: self.given.row.name.clone(),
-                path: self.given.config.path_of(&discrepancy.item),
-                discrepancy,
-                attribution: None,
-            };
-            effects.extend(self.book.on(alert::Event::Differs(Box::new(differs)), now_ms));
+            effects.extend(self.differing(discrepancy, None, now_ms));
         }
         for item in over {
             effects.extend(self.resolved(item, alert::Ended::Agrees, now_ms));

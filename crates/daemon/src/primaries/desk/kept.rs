@@ -24,36 +24,33 @@ impl Desk {
         cause: Cause,
         wanted: TakeShadow,
     ) -> Result<Kept, WireError> {
-        let current = self.current()?.clone();
-        self.keep(&current, cause, wanted)
+        let held = self.given.config.held(self.current()?);
+        self.keep(&held, cause, wanted, false)
     }
 
     /// Keeps a shadow that is the known good one from now on.
     pub(super) fn keep_good(&mut self, good: &Snapshot, cause: Cause) -> Result<Kept, WireError> {
-        let mut kept = self.keep(good, cause, TakeShadow::default())?;
-        let (name, sequence) = (self.name().to_owned(), kept.entry.sequence);
-        self.given.row.good = sequence;
-        kept.entry.good = true;
-        kept.writes.push(DriftWrite::Good { name, sequence });
-        if let What::Taken { good, .. } = &mut kept.taken {
-            *good = true;
-        }
-        Ok(kept)
+        let held = self.given.config.held(good);
+        self.keep(&held, cause, TakeShadow::default(), true)
     }
 
     fn keep(
         &mut self,
-        snapshot: &Snapshot,
+        held: &Snapshot,
         cause: Cause,
         wanted: TakeShadow,
+        good: bool,
     ) -> Result<Kept, WireError> {
         let at_ms = now_ms();
-        let held = self.given.config.held(snapshot);
-        let (entry, row) = self.timeline.add(&held, cause.clone(), wanted, at_ms)?;
-        let mut writes = vec![row];
+        let (mut entry, row) = self.timeline.add(held, cause.clone(), wanted, at_ms)?;
+        let (sequence, mut writes) = (entry.sequence, vec![row]);
+        if good {
+            entry.good = true;
+            self.given.row.good = sequence;
+            writes.push(DriftWrite::Good { name: self.name().to_owned(), sequence });
+        }
         writes.extend(self.timeline.thin(self.given.row.good, at_ms));
-        let taken = What::Taken { sequence: entry.sequence, cause, good: false };
-        Ok(Kept { entry, writes, taken })
+        Ok(Kept { entry, writes, taken: What::Taken { sequence, cause, good } })
     }
 
     /// That a shadow is of what was read.

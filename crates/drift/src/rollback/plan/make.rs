@@ -11,7 +11,7 @@ use super::sides::{key_of, same};
 use super::single::setting_path;
 use super::{Change, Conflict, Conflicts, Left, Place, Plan, Selection, never};
 use crate::compare::unexpected;
-use crate::config::{Config, Parameter, Source, Tolerance};
+use crate::config::{Config, Parameter, Source};
 use crate::reading::{Item, Reading, Snapshot};
 
 /// What a plan is made from.
@@ -67,7 +67,7 @@ pub(super) struct Drifted<'a> {
 impl<'a> Maker<'a> {
     fn parameter(&mut self, parameter: &'a Parameter) {
         let Request { target, base, current, .. } = self.request;
-        if parameter.tolerance == Tolerance::Any {
+        if !parameter.tolerance.is_held() {
             return self.gauge(parameter);
         }
         let of = |snapshot: &'a Snapshot| items_of(snapshot, parameter);
