@@ -1,8 +1,9 @@
 //! Trees, and what of them a changed path concerns.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::PathBuf;
 
 use libtest_mimic::Trial;
 use proptest::prelude::*;
@@ -154,9 +155,11 @@ fn one_by_one() {
         let root = Root::new();
         let mut collector = root.collector(globs);
         let mut known = collector.all().readings;
-        let mut changed = std::collections::BTreeSet::new();
+        let mut changed = BTreeSet::new();
         for (kind, one, other) in operations {
             let (one, other) = (root.at(&format!("/etc/{one}")), root.at(&format!("/etc/{other}")));
+            // As the links lead before and as they lead afterwards: one can be what is moved.
+            changed.extend(touched(&root, [&one, &other]));
             // Most fail now and then, which is a change of nothing.
             let _ = match kind {
                 0 => fs::write(&one, "1"),
@@ -166,13 +169,7 @@ fn one_by_one() {
                 4 => fs::rename(&one, &other),
                 _ => symlink("a", &one),
             };
-            // Directories on the way came with it, and are told of, too.
-            let etc = root.at("/etc");
-            let way = one.ancestors().chain(other.ancestors()).filter(|path| *path != etc);
-            let way = way.filter(|path| path.starts_with(&etc)).map(Path::to_owned);
-            // Through a link something else was changed.
-            changed
-                .extend(way.flat_map(|path| [path.canonicalize().unwrap_or(path.clone()), path]));
+            changed.extend(touched(&root, [&one, &other]));
             for path in &changed {
                 for (item, reading) in collector.path(path) {
                     match reading {
@@ -187,4 +184,18 @@ fn one_by_one() {
         Ok(())
     });
     result.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// What an operation on these paths may change: they and the directories on the way, which came
+/// with them; through a link what it leads to, or what lies in there by this name.
+fn touched(root: &Root, paths: [&PathBuf; 2]) -> BTreeSet<PathBuf> {
+    let etc = root.at("/etc");
+    let way = paths.into_iter().flat_map(|path| path.ancestors());
+    let way = way.filter(|path| path.starts_with(&etc) && **path != *etc);
+    let all = way.flat_map(|path| {
+        let above = path.parent().and_then(|above| above.canonicalize().ok());
+        let within = above.zip(path.file_name()).map(|(above, name)| above.join(name));
+        [path.canonicalize().ok(), within, Some(path.to_owned())].into_iter().flatten()
+    });
+    all.collect()
 }
