@@ -29,7 +29,7 @@ pub(super) fn insertion(tree: &Tree<'_>, key: &Key, value: &[u8]) -> Option<Inse
     // `a[2]` where `a` is a list of two.
     if let ([list], Some(Pick::Nth(n))) = (same.as_slice(), &last.pick)
         && list.kind == Kind::List
-        && *n == list.children.len()
+        && *n == list.children.iter().filter(|node| node.label.is_empty()).count()
     {
         let (at, text) = written(tree, Some(list), &list.children, b"", value)?;
         return Some(Insertion { at, text, key: key.clone() });

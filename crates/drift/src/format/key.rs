@@ -41,6 +41,8 @@ pub struct KeyError {
 
 /// More are no file's.
 const STEPS_MAX: usize = 128;
+/// How many steps may be one name with dots in it.
+pub(super) const JOINS_MAX: usize = 16;
 
 impl FromStr for Key {
     type Err = KeyError;
@@ -178,7 +180,8 @@ impl Step {
     /// The step to a child called `label`, `nth` of several of that name; its
     /// dots need no quotes if nothing `flat` can be confused with it.
     pub(super) fn to(label: &[u8], nth: Option<usize>, flat: bool) -> Self {
-        let exact = !flat || label.split(|&b| b == b'.').any(<[u8]>::is_empty);
+        let parts = || label.split(|&b| b == b'.');
+        let exact = !flat || parts().any(<[u8]>::is_empty) || parts().count() > JOINS_MAX;
         Self { name: label.to_vec(), exact, pick: nth.map(Pick::Nth) }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Format;
 use super::canon::plain;
-use super::key::{Key, Pick, Step};
+use super::key::{JOINS_MAX, Key, Pick, Step};
 use super::keyvalue::sysctl_name;
 use super::tree::{Kind, Node, Path, Tree};
 use std::collections::HashMap;
@@ -99,8 +99,9 @@ impl Tree<'_> {
             _ => None,
         };
         let within = list.map_or(nodes, |list| nodes[list].children.as_slice());
-        let found: Vec<usize> = match list {
-            Some(_) => (0..within.len()).collect(),
+        // Lines that were not understood may stand between the elements.
+        let found = match list {
+            Some(_) => self.called(within, b""),
             None => found.to_vec(),
         };
         let one = match pick {
@@ -169,7 +170,7 @@ impl Format {
     /// is exponential.
     pub(super) fn joins_max(self) -> usize {
         use Format::*;
-        if matches!(self, Json | Yaml | Nginx | Nft) { 1 } else { 16 }
+        if matches!(self, Json | Yaml | Nginx | Nft) { 1 } else { JOINS_MAX }
     }
 
     /// Whether of one name's several values the first is in force.
