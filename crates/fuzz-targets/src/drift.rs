@@ -3,7 +3,7 @@
 use umbra_drift::alert::Life;
 use umbra_drift::config;
 use umbra_drift::discrepancy::Discrepancy;
-use umbra_drift::format::{Format, Tree, diff, parse};
+use umbra_drift::format::{Format, Key, Tree, diff, parse};
 use umbra_drift::reading::Reading;
 use umbra_drift::report::{Check, Entry, Format as ReportFormat};
 
@@ -142,7 +142,7 @@ const KEYS_MAX: usize = 8;
 const EDITED_BYTES_MAX: usize = 8 << 10;
 
 /// The first byte picks the format. Whatever follows is a tree that equals itself; every key is
-/// found; putting back what was got changes nothing (get-put), and what was put is what is got
+/// found, also as it is printed; putting back what was got changes nothing (get-put), and what was put is what is got
 /// (put-get).
 pub fn format(bytes: &[u8]) -> bool {
     let Some((pick, bytes)) = bytes.split_first() else { return false };
@@ -153,6 +153,8 @@ pub fn format(bytes: &[u8]) -> bool {
     let edited = if bytes.len() > EDITED_BYTES_MAX { 0 } else { KEYS_MAX };
     for key in keys.iter().take(edited) {
         let value = tree.get(key).unwrap_or_else(|| panic!("{format:?} {key} is not found"));
+        let printed: Key = key.to_string().parse().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(tree.spelled(&printed).as_ref(), Some(key), "{format:?} {key} as it is printed");
         let same = tree.edit(key, Some(value)).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(same, bytes, "get-put {format:?} {key}");
         put(&tree, key);
@@ -161,7 +163,7 @@ pub fn format(bytes: &[u8]) -> bool {
 }
 
 /// A container is replaced by whatever the text is read as; only of a value is it the same.
-fn put(tree: &Tree<'_>, key: &umbra_drift::format::Key) {
+fn put(tree: &Tree<'_>, key: &Key) {
     let format = tree.format();
     let new: &[u8] = if format == Format::Json { b"\"new\"" } else { b"new" };
     let Ok(edited) = tree.edit(key, Some(new)) else { return };

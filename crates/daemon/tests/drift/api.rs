@@ -7,8 +7,8 @@ use umbra_api::error::ErrorCode;
 use umbra_drift::alert::{Ended, News};
 use umbra_drift::reading::Item;
 use umbra_drift::service::{
-    AcceptReply, AcceptRequest, AddPrimary, Blame, ConfigText, DriftReply, PrimaryInfo, Selection,
-    ShadowDiff, ShadowEntry, TakeShadow, What,
+    AcceptReply, AcceptRequest, AddPrimary, Blame, ConfigText, DriftReply, PrimaryInfo,
+    RollbackReply, RollbackRequest, Selection, ShadowDiff, ShadowEntry, TakeShadow, What,
 };
 use umbra_state::Cause;
 
@@ -52,6 +52,29 @@ fn a_drift_is_looked_at_blamed_and_accepted() {
     assert_eq!(shadows[2].cause, Cause::Accept { reason: "the new resolver".into() });
     let again = umbra.post::<AcceptReply>("/v1/primaries/web/accept", &request);
     refused(again, ErrorCode::NotFound);
+}
+
+#[test]
+fn a_key_is_chosen_in_any_spelling_or_refused() {
+    let scene = Scene::new();
+    scene.add("notify: [{log: false}]\n");
+    scene.change("/etc/resolv.conf", "nameserver 203.0.113.9\n");
+    scene.told("dns", News::Opened);
+    let umbra = scene.umbra();
+    let planned = |key: &str| {
+        let (paths, key) = (vec!["/etc/resolv.conf".into()], Some(key.into()));
+        let selection = Selection { paths, key, ..Selection::default() };
+        let request = RollbackRequest { selection, dry_run: true, ..RollbackRequest::default() };
+        umbra.post::<RollbackReply>("/v1/primaries/web/rollbacks", &request)
+    };
+    for key in ["nameserver", "$.nameserver", "/nameserver[1]", "/nameserver"] {
+        assert_eq!(planned(key).unwrap().plan.changes.len(), 1, "{key}");
+    }
+    let error = refused(planned("$..nameserver"), ErrorCode::BadRequest);
+    assert!(
+        error.causes[0].ends_with("recursive descent is not understood at byte 2"),
+        "{error:?}"
+    );
 }
 
 #[test]

@@ -23,11 +23,12 @@ pub(super) fn effective(
     text: &str,
     key: Option<&Key>,
 ) -> Reading {
+    let name = key.and_then(Key::dotted).unwrap_or_else(|| text.to_owned());
     match format {
         Format::Sshd => sshd(context, text, key),
-        Format::Sysctl if context.place.is_machine() => in_force(context, text),
+        Format::Sysctl if context.place.is_machine() => in_force(context, &name),
         Format::Sysctl => unreadable(NOT_RUNNING),
-        Format::Systemd => unit(context, path, text),
+        Format::Systemd => unit(context, path, &name),
         _ => unreadable("nothing tells what value this file's service goes by"),
     }
 }
@@ -38,7 +39,7 @@ fn unreadable(why: &str) -> Reading {
 
 /// `sshd -T` prints every setting as it is in force outside of all conditions.
 fn sshd(context: &Context, text: &str, key: Option<&Key>) -> Reading {
-    if text.contains(' ') {
+    if text.contains(' ') || key.is_some_and(|key| key.depth() > 1) {
         return unreadable("what is in force inside a Match block depends on the connection");
     }
     let argv = ["sshd".to_owned(), "-T".to_owned()];

@@ -188,7 +188,8 @@ impl Rules<'_> {
         let message = format!("`{}` is no key", shorten(text));
         let problem = Problem::new("bad-value", message, span, what).at(self.at("key"));
         let help = "a name with dots or brackets in it stands in double quotes, such as \
-                    '\"Match User bob\".X11Forwarding'";
+                    '\"Match User bob\".X11Forwarding'; of JSONPath and of Augeas's paths what \
+                    names one thing is understood";
         self.found.push(problem.help(help));
     }
 

@@ -217,7 +217,13 @@ fn a_bad_key_is_pointed_at() {
     let text = "- name: a\n  path: /etc/x\n  format: ini\n  key: a.b]c\n";
     let shown = parse("x", text).unwrap_err().render(false);
     assert!(shown.contains("x:4:11"), "{shown}");
-    good("[{name: a, path: /a, format: sshd, key: '\"Match User bob\".X11Forwarding'}]");
+    for key in ["\"Match User bob\".X", "$.a[0]['b c']", "/Match[1]/X", "/*[a='x']/b", "/1/ipaddr"]
+    {
+        good(&format!("[{{name: a, path: /a, format: sshd, key: '{}'}}]", key.replace('\'', "''")));
+    }
+    let text = "- name: a\n  path: /etc/x\n  format: json\n  key: $.a[1:2]\n";
+    let shown = parse("x", text).unwrap_err().render(false);
+    assert!(shown.contains("x:4:13") && shown.contains("a slice"), "{shown}");
 }
 
 #[test]

@@ -26,8 +26,10 @@ pub(super) fn view<'t>(tree: &'t Tree<'t>) -> Vec<View<'t>> {
 
 fn views<'t>(tree: &'t Tree<'t>, nodes: &'t [Node<'t>]) -> Vec<View<'t>> {
     let of_node = |(node, step): (&'t Node<'t>, Step)| {
-        let children = views(tree, &node.children);
-        let value = if node.is_container() { Vec::new() } else { canonical(tree, node) };
+        let (children, value) = match node.is_container() {
+            true => (views(tree, &node.children), Vec::new()),
+            false => (Vec::new(), canonical(tree, node)),
+        };
         let mut hasher = DefaultHasher::new();
         (&node.label, node.kind, node.in_force, &value).hash(&mut hasher);
         hash_children(&children, node.order, &mut hasher);

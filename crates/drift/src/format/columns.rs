@@ -104,7 +104,11 @@ fn row<'a>(
         .then(|| Node::entry(label, name, content, span).holding(Kind::Map, children, Order::Free))
 }
 
-/// An address and its names on each line. Between lines that share a name of
+/// Parts of a row of hosts that keys find one by one.
+const PARTS_MAX: usize = 32;
+
+/// An address and its names on each line, which are parts of the row: it is
+/// compared as a whole, and keys find them. Between lines that share a name of
 /// one address family the first decides, so that then their order counts.
 pub(super) fn hosts(bytes: &[u8]) -> (Vec<Node<'_>>, Order) {
     let mut nodes = Vec::new();
@@ -120,12 +124,21 @@ pub(super) fn hosts(bytes: &[u8]) -> (Vec<Node<'_>>, Order) {
             continue;
         }
         let label = &bytes[address.range()];
+        let part = |label: &'static [u8], span: Span| {
+            Node::entry(label, Span::new(span.start(), span.start()), span, span)
+        };
+        let mut parts = vec![part(b"ipaddr", address)];
         for name in fields {
             if !names.insert((label.contains(&b':'), &bytes[name.range()])) {
                 order = Order::Sequence;
             }
+            if parts.len() == PARTS_MAX {
+                continue;
+            }
+            parts.push(part(if parts.len() == 1 { b"canonical" } else { b"alias" }, name));
         }
-        nodes.push(Node::entry(label, address, value, line.span()));
+        let row = Node::entry(label, address, value, line.span());
+        nodes.push(row.holding(Kind::Entry, parts, Order::Sequence));
     }
     (nodes, order)
 }

@@ -165,7 +165,7 @@ impl Differ<'_> {
     fn report(&mut self, node: &View<'_>, difference: Difference, in_force: bool) {
         let mut steps = self.at.clone();
         steps.push(node.step.clone());
-        self.changes.push(Change { key: Key { steps }, difference, in_force });
+        self.changes.push(Change { key: Key::from(steps), difference, in_force });
     }
 }
 

@@ -140,7 +140,8 @@ fn outline<'t>(tree: &'t Tree<'_>, skip: &[usize]) -> Vec<Named<'t>> {
                 _ => None,
             };
             at.push(&node.label);
-            if node.is_container() {
+            // Of an entry that is edited in part, the other parts stay.
+            if node.is_container() || below.is_some_and(|below| !below.is_empty()) {
                 walk(tree, &node.children, below, at, out);
             } else {
                 out.push((at.clone(), node.kind, tree.text(node.value)));

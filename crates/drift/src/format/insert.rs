@@ -14,6 +14,7 @@ pub(super) struct Insertion {
 
 /// None if there is nothing to put `key` in.
 pub(super) fn insertion(tree: &Tree<'_>, key: &Key, value: &[u8]) -> Option<Insertion> {
+    let key = &Key::from(tree.reading(key).to_vec());
     let (parent, steps) = container(tree, key)?;
     let (name, last) = (joined(steps)?, steps.last()?);
     let siblings = parent.map_or(tree.nodes.as_slice(), |p| &p.children);
@@ -50,7 +51,11 @@ fn container<'t, 'k>(
 ) -> Option<(Option<&'t Node<'t>>, &'k [Step])> {
     for length in (1..key.steps.len()).rev() {
         let (front, rest) = key.steps.split_at(length);
-        let node = tree.find(&Key { steps: front.to_vec() }).and_then(|path| tree.node(&path));
+        let node = tree.locate(front).and_then(|path| tree.node(&path));
+        // An entry has the parts its value has.
+        if node.is_some_and(|n| !n.is_container() && !n.children.is_empty()) {
+            return None;
+        }
         if let Some(node) = node.filter(|n| n.is_container()) {
             return (rest.len() == 1 || tree.format.joins_max() > 1).then_some((Some(node), rest));
         }

@@ -1,5 +1,7 @@
 //! Keys as text; the grammar stands in the [module's description](super).
 
+use super::cursor::Cursor;
+use super::dialect::{augeas, json_path};
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,6 +9,9 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     pub(super) steps: Vec<Step>,
+    /// What the text means as a path of Augeas, where it can mean both:
+    /// `/boot/efi` is a mount point, `/Service/Restart` hardly a name.
+    pub(super) path: Option<Vec<Step>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +27,7 @@ pub(super) struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Pick {
     Nth(usize),
+    Last,
     /// The one whose child of this name, or that itself if none is given, has
     /// this value.
     Where(Option<Vec<u8>>, Vec<u8>),
@@ -40,7 +46,7 @@ pub struct KeyError {
 }
 
 /// More are no file's.
-const STEPS_MAX: usize = 128;
+pub(super) const STEPS_MAX: usize = 128;
 /// How many steps may be one name with dots in it.
 pub(super) const JOINS_MAX: usize = 16;
 
@@ -48,126 +54,147 @@ impl FromStr for Key {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let mut reader = Reader { bytes: text.as_bytes(), at: 0 };
-        match reader.key() {
-            Ok(steps) => Ok(Self { steps }),
-            Err(what) => Err(KeyError { text: text.to_owned(), at: reader.at, what }),
-        }
-    }
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Reader<'_> {
-    fn key(&mut self) -> Result<Vec<Step>, &'static str> {
-        let mut steps = Vec::new();
-        let mut named = self.peek() != Some(b'[');
-        loop {
-            if steps.len() == STEPS_MAX {
-                return Err("fewer steps");
-            }
-            let (name, exact) = if named { self.name()? } else { (Vec::new(), false) };
-            let pick = if self.eat(b'[') { Some(self.pick()?) } else { None };
-            steps.push(Step { name, exact, pick });
-            match self.peek() {
-                None => return Ok(steps),
-                Some(b'[') => named = false,
-                Some(b'.') => {
-                    self.at += 1;
-                    named = true;
-                }
-                Some(_) => return Err("expected . or ["),
-            }
-        }
-    }
-
-    fn pick(&mut self) -> Result<Pick, &'static str> {
-        let name = if self.peek() == Some(b'=') { None } else { Some(self.pick_name()?) };
-        if self.eat(b']') {
-            let digits = name.as_deref().and_then(|n| std::str::from_utf8(n).ok());
-            return digits
-                .filter(|d| d.bytes().all(|b| b.is_ascii_digit()))
-                .and_then(|d| d.parse().ok())
-                .map(Pick::Nth)
-                .ok_or("expected a number or NAME=VALUE before");
-        }
-        if !self.eat(b'=') {
-            return Err("expected = or ]");
-        }
-        let value = if self.peek() == Some(b'"') {
-            self.quoted()?
-        } else {
-            self.run(|b| b != b']' && b != b'"')
+        let read = |grammar: fn(&mut Cursor<'_>) -> Result<Vec<Step>, &'static str>| {
+            let mut cursor = Cursor::new(text);
+            let steps = grammar(&mut cursor);
+            steps.map_err(|what| KeyError { text: text.to_owned(), at: cursor.at, what })
         };
-        if self.eat(b']') { Ok(Pick::Where(name, value)) } else { Err("expected ]") }
-    }
-
-    fn pick_name(&mut self) -> Result<Vec<u8>, &'static str> {
-        if self.peek() == Some(b'"') {
-            return self.quoted();
+        if json_path::is_meant(text) {
+            return read(json_path::steps).map(Self::from);
         }
-        let name = self.run(|b| b != b'=' && b != b']' && b != b'"');
-        if name.is_empty() { Err("expected a number or a name") } else { Ok(name) }
-    }
-
-    fn name(&mut self) -> Result<(Vec<u8>, bool), &'static str> {
-        if self.peek() == Some(b'"') {
-            return Ok((self.quoted()?, true));
+        if !text.starts_with('/') {
+            return read(ours).map(Self::from);
         }
-        let name = self.run(|b| (is_bare(b) || b == b' ') && b != b'.');
-        match name.as_slice() {
-            [] => Err("expected a name"),
-            [b' ', ..] | [.., b' '] => Err("expected a name without space around it"),
-            _ => Ok((name, false)),
+        match (read(ours), read(augeas::steps)) {
+            (Ok(steps), path) => Ok(Self { steps, path: path.ok() }),
+            (Err(_), path) => path.map(Self::from),
         }
     }
+}
 
-    fn quoted(&mut self) -> Result<Vec<u8>, &'static str> {
-        self.at += 1;
-        let mut name = Vec::new();
-        loop {
-            let b = self.next().ok_or("expected a closing quote")?;
-            match b {
-                b'"' => return Ok(name),
-                b'\\' => match self.next() {
-                    Some(b'x') => {
-                        let mut digit = || Some((self.next()? as char).to_digit(16)? as u8);
-                        let high = digit().ok_or("expected two hexadecimal digits")?;
-                        let low = digit().ok_or("expected two hexadecimal digits")?;
-                        name.push(high << 4 | low);
-                    }
-                    Some(b @ (b'"' | b'\\')) => name.push(b),
-                    _ => return Err("expected \", \\ or xNN after the backslash"),
-                },
-                b => name.push(b),
+impl Key {
+    /// How many steps down it goes.
+    pub fn depth(&self) -> usize {
+        self.settings_steps().len()
+    }
+
+    /// Its names with dots between them, as services name their settings; none
+    /// if it says which of several.
+    pub fn dotted(&self) -> Option<String> {
+        let name = |step: &Step| match step.pick {
+            None => String::from_utf8(step.name.clone()).ok(),
+            Some(_) => None,
+        };
+        let names: Option<Vec<String>> = self.settings_steps().iter().map(name).collect();
+        Some(names?.join("."))
+    }
+
+    /// No service's setting begins with a slash.
+    fn settings_steps(&self) -> &[Step] {
+        self.path.as_ref().unwrap_or(&self.steps)
+    }
+
+    /// Whether some reading of the one is some reading of the other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let readings = |key: &Self| {
+            let all = std::iter::once(&key.steps).chain(&key.path);
+            all.map(|steps| Self::from(steps.clone()).to_string()).collect::<Vec<_>>()
+        };
+        let others = readings(other);
+        readings(self).iter().any(|reading| others.contains(reading))
+    }
+}
+
+impl From<Vec<Step>> for Key {
+    fn from(steps: Vec<Step>) -> Self {
+        Self { steps, path: None }
+    }
+}
+
+fn ours(cursor: &mut Cursor<'_>) -> Result<Vec<Step>, &'static str> {
+    let mut steps = Vec::new();
+    let mut is_named = cursor.peek() != Some(b'[');
+    loop {
+        if steps.len() == STEPS_MAX {
+            return Err("expected fewer steps");
+        }
+        let (name, exact) = if is_named { name(cursor)? } else { (Vec::new(), false) };
+        let pick = if cursor.eat(b'[') { Some(pick(cursor)?) } else { None };
+        steps.push(Step { name, exact, pick });
+        match cursor.peek() {
+            None => return Ok(steps),
+            Some(b'[') => is_named = false,
+            Some(b'.') => {
+                cursor.at += 1;
+                is_named = true;
             }
+            Some(_) => return Err("expected . or ["),
         }
     }
+}
 
-    fn run(&mut self, belongs: impl Fn(u8) -> bool) -> Vec<u8> {
-        let rest = &self.bytes[self.at..];
-        let length = rest.iter().position(|&b| !belongs(b)).unwrap_or(rest.len());
-        self.at += length;
-        rest[..length].to_vec()
+fn pick(cursor: &mut Cursor<'_>) -> Result<Pick, &'static str> {
+    if cursor.eat_text(b"last]") {
+        return Ok(Pick::Last);
     }
-
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+    let name = if cursor.peek() == Some(b'=') { None } else { Some(pick_name(cursor)?) };
+    if cursor.eat(b']') {
+        let digits = name.as_deref().and_then(|n| std::str::from_utf8(n).ok());
+        return digits
+            .filter(|d| d.bytes().all(|b| b.is_ascii_digit()))
+            .and_then(|d| d.parse().ok())
+            .map(Pick::Nth)
+            .ok_or("expected a number or NAME=VALUE before");
     }
-
-    fn next(&mut self) -> Option<u8> {
-        let b = self.peek()?;
-        self.at += 1;
-        Some(b)
+    if !cursor.eat(b'=') {
+        return Err("expected = or ]");
     }
+    let value = if cursor.peek() == Some(b'"') {
+        quoted(cursor)?
+    } else {
+        cursor.run(|b| b != b']' && b != b'"').to_vec()
+    };
+    if cursor.eat(b']') { Ok(Pick::Where(name, value)) } else { Err("expected ]") }
+}
 
-    fn eat(&mut self, b: u8) -> bool {
-        let found = self.peek() == Some(b);
-        self.at += usize::from(found);
-        found
+fn pick_name(cursor: &mut Cursor<'_>) -> Result<Vec<u8>, &'static str> {
+    if cursor.peek() == Some(b'"') {
+        return quoted(cursor);
+    }
+    let name = cursor.run(|b| b != b'=' && b != b']' && b != b'"');
+    if name.is_empty() { Err("expected a number or a name") } else { Ok(name.to_vec()) }
+}
+
+/// A name, and whether it stands in quotes.
+fn name(cursor: &mut Cursor<'_>) -> Result<(Vec<u8>, bool), &'static str> {
+    if cursor.peek() == Some(b'"') {
+        return Ok((quoted(cursor)?, true));
+    }
+    match cursor.run(|b| (is_bare(b) || b == b' ') && b != b'.') {
+        [] => Err("expected a name"),
+        [b' ', ..] | [.., b' '] => Err("expected a name without space around it"),
+        name => Ok((name.to_vec(), false)),
+    }
+}
+
+fn quoted(cursor: &mut Cursor<'_>) -> Result<Vec<u8>, &'static str> {
+    cursor.at += 1;
+    let mut name = Vec::new();
+    loop {
+        match cursor.next().ok_or("expected a closing quote")? {
+            b'"' => return Ok(name),
+            b'\\' => match cursor.next() {
+                Some(b'x') => {
+                    let mut digit = || Some((cursor.next()? as char).to_digit(16)? as u8);
+                    let high = digit().ok_or("expected two hexadecimal digits")?;
+                    let low = digit().ok_or("expected two hexadecimal digits")?;
+                    name.push(high << 4 | low);
+                }
+                Some(b @ (b'"' | b'\\')) => name.push(b),
+                _ => return Err("expected \", \\ or xNN after the backslash"),
+            },
+            b => name.push(b),
+        }
     }
 }
 
@@ -200,6 +227,11 @@ impl Step {
             || !self.name.iter().all(|&b| is_bare(b))
             || (self.exact && self.name.contains(&b'.'))
     }
+
+    /// Whether a text that begins with the name could be read as JSONPath.
+    fn is_like_a_path(&self) -> bool {
+        self.name == b"$" || self.name.starts_with(b"$.")
+    }
 }
 
 impl fmt::Display for Key {
@@ -209,7 +241,8 @@ impl fmt::Display for Key {
                 if index > 0 {
                     f.write_str(".")?;
                 }
-                if step.needs_quotes() {
+                let path = index == 0 && step.is_like_a_path();
+                if path || step.needs_quotes() {
                     write_quoted(f, &step.name)?;
                 } else {
                     f.write_str(&String::from_utf8_lossy(&step.name))?;
@@ -218,6 +251,7 @@ impl fmt::Display for Key {
             match &step.pick {
                 None => {}
                 Some(Pick::Nth(n)) => write!(f, "[{n}]")?,
+                Some(Pick::Last) => f.write_str("[last]")?,
                 Some(Pick::Where(name, value)) => {
                     f.write_str("[")?;
                     if let Some(name) = name {
@@ -268,6 +302,8 @@ mod tests {
         check(r#""a\x00\"".b"#, r#""a\x00\"".b"#);
         check("job[user=root].command", r#"job["user"="root"].command"#);
         check("x[=a b]", r#"x[="a b"]"#);
+        check("x[last].y", "x[last].y");
+        check("/boot/efi.options", "/boot/efi.options");
     }
 
     #[test]

@@ -14,8 +14,8 @@ impl Tree<'_> {
         fn walk(format: Format, nodes: &[Node<'_>], at: &mut Vec<Step>, keys: &mut Vec<Key>) {
             for (node, step) in nodes.iter().zip(steps(format, nodes)) {
                 at.push(step);
-                if node.children.is_empty() {
-                    keys.push(Key { steps: at.clone() });
+                if node.children.is_empty() || !node.is_container() {
+                    keys.push(Key::from(at.clone()));
                 } else {
                     walk(format, &node.children, at, keys);
                 }
@@ -27,9 +27,37 @@ impl Tree<'_> {
         keys
     }
 
+    /// `key` as [`Tree::keys`] spells what it names here; none if that is
+    /// nothing.
+    pub fn spelled(&self, key: &Key) -> Option<Key> {
+        let mut nodes = self.nodes.as_slice();
+        let step = |index: usize| {
+            let step = steps(self.format, nodes).into_iter().nth(index);
+            nodes = nodes.get(index).map_or(&[], |node| &node.children);
+            step
+        };
+        let steps: Option<Vec<Step>> = self.find(key)?.into_iter().map(step).collect();
+        steps.map(Key::from)
+    }
+
     pub(super) fn find(&self, key: &Key) -> Option<Path> {
+        self.locate(self.reading(key))
+    }
+
+    /// What a key that can be read in two ways means here: ours where there is
+    /// such a thing. Otherwise Augeas's where there is one, or what it would
+    /// lie in, or where no name of ours begins with a slash.
+    pub(super) fn reading<'k>(&self, key: &'k Key) -> &'k [Step] {
+        let Some(path) = &key.path else { return &key.steps };
+        let is_here = |steps: &[Step]| self.locate(steps).is_some();
+        let parent = &path[..path.len().saturating_sub(1)];
+        let theirs = || is_here(path) || is_here(parent) || !self.format.may_begin_with_slash();
+        if !is_here(&key.steps) && theirs() { path } else { &key.steps }
+    }
+
+    pub(super) fn locate(&self, steps: &[Step]) -> Option<Path> {
         let mut path = Path::new();
-        self.descend(&self.nodes, &key.steps, &mut path).then_some(path)
+        self.descend(&self.nodes, steps, &mut path).then_some(path)
     }
 
     fn descend(&self, nodes: &[Node<'_>], steps: &[Step], path: &mut Path) -> bool {
@@ -38,7 +66,11 @@ impl Tree<'_> {
         for length in 1..=longest.min(steps.len()) {
             let Some((name, pick)) = joined(&steps[..length]) else { return false };
             let name = if self.format == Format::Sysctl { sysctl_name(&name) } else { name };
-            let found = self.called(nodes, &name);
+            let found = match self.called(nodes, &name) {
+                none if none.is_empty() && first.is_element() => self.rows(nodes),
+                none if none.is_empty() && !first.exact => self.blocks(nodes, &name),
+                found => found,
+            };
             if found.is_empty() {
                 continue;
             }
@@ -67,6 +99,25 @@ impl Tree<'_> {
             return which(&|label| label.eq_ignore_ascii_case(name));
         }
         exact
+    }
+
+    /// Rows, which have names but are counted as well.
+    fn rows(&self, nodes: &[Node<'_>]) -> Vec<usize> {
+        let row = |node: &Node<'_>| self.format.has_rows() && !node.children.is_empty();
+        (0..nodes.len()).filter(|&i| row(&nodes[i])).collect()
+    }
+
+    /// Blocks whose header begins with this word: `Match` of `Match User bob`.
+    fn blocks(&self, nodes: &[Node<'_>], word: &[u8]) -> Vec<usize> {
+        if !matches!(self.format, Format::Sshd | Format::Nginx | Format::Nft) {
+            return Vec::new();
+        }
+        let headed = |node: &Node<'_>| {
+            let first = node.label.split(|&b| b == b' ').next().unwrap_or_default();
+            let folded = self.format == Format::Sshd && first.eq_ignore_ascii_case(word);
+            node.is_container() && (folded || first == word)
+        };
+        (0..nodes.len()).filter(|&i| headed(&nodes[i])).collect()
     }
 
     fn children_at<'t>(&self, nodes: &'t [Node<'t>], path: &[usize]) -> Option<&'t [Node<'t>]> {
@@ -106,6 +157,7 @@ impl Tree<'_> {
         };
         let one = match pick {
             Pick::Nth(nth) => found.get(*nth).copied(),
+            Pick::Last => found.last().copied(),
             Pick::Where(name, value) => {
                 found.into_iter().find(|&i| self.matches(&within[i], name.as_deref(), value))
             }
@@ -163,6 +215,19 @@ impl Format {
     fn is_flat(self) -> bool {
         use Format::*;
         matches!(self, Raw | KeyValue | Sysctl | Resolv | Hosts)
+    }
+
+    /// Whether what has names is counted as well.
+    fn has_rows(self) -> bool {
+        use Format::*;
+        matches!(self, Hosts | Fstab | Crypttab | Passwd | Shadow | Group | Gshadow)
+    }
+
+    /// Whether an outermost name may begin with a slash: mount points do, and
+    /// in these formats a name can be any text.
+    fn may_begin_with_slash(self) -> bool {
+        use Format::*;
+        matches!(self, Fstab | KeyValue | Ini | Json | Toml | Yaml | Nginx | Raw)
     }
 
     /// How many steps may be one name with dots in it. Where blocks nest

@@ -15,6 +15,7 @@
 //! step  = name [ "[" pick "]" ]
 //! name  = any bytes but . [ ] " \ and white space, spaces inside | '"' with \" \\ \xNN inside '"'
 //! pick  = number                       occurrence or element, from 0
+//!       | "last"                       the last of them
 //!       | [ name ] "=" value           whose child `name` (or itself) has this value;
 //!                                      value = name, or any bytes but ] and "
 //! ```
@@ -23,11 +24,14 @@
 //! otherwise an occurrence of the name. Without a pick a repeated name means the
 //! one in force: the first where the format says so (sshd, hosts), else the last.
 //! A name with dots in it may be written as it is where that is not ambiguous
-//! (`net.ipv4.ip_forward`, `tool.ruff.line-length`). An opaque line is `?`.
+//! (`net.ipv4.ip_forward`, `tool.ruff.line-length`). A block may be called by the
+//! first word of its header (`Match[0]`, `server.location[1]`), a row of a table
+//! by its number or a field (`[0]`, `[uid=0].shell`). An opaque line is `?`.
 //!
 //! | format | a key |
 //! |---|---|
-//! | key-value, sysctl, resolv.conf, hosts | `net.ipv4.ip_forward`, `nameserver[1]`, `127.0.0.1` |
+//! | key-value, sysctl, resolv.conf | `net.ipv4.ip_forward`, `nameserver[1]` |
+//! | hosts | `127.0.0.1`, of which `ipaddr`, `canonical` and `alias[0]` are parts |
 //! | ini, systemd, TOML | `Service.ExecStart[0]`, `tool.ruff.line-length` |
 //! | fstab, crypttab, passwd, shadow, group, gshadow | `/boot.options`, `root.shell` |
 //! | crontab | `PATH`, `job[3].command`, `job[user=backup].schedule` |
@@ -35,13 +39,36 @@
 //! | nginx, nftables | `http.server[0]."location /".root`, `"table inet filter"."chain input".rule[2]` |
 //! | deb822 | `[0].URIs`, `[Package=bash].Version` |
 //! | JSON, YAML | `log-opts.max-size`, `hosts[0]`, `network.ethernets.eth0.mtu` |
+//!
+//! # Other spellings
+//!
+//! Two more are read, and printed as ours. What of them is no plain way to one
+//! value (recursive descent, wildcards, slices, filters, functions, arithmetic)
+//! is a [`KeyError`].
+//!
+//! | text | is | in ours |
+//! |---|---|---|
+//! | `$.a[0]`, `$.a['b c']`, `$['a']`, `$.a[-1]` | JSONPath | `a[0]`, `a."b c"`, `a`, `a[last]` |
+//! | `/Match[1]/X11Forwarding`, `/nameserver[last()]` | Augeas | `Match[0].X11Forwarding`, `nameserver[last]` |
+//! | `/1/ipaddr`, `/*[canonical='db']/ipaddr` | Augeas | `[0].ipaddr`, `[canonical=db].ipaddr` |
+//!
+//! Names are those of the table above, not those of Augeas's lenses where they
+//! differ. A text is JSONPath only if `$` stands before `.` or `[`: `$schema` is
+//! a name. One that begins with `/` is always Augeas's if it is no key of ours.
+//! If it is both (`/boot/efi`, `/Service/Restart`) it means ours where the file
+//! has such a thing, as it always did, and otherwise Augeas's where the file has
+//! that, or what it would lie in, or in the formats in which no outermost name
+//! begins with a slash: all but fstab, key-value, ini, nginx, JSON, TOML, YAML.
+//! In quotes (`"/boot/efi"`) a name is a name.
 
 mod braces;
 mod canon;
 mod columns;
 mod crontab;
+mod cursor;
 mod deb822;
 mod detect;
+mod dialect;
 mod diff;
 mod edit;
 mod ini;

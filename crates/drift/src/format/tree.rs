@@ -80,6 +80,8 @@ pub(super) struct Node<'a> {
     pub(super) span: Span,
     /// The value; for a container the text that holds its children.
     pub(super) value: Span,
+    /// Of an entry, the parts of its value: keys find them, and they are not
+    /// compared on their own.
     pub(super) children: Vec<Node<'a>>,
     /// Of the children.
     pub(super) order: Order,

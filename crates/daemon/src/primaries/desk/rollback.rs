@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use umbra_api::blob::Blob;
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_drift::config::Source;
+use umbra_drift::format::Key;
 use umbra_drift::reading::{Item, Snapshot};
 use umbra_drift::rollback::plan::{Confirmation, Conflicts, Request, Selection as Selected, plan};
 use umbra_drift::rollback::{Outcome, Plan, Report};
@@ -175,7 +176,14 @@ impl Desk {
         let selection = &request.selection;
         let of_key = match (&selection.key, &selection.paths[..]) {
             (None, _) => Selected::Everything,
-            (Some(key), [path]) => Selected::Key { path: path.into(), key: key.clone() },
+            (Some(key), [path]) => {
+                if let Err(error) = key.parse::<Key>() {
+                    let message = "plan a rollback of a key: it is none";
+                    let refused = WireError::new(ErrorCode::BadRequest, message);
+                    return Err(refused.caused_by(error));
+                }
+                Selected::Key { path: path.into(), key: key.clone() }
+            }
             (Some(_), _) => {
                 let message = "plan a rollback of a key: name the one file it is in";
                 return Err(WireError::new(ErrorCode::BadRequest, message));

@@ -133,6 +133,109 @@ fn keys_pick_by_place_and_value() {
     assert_eq!(deb.get(&"[package=b].version".parse().unwrap()), Some(&b"2"[..]));
 }
 
+/// The text of a key's value, and the key as the file spells it.
+#[track_caller]
+fn names(format: Format, text: &str, key: &str, expected: Option<(&str, &str)>) {
+    let tree = parse(format, text.as_bytes());
+    let key: Key = key.parse().unwrap();
+    let spelled = tree.spelled(&key).map(|key| key.to_string());
+    let value = tree.get(&key).map(|value| std::str::from_utf8(value).unwrap());
+    assert_eq!(value.zip(spelled.as_deref()), expected);
+}
+
+/// Lines that fit nowhere may stand between elements and do not count.
+#[test]
+fn elements_are_counted_by_themselves() {
+    let text = "a:\n  - b: c\n   odd\n  - d: e\n";
+    names(Format::Yaml, text, "a[1].d", Some(("e", "a[1].d")));
+    names(Format::Yaml, text, "a[last].d", Some(("e", "a[1].d")));
+    names(Format::Yaml, text, "a.?", Some(("   odd", "a.?")));
+    edits(Format::Yaml, "a:\n  - b\n   odd\n", "a[1]", Some("c"), "a:\n  - b\n   odd\n  - c\n");
+}
+
+const SSHD: &str = "Port 22\nMatch User bob\n X11Forwarding no\nMatch all\n X11Forwarding yes\n";
+const HOSTS: &str = "127.0.0.1 localhost\n10.0.0.2  db db.example data # x\n";
+const UNIT: &str = "[Service]\nExecStart=/a\nRestart=no\n";
+const FSTAB: &str = "a / ext4 ro\nb /boot/efi vfat rw\n";
+
+/// No more than so many steps are tried as one name; a longer one is quoted.
+#[test]
+fn names_with_many_dots_are_found() {
+    let name = ["a"; 17].join(".");
+    let ours = format!("\"{name}\"");
+    names(Format::KeyValue, &format!("{name}=1\n"), &ours, Some(("1", &ours)));
+}
+
+#[test]
+fn blocks_and_rows_have_shorter_names() {
+    names(
+        Format::Sshd,
+        SSHD,
+        "match[1].x11forwarding",
+        Some(("yes", "\"Match all\".x11forwarding")),
+    );
+    let nginx = "http { server { location / { root /a; } location /b { root /c; } } }";
+    let ours = "http.server.\"location /b\".root";
+    names(Format::Nginx, nginx, "http.server.location[1].root", Some(("/c", ours)));
+    names(Format::Fstab, FSTAB, "[1].type", Some(("vfat", "/boot/efi.type")));
+    names(Format::Passwd, "r:x:0:0::/:/a\n", "[uid=0].shell", Some(("/a", "r.shell")));
+    names(Format::KeyValue, "A=1\n", "[0]", None);
+    names(Format::Hosts, HOSTS, "[last].alias[1]", Some(("data", "10.0.0.2.alias[1]")));
+    names(Format::Hosts, HOSTS, "10.0.0.2.canonical", Some(("db", "10.0.0.2.canonical")));
+}
+
+#[test]
+fn parts_of_a_row_are_edited_on_their_own() {
+    let after = HOSTS.replace("db.example", "x");
+    edits(Format::Hosts, HOSTS, "10.0.0.2.alias[0]", Some("x"), &after);
+    edits(Format::Hosts, HOSTS, "/2/alias[2]", Some("x"), &HOSTS.replace("data", "x"));
+    check(Format::Hosts, HOSTS, &after, &["~10.0.0.2=db db.example data>db x data"]);
+    let tree = parse(Format::Hosts, HOSTS.as_bytes());
+    for (key, value) in [("10.0.0.2.alias[0]", Some("x y")), ("10.0.0.2.alias[0]", None)] {
+        assert!(tree.edit(&key.parse().unwrap(), value.map(str::as_bytes)).is_err(), "{key}");
+    }
+    assert!(tree.edit(&"127.0.0.1.alias".parse().unwrap(), Some(b"x")).is_err());
+}
+
+#[test]
+fn other_dialects_find_the_same() {
+    use Format::*;
+    let json = r#"{"a": [{"b": 1}, {"b": 2, "c d": 3}], "$schema": "x", "/p": {"q": 4}}"#;
+    names(Json, json, "$.a[0].b", Some(("1", "a[0].b")));
+    names(Json, json, "$['a'][-1]['c d']", Some(("3", "a[1].\"c d\"")));
+    names(Json, json, "$schema", Some(("\"x\"", "$schema")));
+    names(Json, json, "$['$schema']", Some(("\"x\"", "$schema")));
+    names(Json, json, "/a/2/b", Some(("2", "a[1].b")));
+    names(Json, json, "/a[b='2']/b", Some(("2", "a[1].b")));
+    names(Toml, "[a.b]\nc = 1\n", "$.a.b.c", Some(("1", "\"a.b\".c")));
+    names(Yaml, "a:\n- b\n- c\n", "/a/*[last()]", Some(("c", "a[1]")));
+    names(Sshd, SSHD, "/Match[1]/X11Forwarding", Some(("no", "\"Match User bob\".x11forwarding")));
+    names(Sshd, SSHD, "/Port", Some(("22", "port")));
+    names(Hosts, HOSTS, "/1/ipaddr", Some(("127.0.0.1", "127.0.0.1.ipaddr")));
+    names(Hosts, HOSTS, "/*[canonical='db']/ipaddr", Some(("10.0.0.2", "10.0.0.2.ipaddr")));
+    names(Sysctl, "net.a.b=1\n", "/net.a.b", Some(("1", "net.a.b")));
+    names(Systemd, UNIT, "/Service/Restart", Some(("no", "Service.Restart")));
+    names(Fstab, FSTAB, "/*[file='/']/options", Some(("ro", "/.options")));
+}
+
+/// What began with a slash and meant something means it still.
+#[test]
+fn a_name_may_begin_with_a_slash() {
+    use Format::*;
+    names(Fstab, FSTAB, "/boot/efi.options", Some(("rw", "/boot/efi.options")));
+    names(Fstab, FSTAB, "/boot/efi", Some(("b /boot/efi vfat rw", "/boot/efi")));
+    names(Fstab, FSTAB, "/.type", Some(("ext4", "/.type")));
+    names(KeyValue, "/srv/a ro\n", "/srv/a", Some(("ro", "/srv/a")));
+    let nginx = "/http/a 1;\nhttp { a 2; }";
+    names(Nginx, nginx, "/http/a", Some(("1", "/http/a")));
+    names(Nginx, nginx, "/http[1]/a", Some(("2", "http.a")));
+    edits(Fstab, "a / x\n", "/boot/efi", Some("b /boot/efi x"), "a / x\nb /boot/efi x\n");
+    edits(KeyValue, "/srv/a ro\n", "/srv/b", Some("rw"), "/srv/a ro\n/srv/b rw\n");
+    // What is added is Augeas's where there is something to put it in, or can be nothing else.
+    edits(Nginx, "http {\n  a 1;\n}\n", "/http/b", Some("2"), "http {\n  a 1;\n  b 2;\n}\n");
+    edits(Systemd, "[Unit]\nA=b\n", "/Service/C", Some("d"), "[Unit]\nA=b\n[Service]\nC=d\n");
+}
+
 #[test]
 fn an_edit_the_file_cannot_express_is_refused() {
     let refused = |format, text: &str, key: &str, value: Option<&str>| {

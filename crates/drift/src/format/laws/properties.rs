@@ -41,6 +41,7 @@ fn laws_of_any(format: Format, bytes: &[u8]) {
         let found = tree.find(key);
         assert!(found.is_some(), "{format:?} {key}");
         assert_eq!(found, tree.find(&reparsed(key)), "{format:?} {key}");
+        assert_eq!(tree.spelled(key).as_ref(), Some(key), "{format:?} {key}");
         let value = tree.get(key).unwrap();
         assert_eq!(tree.edit(key, Some(value)).unwrap(), bytes, "get-put {format:?} {key}");
     }
@@ -102,7 +103,7 @@ fn whatever_stands_at_the_root_can_be_removed() {
     for (format, text) in samples::ALL {
         let tree = parse(format, text.as_bytes());
         for node in super::super::lookup::steps(format, &tree.nodes) {
-            let key = Key { steps: vec![node] };
+            let key = Key::from(vec![node]);
             let without = tree.edit(&key, None).unwrap_or_else(|e| panic!("{format:?} {e}"));
             let rest = parse(format, &without);
             assert_ne!(diff(&tree, &rest), [], "{format:?} {key}");
@@ -127,6 +128,18 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(token, 0..40).prop_map(|tokens| tokens.concat())
 }
 
+/// A key in any dialect, as likely to be read as not.
+fn key_text() -> impl Strategy<Value = String> {
+    let token = prop::sample::select(vec![
+        "a", "b", "a.b", "/", "$", ".", "[", "]", "[0]", "[1]", "['a']", "[\"b\"]", "*", "1", "=",
+        "'x'", "\"", "last()", "last", "\\", " ", "[b='c']", "[.='x']", "-1", "\\u00e9", "\u{e9}",
+        "..",
+    ]);
+    let start = prop::sample::select(vec!["", "/", "$", "$.", "/a/"]);
+    (start, prop::collection::vec(token, 0..8))
+        .prop_map(|(s, tokens)| s.to_owned() + &tokens.concat())
+}
+
 fn format() -> impl Strategy<Value = Format> {
     prop::sample::select(samples::ALL.map(|(format, _)| format).to_vec())
 }
@@ -137,6 +150,22 @@ proptest! {
     #[test]
     fn any_bytes_are_lawful(format in format(), bytes in text()) {
         laws_of_any(format, &bytes);
+    }
+
+    /// What is printed is one of our keys, and means what was read.
+    #[test]
+    fn any_key_is_printed_as_ours(format in format(), bytes in text(), text in key_text()) {
+        if let Ok(key) = text.parse::<Key>() {
+            let ours = reparsed(&key);
+            prop_assert_eq!(ours.to_string(), key.to_string());
+            let tree = parse(format, &bytes);
+            if key.path.is_none() {
+                prop_assert_eq!(tree.find(&key), tree.locate(&ours.steps), "{}", key);
+            }
+            if let Some(spelled) = tree.spelled(&key) {
+                prop_assert_eq!(tree.find(&spelled), tree.find(&key), "{}", spelled);
+            }
+        }
     }
 
     #[test]

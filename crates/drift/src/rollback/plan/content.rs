@@ -7,7 +7,7 @@ use super::merge::{self, Choice, Failed};
 use super::{Class, Conflict, Conflicts, Selection, never};
 use crate::config::{Parameter, RollbackMode};
 use crate::discrepancy::KeyChange;
-use crate::format::{self, Format};
+use crate::format::{self, Format, Key};
 
 impl Maker<'_> {
     /// What the file shall say; `None` if that has been reported as left or in conflict.
@@ -30,11 +30,13 @@ impl Maker<'_> {
             return (!stops).then(|| (target.to_vec(), Class::Restore, Vec::new()));
         };
         let selection = self.request.selection;
+        let chosen = match selection {
+            Selection::Key { key, .. } => Some(spellings(key, format, [target, now])),
+            _ => None,
+        };
         let wants = |change: &format::Change| {
             let key = change.key.to_string();
-            if let Selection::Key { key: only, .. } = selection
-                && *only != key
-            {
+            if chosen.as_ref().is_some_and(|chosen| !chosen.contains(&key)) {
                 return Err("it was not chosen");
             }
             let in_tree = |pattern: &&str| path.to_str().is_some_and(|path| *pattern == path);
@@ -97,4 +99,14 @@ impl Maker<'_> {
             _ => said,
         }
     }
+}
+
+/// A key as it was given, and as changes of these files spell what it names there.
+fn spellings(key: &str, format: Format, files: [&[u8]; 2]) -> Vec<String> {
+    let mut all = vec![key.to_owned()];
+    if let Ok(parsed) = key.parse::<Key>() {
+        let spelled = |file| format::parse(format, file).spelled(&parsed);
+        all.extend(files.into_iter().filter_map(spelled).map(|key| key.to_string()));
+    }
+    all
 }

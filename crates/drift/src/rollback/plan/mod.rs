@@ -40,7 +40,7 @@ pub enum Selection {
     Key {
         /// The file.
         path: PathBuf,
-        /// The key, as [`format`](mod@crate::format) writes it.
+        /// The key, in any spelling that [`format`](mod@crate::format) reads.
         key: String,
     },
 }

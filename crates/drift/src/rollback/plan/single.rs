@@ -43,7 +43,7 @@ impl Maker<'_> {
     pub(super) fn keyed(&mut self, drifted: &Drifted<'_>, path: &Path, key: &str) {
         let Drifted { item, target, current, .. } = *drifted;
         let wanted = match self.request.selection {
-            Selection::Key { path: file, key: only } => file == path && only == key,
+            Selection::Key { path: file, key: only } => file == path && is_same(only, key),
             _ => self.selects_path(path),
         };
         if !wanted {
@@ -89,6 +89,12 @@ impl Maker<'_> {
         let to = Aim::Present { content: Some(Blob(edited)), attributes: BTreeMap::new() };
         self.change(drifted, place, Class::Merge, Reading::text(bytes), to, keys);
     }
+}
+
+/// Whether two texts are one key, however they spell it.
+fn is_same(one: &str, other: &str) -> bool {
+    let keys = (one.parse::<Key>(), other.parse::<Key>());
+    one == other || matches!(keys, (Ok(one), Ok(other)) if one.is_same(&other))
 }
 
 /// A setting's path below `/proc/sys`, as sysctl(8) reads names: the first separator says which

@@ -116,9 +116,12 @@ fn only_drifted_keys_change() {
     let why: Vec<&str> = plan.left.iter().map(|left| left.why.as_str()).collect();
     assert_eq!(why, ["the configuration ignores it"]);
 
-    let selection = Selection::Key { path: PathBuf::from(SYSCTL), key: "e.f".to_owned() };
-    let plan = plan_of(&Asked { selection, ..Asked::default() }, &good, &bad);
-    assert_eq!(written(&plan), "# mine\na.b = 9\n\nc.d=2\nvm.mine = 3\n");
+    // However it is spelled.
+    for key in ["e.f", "\"e.f\"", "$.e.f", "/e.f"] {
+        let selection = Selection::Key { path: PathBuf::from(SYSCTL), key: key.to_owned() };
+        let plan = plan_of(&Asked { selection, ..Asked::default() }, &good, &bad);
+        assert_eq!(written(&plan), "# mine\na.b = 9\n\nc.d=2\nvm.mine = 3\n", "{key}");
+    }
 }
 
 /// What is compared as text goes back as text, but for accounts and where a key is named.
