@@ -40,7 +40,7 @@ pub(crate) struct Need {
     why: &'static str,
 }
 
-const NEEDS: [Need; 16] = [
+const NEEDS: [Need; 17] = [
     need("gcc", Purpose::Build, Sign::Program("cc"), "compiles SQLite, zstd and AWS-LC"),
     need("libc6-dev", Purpose::Build, Sign::File("/usr/include/stdio.h"), "C headers"),
     need("pkg-config", Purpose::Build, Sign::Program("pkg-config"), "finds OpenSSL"),
@@ -70,6 +70,7 @@ const NEEDS: [Need; 16] = [
     need("python3-minimal", Purpose::Test, Sign::Program("python3"), "the example's service"),
     need("lynis", Purpose::Test, Sign::Program("lynis"), "audits shadows that have none"),
     need("openscap-scanner", Purpose::Test, Sign::Program("oscap"), "likewise, benchmarks"),
+    need("augeas-tools", Purpose::Test, Sign::Program("augtool"), "reads what our formats read"),
     need("rsync", Purpose::Bench, Sign::Program("rsync"), "what umbra is compared with"),
     need("strace", Purpose::Bench, Sign::Program("strace"), "counts system calls"),
 ];
