@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`config`] | `monitoring_config.yml`: which parameters, how far they may differ, what then |
 //! | [`defaults`] | a configuration for a machine nobody has written one for |
+//! | [`import`](mod@import) | a configuration out of another tool's |
 //! | [`collect`] | every parameter of a machine or a root directory, read |
 //! | [`file`](mod@file) | a file's content, read without harm |
 //! | [`certificate`] | certificates in a file: when they end, whose they are |
@@ -44,6 +45,7 @@ pub mod file;
 pub mod forecast;
 pub mod format;
 pub mod history;
+pub mod import;
 pub mod metrics;
 pub mod policy;
 pub mod primary;

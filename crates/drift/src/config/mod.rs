@@ -35,6 +35,7 @@ mod model;
 mod notify;
 mod number;
 mod policy;
+mod quoted;
 mod rules;
 mod schema;
 mod severity;
@@ -52,6 +53,7 @@ pub use model::{
 pub use notify::{Address, Dialect, Facility, Notify, Secret, SyslogAddress, Target, Token};
 pub use number::Numbers;
 pub use policy::{AutoRollback, Maintenance, Policy, QuietHours, Requirement};
+pub(crate) use quoted::quoted;
 pub use schema::schema;
 pub use severity::{Provenance, Severities, Severity};
 pub use source::{
@@ -89,6 +91,11 @@ pub fn parse(name: &str, text: &str) -> Result<Config, Problems> {
     config.ok_or_else(|| {
         found.into_problems(&[Text { name: name.to_owned(), text: text.to_owned() }])
     })
+}
+
+/// Whether the text names a unit.
+pub(crate) fn is_unit(text: &str) -> bool {
+    (formats::UNIT.check)(text).is_ok()
 }
 
 fn read(text: &str, found: &mut Found) -> Option<Config> {

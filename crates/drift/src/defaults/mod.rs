@@ -12,6 +12,7 @@ mod tree;
 
 use std::fmt::Write as _;
 
+use crate::config::quoted;
 use files::{Entry, FILES};
 pub use survey::Survey;
 
@@ -65,11 +66,6 @@ pub fn configuration(survey: &Survey) -> String {
 
 fn title(text: &mut String, title: &str) {
     let _ = writeln!(text, "\n  # {title}");
-}
-
-/// Text as YAML, whatever is in it: JSON is YAML.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 fn network(text: &mut String, survey: &Survey) {
