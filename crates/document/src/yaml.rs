@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use serde_saphyr::granit_parser as granit;
 
-use granit::{Event, Parser, ScalarStyle};
+use granit::{Event, Options, Parser, ScalarStyle};
 
 use crate::diagnostic::{Found, Problem};
 use crate::source::Span;
@@ -116,7 +116,10 @@ pub const TEXT_BYTES_MAX: usize = 4 << 20;
 /// cannot be read, with the reason in `found`. `file` goes into the spans.
 pub fn parse(file: usize, text: &str, noun: &str, found: &mut Found) -> Option<Node> {
     let mut builder = Builder::new(file, noun, found);
-    for event in Parser::new_from_str(text) {
+    let mut options = Options::default();
+    // Nobody asks for them, and the parser keeps only so many in a row.
+    options.set_emit_comments(false);
+    for event in Parser::new_from_str_with_options(text, options) {
         match event {
             Ok((event, span)) => {
                 let tag = span.tag_span().map(|span| span_of(file, text, &span));
@@ -357,4 +360,18 @@ fn measure(node: &Node) -> Size {
         text_bytes: sum.text_bytes.saturating_add(child.text_bytes),
         depth: sum.depth.max(child.depth + 1),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_may_be_as_long_as_they_like() {
+        let text = format!("a:\n{}  - b\n", "  # c\n".repeat(1_000));
+        let mut found = Found::default();
+        let root = parse(0, &text, "document", &mut found).expect("YAML");
+        assert!(!found.has_errors());
+        assert_eq!(root.get("a").map(|list| list.list().len()), Some(1));
+    }
 }
