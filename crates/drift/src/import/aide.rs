@@ -11,14 +11,14 @@ mod selection;
 use std::collections::{BTreeSet, HashSet};
 
 use super::draft::Draft;
-use super::pattern::{covers, meet};
+use super::index::Index;
 use attributes::{Groups, carried};
 use macros::Macros;
 use selection::{Manner, decoded, is_restriction, select, words};
 
 /// More lines than a person selects by.
 const RULES_MAX: usize = 2_000;
-/// What they become; each is held against each.
+/// What they become.
 const GLOBS_MAX: usize = 10_000;
 
 /// Reads a whole file.
@@ -61,6 +61,17 @@ struct Rule {
     /// Where all of it lies.
     directory: Vec<u8>,
     globs: Vec<String>,
+}
+
+impl Rule {
+    /// Whether a path that both match is this one's.
+    fn comes_before(&self, other: &Self) -> bool {
+        let deeper = self.directory.len() > other.directory.len()
+            && self.directory.starts_with(&other.directory);
+        let first = self.directory == other.directory && self.line < other.line;
+        let leaves_out = self.attributes.is_none();
+        self.line != other.line && (leaves_out || deeper || first)
+    }
 }
 
 impl Reader {
@@ -195,6 +206,9 @@ fn write(entries: &[Entry], draft: &mut Draft) {
         .iter()
         .filter_map(|entry| if let Entry::Rule(rule) = entry { Some(rule) } else { None })
         .collect();
+    let globs = rules.iter().enumerate();
+    let globs = globs.flat_map(|(at, rule)| rule.globs.iter().map(move |glob| (at, &glob[..])));
+    let index = Index::new(globs);
     for entry in entries {
         if draft.is_refused() {
             return;
@@ -203,37 +217,36 @@ fn write(entries: &[Entry], draft: &mut Draft) {
             Entry::Note(line, what) => draft.note(*line, what),
             Entry::Rule(rule) => {
                 if let Some(attributes) = &rule.attributes {
-                    parameter(rule, attributes, &rules, draft);
+                    parameter(rule, attributes, &rules, &index, draft);
                 }
             }
         }
     }
 }
 
-fn parameter(rule: &Rule, attributes: &[&str], rules: &[&Rule], draft: &mut Draft) {
-    let (mut own, mut out): (Vec<&String>, Vec<&String>) =
-        (rule.globs.iter().collect(), Vec::new());
-    let mut taken = None;
-    for other in rules.iter().filter(|other| other.line != rule.line) {
-        let deeper = other.directory.len() > rule.directory.len()
-            && other.directory.starts_with(&rule.directory);
-        let first = other.directory == rule.directory && other.line < rule.line;
-        if other.attributes.is_some() && !deeper && !first {
-            continue;
+fn parameter<'a>(
+    rule: &'a Rule,
+    attributes: &[&str],
+    rules: &[&Rule],
+    index: &Index<'a>,
+    draft: &mut Draft,
+) {
+    let before = |at: &usize| rules.get(*at).is_some_and(|other| other.comes_before(rule));
+    let (mut globs, mut taken) = (Vec::new(), None);
+    for glob in &rule.globs {
+        match index.covering(glob).find(before) {
+            Some(at) => taken = Some(at),
+            None => globs.push(glob.clone()),
         }
-        let before = own.len();
-        own.retain(|glob| !other.globs.iter().any(|outer| covers(outer, glob)));
-        if own.len() < before {
-            taken = Some(other.line);
-        }
-        out.extend(other.globs.iter().filter(|out| rule.globs.iter().any(|glob| meet(glob, out))));
     }
-    if let (true, Some(taken)) = (own.is_empty(), taken) {
-        let what = format!("`{}` is left out: line {taken} has its paths", rule.text);
+    if let (true, Some(taken)) = (globs.is_empty(), taken.and_then(|at| rules.get(at))) {
+        let what = format!("`{}` is left out: line {} has its paths", rule.text, taken.line);
         return draft.note(rule.line, what);
     }
-    let out: BTreeSet<String> = out.into_iter().map(|glob| format!("!{glob}")).collect();
-    let globs: Vec<String> = own.into_iter().cloned().chain(out).collect();
+    let out = rule.globs.iter().flat_map(|glob| index.meeting(glob));
+    let out = out.filter(|(at, _)| before(at)).map(|(_, glob)| format!("!{glob}"));
+    let out: BTreeSet<String> = out.collect();
+    globs.extend(out);
     let name = globs.first().map_or("", |glob| glob.trim_end_matches("/**"));
     draft.parameter(rule.line, if name.is_empty() { "/" } else { name });
     draft.list("glob", &globs);

@@ -41,10 +41,10 @@ pub(super) struct Ways {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refused(pub(super) String);
 
-const EXPRESSION_BYTES_MAX: usize = 4 << 10;
+const EXPRESSION_BYTES_MAX: usize = 1_000;
 const NESTING_MAX: u32 = 40;
 const WAYS_MAX: usize = 64;
-const PIECES_MAX: usize = 8 << 10;
+const PIECES_MAX: usize = 2_000;
 /// A shorter repetition is written out.
 const REPEAT_MAX: u32 = 3;
 

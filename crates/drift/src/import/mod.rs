@@ -12,12 +12,14 @@
 //! | [`wazuh`] | `ossec.conf`: `<syscheck>` |
 //! | [`goss`] | `goss.yaml`: what has a source in a drift configuration |
 //! | [`expression`], [`pattern`] | paths that expressions match, as globs |
+//! | [`index`] | globs that can match the same |
 //! | [`draft`] | what is written |
 
 mod aide;
 mod draft;
 mod expression;
 mod goss;
+mod index;
 mod osquery;
 mod pattern;
 #[cfg(test)]

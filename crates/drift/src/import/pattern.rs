@@ -115,32 +115,6 @@ pub(super) fn directory(pieces: &[Piece]) -> Vec<u8> {
     known[..end].to_vec()
 }
 
-/// Whether a path can match both globs, as far as their beginnings tell.
-pub(super) fn meet(one: &str, other: &str) -> bool {
-    match (written(one), written(other)) {
-        ((one, true), (other, true)) => one == other,
-        ((path, true), (begin, false)) | ((begin, false), (path, true)) => path.starts_with(begin),
-        ((one, false), (other, false)) => one.starts_with(other) || other.starts_with(one),
-    }
-}
-
-/// Whether every path that matches `inner` matches `outer`, as far as the written parts tell.
-pub(super) fn covers(outer: &str, inner: &str) -> bool {
-    let below = outer.strip_suffix("**").map(written);
-    let holds = |(begin, whole): (&str, bool)| {
-        whole && begin.ends_with('/') && inner.len() > begin.len() && inner.starts_with(begin)
-    };
-    outer == inner || below.is_some_and(holds)
-}
-
-/// The beginning of a glob without wildcards, and whether that is all of it.
-fn written(glob: &str) -> (&str, bool) {
-    match glob.find(['*', '?', '[', '{', '\\']) {
-        None => (glob, true),
-        Some(wild) => (&glob[..wild], false),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,33 +160,5 @@ mod tests {
     fn a_directory_is_known_as_far_as_it_is_written() {
         assert_eq!(directory(&literal("/etc/ssh/x")), b"/etc/ssh/");
         assert_eq!(directory(&with("/etc/s", Star, "/x")), b"/etc/");
-    }
-
-    #[test]
-    fn globs_meet_unless_they_begin_differently() {
-        for (one, other, meets) in [
-            ("/etc/a", "/etc/**", true),
-            ("/etc/**", "/etc/a/*b", true),
-            ("/**/*.log", "/etc", true),
-            ("/etc", "/etc/**", false),
-            ("/etc", "/etc2", false),
-            ("/etc/**", "/proc*", false),
-            ("/a/b", "/a/c*", false),
-        ] {
-            assert_eq!((meet(one, other), meet(other, one)), (meets, meets), "{one} {other}");
-        }
-    }
-
-    #[test]
-    fn a_tree_covers_what_is_in_it() {
-        for (outer, inner) in
-            [("/a/**", "/a/b"), ("/a/**", "/a/b/*.c"), ("/**", "/a"), ("/a", "/a")]
-        {
-            assert!(covers(outer, inner), "{outer} {inner}");
-        }
-        for (outer, inner) in [("/a/**", "/a"), ("/a/**", "/ab"), ("/*/**", "/a/b"), ("/a*", "/ab")]
-        {
-            assert!(!covers(outer, inner), "{outer} {inner}");
-        }
     }
 }

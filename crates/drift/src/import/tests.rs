@@ -55,6 +55,14 @@ fn samples_become_configurations() {
     }
 }
 
+/// YAML parsers have opinions about long comments.
+#[test]
+fn hundreds_of_notes_in_a_row_are_no_harm() {
+    let text = "report_url=stdout\n".repeat(500) + "/etc/ p\n";
+    let imported = keeps_its_promise(Tool::Aide, &text).expect("a configuration");
+    assert_eq!(imported.notes.len(), 500);
+}
+
 #[test]
 fn a_file_without_end_is_refused() {
     let long = " ".repeat(usize::try_from(FILE_BYTES_MAX).expect("a size") + 1);

@@ -6,19 +6,20 @@
 mod matching;
 mod xml;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::ImportError;
 use super::draft::Draft;
 use super::expression::Lean;
-use super::pattern::{Piece, directory, globs, literal, meet};
+use super::index::Index;
+use super::pattern::{Piece, directory, globs, literal};
 use xml::Element;
 
 /// Deeper is as good as everything below.
 const LEVELS_MAX: usize = 8;
 /// More than a person names.
 const DIRECTORIES_MAX: usize = 2_000;
-/// What is ignored or hidden; each is held against each directory.
+/// What is ignored or hidden.
 const PATTERNS_MAX: usize = 5_000;
 /// Of a path, and of an expression.
 const TEXT_BYTES_MAX: usize = 1_000;
@@ -55,7 +56,9 @@ pub(super) fn read(text: &str, draft: &mut Draft) -> Result<(), ImportError> {
 #[derive(Default)]
 struct Reader {
     entries: Vec<Entry>,
+    /// How many have been named, and how many of them are watched.
     directories: usize,
+    watched: usize,
     /// Patterns of paths.
     ignored: Vec<String>,
     hidden: Vec<String>,
@@ -69,6 +72,8 @@ enum Entry {
 }
 
 struct Directory {
+    /// Its number among all.
+    at: usize,
     line: usize,
     path: String,
     attributes: Vec<&'static str>,
@@ -233,6 +238,7 @@ impl Reader {
             return Err("no path below matches `restrict`".to_owned());
         }
         self.entries.push(Entry::Directory(Directory {
+            at: self.watched,
             line,
             path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
             attributes: attributes.to_vec(),
@@ -240,6 +246,7 @@ impl Reader {
             directory,
             globs,
         }));
+        self.watched += 1;
         Ok(())
     }
 
@@ -304,54 +311,65 @@ impl Reader {
     }
 
     fn write(self, draft: &mut Draft) {
-        let all = || {
-            self.entries.iter().filter_map(|entry| match entry {
+        let all: Vec<&Directory> = self
+            .entries
+            .iter()
+            .filter_map(|entry| match entry {
                 Entry::Directory(directory) => Some(directory),
                 Entry::Note(..) => None,
             })
-        };
-        for (index, entry) in self.entries.iter().enumerate() {
+            .collect();
+        let last: HashMap<&str, usize> = all.iter().map(|one| (&one.path[..], one.at)).collect();
+        let [ignored, hidden] = [&self.ignored, &self.hidden]
+            .map(|all| Index::new(all.iter().map(|glob| (0, &glob[..]))));
+        for entry in &self.entries {
             if draft.is_refused() {
                 return;
             }
-            let one = match entry {
-                Entry::Note(line, what) => {
-                    draft.note(*line, what);
-                    continue;
-                }
-                Entry::Directory(one) => one,
-            };
-            let later = self.entries[index + 1..].iter().find_map(|entry| match entry {
-                Entry::Directory(later) if later.path == one.path => Some(later.line),
-                _ => None,
-            });
-            if let Some(later) = later {
-                let what = format!("`{}` is left out: line {later} is about it, too", one.path);
-                draft.note(one.line, what);
-                continue;
-            }
-            let inside = |other: &&Directory| {
-                other.directory.len() > one.directory.len()
-                    && other.directory.starts_with(&one.directory)
-            };
-            let deeper: Vec<&Directory> = all().filter(inside).collect();
-            if deeper.iter().any(|deeper| deeper.restricted) {
-                let what = format!("`{}` also has what a deeper directory passes over", one.path);
-                draft.note(one.line, what);
-            }
-            let near = |glob: &&String| one.globs.iter().any(|own| meet(own, glob));
-            let deeper = deeper.iter().flat_map(|deeper| &deeper.globs);
-            let out = deeper.chain(self.ignored.iter().filter(near));
-            let out: BTreeSet<String> = out.map(|glob| format!("!{glob}")).collect();
-            let globs: Vec<String> = one.globs.iter().cloned().chain(out).collect();
-            let hidden: BTreeSet<&String> = self.hidden.iter().filter(near).collect();
-            draft.parameter(one.line, &one.path);
-            draft.list("glob", &globs);
-            draft.key("attrs", &format!("[{}]", one.attributes.join(", ")));
-            if !hidden.is_empty() {
-                draft.list("nodiff", &hidden.into_iter().collect::<Vec<_>>());
+            match entry {
+                Entry::Note(line, what) => draft.note(*line, what),
+                Entry::Directory(one) => match last.get(&one.path[..]).map(|at| all[*at]) {
+                    Some(later) if later.at > one.at => {
+                        let later = later.line;
+                        let what =
+                            format!("`{}` is left out: line {later} is about it, too", one.path);
+                        draft.note(one.line, what);
+                    }
+                    _ => parameter(one, &all, &ignored, &hidden, draft),
+                },
             }
         }
+    }
+}
+
+fn parameter<'a>(
+    one: &'a Directory,
+    all: &[&Directory],
+    ignored: &Index<'a>,
+    hidden: &Index<'a>,
+    draft: &mut Draft,
+) {
+    let inside = |other: &&&Directory| {
+        other.directory.len() > one.directory.len() && other.directory.starts_with(&one.directory)
+    };
+    let deeper: Vec<&&Directory> = all.iter().filter(inside).collect();
+    if deeper.iter().any(|deeper| deeper.restricted) {
+        let what = format!("`{}` also has what a deeper directory passes over", one.path);
+        draft.note(one.line, what);
+    }
+    let near = |index: &Index<'a>| -> BTreeSet<&'a str> {
+        let globs = one.globs.iter().flat_map(|glob| index.meeting(glob));
+        globs.map(|(_, glob)| glob).collect()
+    };
+    let (ignored, hidden) = (near(ignored), near(hidden));
+    let out = deeper.iter().flat_map(|deeper| deeper.globs.iter().map(String::as_str));
+    let out: BTreeSet<String> = out.chain(ignored).map(|glob| format!("!{glob}")).collect();
+    let globs: Vec<String> = one.globs.iter().cloned().chain(out).collect();
+    draft.parameter(one.line, &one.path);
+    draft.list("glob", &globs);
+    draft.key("attrs", &format!("[{}]", one.attributes.join(", ")));
+    if !hidden.is_empty() {
+        draft.list("nodiff", &hidden.into_iter().collect::<Vec<_>>());
     }
 }
 
