@@ -35,6 +35,8 @@ fn help_is_as_published() {
     insta::assert_snapshot!("help", out);
     let (out, _) = check(&umbra(dir.path(), &["build", "--help"]), 0);
     insta::assert_snapshot!("help_build", out);
+    let (imports, _) = check(&umbra(dir.path(), &["drift", "import", "--help"]), 0);
+    insta::assert_snapshot!("help_drift_import", imports);
     assert!(!out.contains("launcher"), "the launcher is nobody's command");
 }
 
@@ -147,4 +149,45 @@ fn a_report_that_could_not_be_written_is_refused_first() {
     check(&umbra(dir.path(), &["init", "."]), 0);
     let (_, err) = check(&umbra(dir.path(), &["build", "--junit", "none/junit.xml"]), 2);
     assert!(err.contains("write a report to"), "{err}");
+}
+
+#[test]
+fn another_tools_configuration_is_imported() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("aide.conf");
+    std::fs::write(&file, "Own = p+i\n/etc/ Own\n!/etc/\\b\n").unwrap();
+    let import = ["drift", "import", "--from", "aide", "aide.conf"];
+    let (out, err) = check(&umbra(dir.path(), &import), 0);
+    insta::assert_snapshot!("import", format!("{out}---\n{err}"));
+    // What is written is what is printed, and never over another.
+    let written = dir.path().join("monitoring_config.yml");
+    let to_file = [&import[..], &["-o", "monitoring_config.yml"]].concat();
+    let (none, err) = check(&umbra(dir.path(), &to_file), 0);
+    assert_eq!((none.as_str(), std::fs::read_to_string(&written).unwrap()), ("", out));
+    assert!(err.contains("umbra primary add NAME --config monitoring_config.yml"), "{err}");
+    let (_, err) = check(&umbra(dir.path(), &to_file), 2);
+    assert!(err.contains("there is one already"), "{err}");
+    check(&umbra(dir.path(), &[&to_file[..], &["--force"]].concat()), 0);
+}
+
+#[test]
+fn what_cannot_be_imported_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let import = |tool: &str, text: &str| {
+        std::fs::write(dir.path().join("x"), text).unwrap();
+        let (out, err) = check(&umbra(dir.path(), &["drift", "import", "--from", tool, "x"]), 2);
+        assert_eq!(out, "");
+        err
+    };
+    let err = import("aide", "nonsense\n");
+    assert!(err.contains("x:1: `nonsense` is not understood"), "{err}");
+    let err = import("osquery", "{\n,}");
+    assert!(err.contains("failed to import x") && err.contains("line 2"), "{err}");
+    let err = import("wazuh", "<a>");
+    assert!(err.contains("not closed"), "{err}");
+    let err = import("goss", "file: {{range}}\n");
+    assert!(err.contains("goss render"), "{err}");
+    let args = ["drift", "import", "--from", "aide", "none"];
+    let (_, err) = check(&umbra(dir.path(), &args), 2);
+    assert!(err.contains("there is no such file"), "{err}");
 }

@@ -53,6 +53,23 @@ pub enum Drift {
         #[arg(long)]
         force: bool,
     },
+    /// Write a monitoring_config.yml out of another tool's configuration.
+    ///
+    /// What it cannot say as it was said there is told, with its line, and stands as a comment
+    /// beside what was written instead.
+    Import {
+        /// Which tool the file belongs to.
+        #[arg(long, value_enum, value_name = "TOOL")]
+        from: ImportFrom,
+        /// Its configuration: aide.conf, osquery.conf, ossec.conf, goss.yaml.
+        file: PathBuf,
+        /// Where; `-` prints it.
+        #[arg(short, long, default_value = "-", value_name = "FILE")]
+        output: PathBuf,
+        /// Write over what is there.
+        #[arg(long)]
+        force: bool,
+    },
     /// Follow what happens.
     Watch {
         /// Only to this primary.
@@ -126,6 +143,19 @@ pub enum Drift {
     },
     /// Print the JSON Schema of monitoring_config.yml.
     Schema,
+}
+
+/// Whose configuration is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ImportFrom {
+    /// AIDE: groups of attributes, lines that select.
+    Aide,
+    /// osquery: file_paths and exclude_paths.
+    Osquery,
+    /// Wazuh or OSSEC: syscheck.
+    Wazuh,
+    /// goss: resources that are facts of a machine.
+    Goss,
 }
 
 /// A look at what differs.

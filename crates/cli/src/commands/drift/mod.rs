@@ -1,16 +1,11 @@
 //! What differs between primaries and their shadows, and what to do about it.
 
+mod configuration;
 mod follow;
 mod look;
 mod undo;
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::Path;
-
 use umbra_api::client::{Client, percent};
-use umbra_drift::collect::Place;
-use umbra_drift::defaults;
 use umbra_drift::service::{
     AcceptReply, AcceptRequest, Blame, Forecast, Selection, ShadowDiff, ShadowEntry, TakeShadow,
 };
@@ -25,7 +20,12 @@ use crate::ui::Ui;
 /// Does it.
 pub(super) fn drift(ui: &Ui, client: &Client, command: Drift) -> Done {
     match command {
-        Drift::Init { root, output, force } => init(ui, root.as_deref(), &output, force),
+        Drift::Init { root, output, force } => {
+            configuration::init(ui, root.as_deref(), &output, force)
+        }
+        Drift::Import { from, file, output, force } => {
+            configuration::import(ui, from, &file, &output, force)
+        }
         Drift::Watch { primary, from, verbose } => {
             follow::follow(ui, client, primary.as_deref(), from, verbose)
         }
@@ -75,40 +75,6 @@ pub(super) fn take(
 /// The facts that were named.
 pub(super) fn selection(which: Which) -> Selection {
     Selection { parameters: which.parameters, paths: which.paths, key: None }
-}
-
-fn init(ui: &Ui, root: Option<&Path>, output: &Path, force: bool) -> Done {
-    let place = match root {
-        None => Place::machine(),
-        Some(root) => Place::directory(root),
-    };
-    let place = place.map_err(|error| {
-        CliError::because(Finish::Environment, "look what is worth watching", &error)
-    })?;
-    let text = defaults::configuration(&defaults::Survey::of(&place));
-    if output == Path::new("-") {
-        ui.answer(&text)?;
-        return Ok(Finish::Pass);
-    }
-    let failed = |error: &std::io::Error| {
-        CliError::because(Finish::Environment, format!("write {}", output.display()), error)
-    };
-    let mut options = OpenOptions::new();
-    options.write(true).truncate(force).create(force).create_new(!force);
-    let mut file = match options.open(output) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let message = format!("write {}: there is one already", output.display());
-            return Err(CliError::new(Finish::Usage, message)
-                .with_hint("`--force` writes over it, `-o FILE` chooses another place"));
-        }
-        file => file.map_err(|error| failed(&error))?,
-    };
-    file.write_all(text.as_bytes()).map_err(|error| failed(&error))?;
-    ui.story(&format!(
-        "wrote {}; take a machine under care with it: umbra primary add NAME --config {0}",
-        output.display()
-    ));
-    Ok(Finish::Pass)
 }
 
 fn log(ui: &Ui, client: &Client, primary: Option<String>) -> Done {
