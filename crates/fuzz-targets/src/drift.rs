@@ -1,9 +1,10 @@
-//! Drift configurations, configuration files of every format, and readings on the wire.
+//! Drift configurations, those of other tools that become one, configuration files of every format, and readings on the wire.
 
 use umbra_drift::alert::Life;
 use umbra_drift::config;
 use umbra_drift::discrepancy::Discrepancy;
 use umbra_drift::format::{Format, Key, Tree, diff, parse};
+use umbra_drift::import::{self, Tool};
 use umbra_drift::reading::Reading;
 use umbra_drift::report::{Check, Entry, Format as ReportFormat};
 
@@ -65,6 +66,74 @@ pub fn monitoring(bytes: &[u8]) -> bool {
     let control = shown.chars().find(|c| c.is_control() && *c != '\n');
     assert!(control.is_none(), "{control:?} is shown");
     false
+}
+
+/// See [`import()`].
+pub const IMPORT: Target = Target {
+    name: "import",
+    open: || Box::new(import),
+    seeds: || {
+        let samples = ["aide.conf", "osquery.conf", "ossec.conf", "goss.yaml"];
+        let of = |(number, name): (u8, &str)| {
+            let sample = files("crates/drift/tests/import", name).into_iter();
+            sample.map(move |bytes| [&[number], &bytes[..]].concat()).collect::<Vec<_>>()
+        };
+        (0..).zip(samples).flat_map(of).collect()
+    },
+    words: &[
+        "\n/etc/.*",
+        "(a|b)",
+        "[^/]*",
+        "[0-9]+",
+        "{1,3}",
+        "$",
+        " p+u-i\n",
+        "@@define A ",
+        "@@{A}",
+        "@@ifdef A\n",
+        "@@endif\n",
+        "%%",
+        "\"file_paths\": {\"a\": [\"/",
+        "\"]}",
+        "// ",
+        "<directories restrict=\".c$|x\">/a,/b</directories>",
+        "<ignore type=\"sregex\">",
+        "</ignore>",
+        "<syscheck>",
+        "&amp;",
+        "&x;",
+        "file:\n  /a: {exists: true}\n",
+        "{or: [a, b]}",
+        "{ge: 1}",
+        "{{",
+        "&a ",
+        "*a",
+        "é",
+        "\u{2028}",
+        "\u{85}",
+        "\0",
+    ],
+    cases: 300,
+    heap_factor: 4_000,
+};
+
+const TOOLS: [Tool; 4] = [Tool::Aide, Tool::Osquery, Tool::Wazuh, Tool::Goss];
+
+/// The first byte picks the tool. Whatever its configuration says, what is written is one of
+/// ours, and printable; so is what is told.
+pub fn import(bytes: &[u8]) -> bool {
+    let Some((pick, bytes)) = bytes.split_first() else { return false };
+    let tool = TOOLS[usize::from(*pick) % TOOLS.len()];
+    let Ok(imported) = import::parse(tool, &String::from_utf8_lossy(bytes)) else { return false };
+    if let Err(problems) = config::parse("monitoring.yml", &imported.text) {
+        panic!("{}\n{}", problems.render(false), imported.text);
+    }
+    let told = imported.notes.iter().map(|note| note.what.as_str());
+    for text in told.chain(imported.text.lines()) {
+        let control = text.chars().find(|c| c.is_control());
+        assert!(control.is_none(), "{control:?} is told");
+    }
+    true
 }
 
 /// See [`format()`].

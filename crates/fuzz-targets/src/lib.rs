@@ -69,6 +69,7 @@ pub const TARGETS: &[Target] = &[
     suite::SOCKETS,
     suite::PACKAGES,
     drift::MONITORING,
+    drift::IMPORT,
     drift::FORMAT,
     drift::WIRE,
     drift::CERTIFICATE,
