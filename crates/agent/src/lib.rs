@@ -19,6 +19,7 @@
 //! | `hands` | rollback plans carried out, confirmed, undone |
 //! | `told` | what the daemon knows already |
 //! | `provenance` | whether a change was to be expected |
+//! | `pulse` | signs of life, whatever else goes on |
 //!
 //! [`wire`]: umbra_drift::wire
 
@@ -27,6 +28,7 @@ mod hands;
 mod nerves;
 mod polls;
 mod provenance;
+mod pulse;
 pub mod session;
 mod told;
 

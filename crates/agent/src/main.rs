@@ -1,6 +1,7 @@
-//! `umbra-agent`: speaks with a daemon over its standard input and output.
+//! `umbra-agent agent`: speaks with a daemon over its standard input and output.
 //!
-//! `umbra-agent keep-watch JOURNAL` is what a rollback's timer runs.
+//! `umbra-agent keep-watch JOURNAL` is what a rollback's timer runs. The program `umbra` has the
+//! same two words.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use umbra_state::chain;
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     let done = match &arguments[..] {
-        [] => speak().map_err(|error| error.to_string()),
+        [word] if word == "agent" => speak().map_err(|error| error.to_string()),
         [word, journal] if word == "keep-watch" => {
             keep_watch(Path::new(journal)).map_err(|error| chain(&error))
         }
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         _ => {
-            eprintln!("usage: umbra-agent [keep-watch JOURNAL]; a daemon starts it");
+            eprintln!("usage: umbra-agent agent | keep-watch JOURNAL; a daemon starts it");
             return ExitCode::from(2);
         }
     };
@@ -37,5 +38,5 @@ fn speak() -> std::io::Result<()> {
     let name = concat!("umbra-agent ", env!("CARGO_PKG_VERSION"));
     let program = Program::of_process(name, &["keep-watch"])?;
     let from = std::io::BufReader::new(std::io::stdin());
-    converse(from, std::io::stdout().lock(), program)
+    converse(from, std::io::stdout(), program)
 }

@@ -8,13 +8,14 @@ use std::io::{self, BufRead, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use umbra_api::blob::Blob;
 use umbra_drift::collect::packages::Manifest;
 use umbra_drift::collect::{Collector, Place};
 use umbra_drift::config::{self, Config, Provenance, Source};
+use umbra_drift::defaults::Survey;
 use umbra_drift::discrepancy::Attribution;
 use umbra_drift::file;
 use umbra_drift::reading::{Item, Reading};
@@ -22,7 +23,7 @@ use umbra_drift::rollback::timer::{self, Timer};
 use umbra_drift::rollback::{self, RollbackError, Rollbacks};
 use umbra_drift::watch::who::Writer;
 use umbra_drift::watch::{Change, Report, Seen as How};
-use umbra_drift::wire::{self, Ask, Begin, Covered, Say, Tell};
+use umbra_drift::wire::{self, Ask, Begin, Covered, READINGS_MAX, Say, Tell};
 use umbra_state::chain;
 
 use crate::eyes::{Eyes, Seen};
@@ -30,10 +31,9 @@ use crate::hands::Hands;
 use crate::nerves::{self, Felt};
 use crate::polls::Polls;
 use crate::provenance;
+use crate::pulse::{Mouth, Pulse, Work};
 use crate::told::Told;
 
-/// Readings in one line.
-const READINGS_MAX: usize = 128;
 /// Bytes of contents in one line.
 const BYTES_MAX: usize = 1 << 20;
 /// A configuration file of which keys are watched is no longer.
@@ -98,21 +98,36 @@ pub fn keep_watch(journal: &Path) -> Result<(), RollbackError> {
 /// The line breaks, or the daemon says what makes no sense.
 pub fn converse(
     mut from: impl BufRead + Send + 'static,
-    mut to: impl Write,
+    to: impl Write + Send + 'static,
     program: Program,
 ) -> io::Result<()> {
+    let mut to = Mouth::new(to);
     let begin = match wire::read::<Say>(&mut from)? {
         None => return Ok(()),
         Some(Say::Begin(begin)) => begin,
-        Some(_) => return Err(garbled("the daemon did not begin")),
+        Some(Say::Survey { version, root }) => {
+            let surveyed = speaks(version).and_then(|()| survey(root.as_deref()));
+            return wire::write(&mut to, &surveyed.unwrap_or_else(|why| Tell::Refused { why }));
+        }
+        Some(Say::Forget { version, state_dir }) => {
+            let forgotten = speaks(version).and_then(|()| forget(Path::new(&state_dir)));
+            return wire::write(&mut to, &forgotten.unwrap_or_else(|why| Tell::Refused { why }));
+        }
+        Some(Say::Alive { .. } | Say::Ask { .. }) => {
+            return Err(garbled("the daemon did not begin"));
+        }
     };
     let (sender, inputs) = sync_channel(QUEUE);
+    let work = Work::begun();
+    let (ears, pulse) = (sender.clone(), Pulse::new(to.clone(), work.clone()));
+    std::thread::Builder::new().name("ears".into()).spawn(move || listen(from, ears, pulse))?;
     let Program { name: program, timer } = program;
-    let mut session = match Session::begin(&begin, &sender, timer) {
+    let mut session = match Session::begin(&begin, &sender, timer, work) {
         Ok(session) => session,
         Err(why) => return wire::write(&mut to, &Tell::Refused { why }),
     };
-    std::thread::Builder::new().name("ears".into()).spawn(move || listen(from, &sender))?;
+    // Whoever else sends is told by its failure that nobody receives any more.
+    drop(sender);
     let ready = Tell::Ready { version: wire::VERSION, program };
     wire::write(&mut to, &ready)?;
     for settled in session.hands.recover() {
@@ -126,15 +141,64 @@ fn garbled(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-fn listen(mut from: impl BufRead, to: &SyncSender<Input>) {
+/// Whether the daemon speaks what this agent does.
+fn speaks(version: u32) -> Result<(), String> {
+    let agent = wire::VERSION;
+    if version == agent {
+        return Ok(());
+    }
+    Err(format!("the daemon speaks version {version}, this agent {agent}"))
+}
+
+fn place(root: Option<&str>) -> Result<Place, String> {
+    let place = match root {
+        None => Place::machine(),
+        Some(root) => Place::directory(Path::new(root)),
+    };
+    place.map_err(|error| chain(&error))
+}
+
+/// What there is that a configuration can name.
+fn survey(root: Option<&str>) -> Result<Tell, String> {
+    Ok(Tell::Surveyed(Survey::of(&place(root)?)))
+}
+
+/// Removes what an agent remembered.
+fn forget(state_dir: &Path) -> Result<Tell, String> {
+    match std::fs::remove_dir_all(state_dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(format!("{} cannot be removed: {error}", state_dir.display()))
+        }
+        _ => Ok(Tell::Forgotten),
+    }
+}
+
+fn listen(mut from: impl BufRead, to: SyncSender<Input>, mut pulse: Pulse<impl Write>) {
+    // What waits for room in the queue must not keep a sign of life waiting.
+    let (heard, waiting) = channel();
+    let asks = std::thread::Builder::new().name("asks".into());
+    let forwards = asks.spawn(move || {
+        for input in waiting {
+            if to.send(input).is_err() {
+                return;
+            }
+        }
+    });
+    if forwards.is_err() {
+        return;
+    }
     loop {
         let input = match wire::read(&mut from) {
+            Ok(Some(Say::Alive { number })) => match pulse.answer(number) {
+                Ok(()) => continue,
+                Err(_) => Input::Gone,
+            },
             Ok(Some(said)) => Input::Said(said),
             Ok(None) => Input::Gone,
             Err(error) => Input::Garbled(error),
         };
         let last = !matches!(input, Input::Said(_));
-        if to.send(input).is_err() || last {
+        if heard.send(input).is_err() || last {
             return;
         }
     }
@@ -149,6 +213,7 @@ struct Session {
     /// How long a path rests before it is looked at.
     rest: Duration,
     hands: Hands,
+    work: Work,
     _eyes: Eyes,
 }
 
@@ -157,18 +222,12 @@ impl Session {
         begin: &Begin,
         sender: &SyncSender<Input>,
         timer: Box<dyn Timer>,
+        work: Work,
     ) -> Result<Self, String> {
-        if begin.version != wire::VERSION {
-            let (daemon, agent) = (begin.version, wire::VERSION);
-            return Err(format!("the daemon speaks version {daemon}, this agent {agent}"));
-        }
+        speaks(begin.version)?;
         let config = config::parse(&begin.config_name, &begin.config)
             .map_err(|problems| problems.render(false))?;
-        let place = match &begin.root {
-            None => Place::machine(),
-            Some(root) => Place::directory(Path::new(root)),
-        };
-        let place = place.map_err(|error| chain(&error))?;
+        let place = place(begin.root.as_deref())?;
         let collector = Collector::new(&config, place).map_err(|error| chain(&error))?;
         let state_dir = Path::new(&begin.state_dir);
         // What a rollback displaces can be anybody's secret.
@@ -203,6 +262,7 @@ impl Session {
             told: Told::default(),
             rest,
             hands,
+            work,
             _eyes: eyes,
         })
     }
@@ -211,10 +271,12 @@ impl Session {
         let mut later = VecDeque::new();
         loop {
             let wait = self.polls.wait(Instant::now()).unwrap_or(IDLE);
+            self.work.end();
             let input = match later.pop_front() {
                 Some(input) => Ok(input),
                 None => inputs.recv_timeout(wait),
             };
+            self.work.begin();
             match input {
                 Ok(Input::Said(Say::Ask { number, ask })) => {
                     if ask == Ask::All {
@@ -222,7 +284,7 @@ impl Session {
                     }
                     self.answer(number, ask, to)?;
                 }
-                Ok(Input::Said(Say::Begin(_))) => return Err(garbled("the daemon began twice")),
+                Ok(Input::Said(_)) => return Err(garbled("the daemon began twice")),
                 Ok(Input::Seen(seen)) => self.on_seen(seen, to)?,
                 Ok(Input::Felt(felt)) => self.on_felt(felt, to)?,
                 Ok(Input::Gone) | Err(RecvTimeoutError::Disconnected) => return Ok(()),

@@ -16,6 +16,7 @@ use crate::engine::EngineBuilder;
 use crate::instance::Instance;
 use crate::primaries::Pace;
 use crate::primaries::agents::Processes;
+use crate::primaries::ssh::Ssh;
 use crate::shadows::Registry;
 use crate::states::environment;
 
@@ -56,7 +57,9 @@ pub fn real_ports(config: &Config, launcher: PathBuf) -> Result<Ports, WireError
     })?;
     let sandbox = Arc::new(sandbox);
     let workshops = Arc::clone(&sandbox);
-    let agents = Arc::new(Processes { program: agent, arguments: vec!["agent".into()] });
+    // Other machines get a program that is nothing else.
+    let ssh = Ssh { program: "ssh".into(), agent: agent.with_file_name("umbra-agent") };
+    let agents = Arc::new(Processes { program: agent, arguments: vec!["agent".into()], ssh });
     let builder = |store: Store, registry: Arc<Registry>| -> Arc<dyn Builder> {
         Arc::new(EngineBuilder::new(store, registry, workshops))
     };

@@ -44,6 +44,7 @@ fn numbers_with_bounds_are_listed_and_kept() {
     let request = AddPrimary {
         name: "web".into(),
         root: Some(root.display().to_string()),
+        remote: None,
         image: None,
         config: Some(ConfigText { path: "c.yml".into(), text: CONFIG.into() }),
     };

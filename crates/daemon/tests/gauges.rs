@@ -98,6 +98,7 @@ fn a_disk_that_fills_is_told_of_before_it_is_full() {
         name: "web".into(),
         root: Some(dir.path().join("root").display().to_string()),
         image: None,
+        remote: None,
         config: Some(ConfigText { path: "c.yml".into(), text: CONFIG.into() }),
     };
     let _: PrimaryInfo = umbra.post("/v1/primaries", &request).unwrap();

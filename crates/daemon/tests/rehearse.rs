@@ -44,6 +44,7 @@ impl Ground {
         let request = AddPrimary {
             name: "web".into(),
             root: Some(root.display().to_string()),
+            remote: None,
             image: None,
             config: Some(ConfigText { path: "c.yml".into(), text: config.into() }),
         };
@@ -145,6 +146,7 @@ fn files_among_which_the_daemons_own_are_cannot_be_shown() {
     let request = AddPrimary {
         name: "all".into(),
         root: Some(ground.dir.path().display().to_string()),
+        remote: None,
         image: None,
         config: Some(ConfigText { path: "c.yml".into(), text }),
     };
@@ -166,6 +168,7 @@ fn an_image_that_is_none_is_refused() {
     let request = AddPrimary {
         name: "img".into(),
         root: Some(ground.dir.path().join("root").display().to_string()),
+        remote: None,
         image: Some("nowhere".into()),
         config: Some(ConfigText { path: "c.yml".into(), text: config("") }),
     };

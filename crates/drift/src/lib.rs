@@ -30,6 +30,7 @@
 //! | [`metrics`] | counters that survive a restart |
 //! | [`rollback`] | plans to an earlier value, and what carries them out |
 //! | [`policy`] | when a drift is rolled back without asking |
+//! | [`remote`] | a primary on another machine: how ssh gets there |
 //! | [`wire`] | what the daemon and an agent say to each other |
 //! | [`service`] | what people and programs ask a daemon about drift |
 
@@ -51,6 +52,7 @@ pub mod policy;
 pub mod primary;
 mod raw;
 pub mod reading;
+pub mod remote;
 pub mod render;
 pub mod report;
 pub mod rollback;

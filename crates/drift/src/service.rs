@@ -13,6 +13,7 @@ use crate::forecast::{Bound, Outlook};
 use crate::history::Change;
 use crate::policy::Refusal;
 use crate::reading::Item;
+use crate::remote::Remote;
 use crate::rollback::{Outcome, Plan, Report};
 use crate::watch::Receipt;
 use crate::wire::Covered;
@@ -23,9 +24,12 @@ use crate::wire::Covered;
 pub struct AddPrimary {
     /// Its name.
     pub name: String,
-    /// Its root directory; `None` for the daemon's own machine.
+    /// Its root directory; `None` for a whole machine.
     #[serde(default)]
     pub root: Option<String>,
+    /// How it is reached; `None` for the daemon's own machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Remote>,
     /// The image it runs from, for rehearsals.
     #[serde(default)]
     pub image: Option<String>,
@@ -61,8 +65,14 @@ pub enum Phase {
 pub struct PrimaryInfo {
     /// Its name.
     pub name: String,
-    /// Its root directory; `None` for the daemon's own machine.
+    /// Its root directory; `None` for a whole machine.
     pub root: Option<String>,
+    /// How it is reached; `None` for the daemon's own machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Remote>,
+    /// The agent that watches it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentInfo>,
     /// The image it runs from.
     pub image: Option<String>,
     /// Where its configuration was read; `None` if it was made for it.
@@ -89,6 +99,19 @@ pub struct PrimaryInfo {
     pub coverage: Vec<Covered>,
     /// When it was added, in milliseconds since 1970 UTC.
     pub added_at_ms: i64,
+}
+
+/// The agent of a primary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentInfo {
+    /// Which program it says it is.
+    pub program: String,
+    /// Where it is, on another machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// How many bytes were copied there for it to start, if it was not there yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_bytes: Option<u64>,
 }
 
 /// Which facts are meant: all where nothing is said, else those that fit all that is said.
@@ -339,6 +362,13 @@ pub enum What {
     Added {
         /// How many facts are watched.
         items: u64,
+    },
+    /// Its agent was copied to the machine where it is.
+    AgentCopied {
+        /// To where there.
+        path: String,
+        /// How long it is.
+        bytes: u64,
     },
     /// Its agent watches it.
     Watched,

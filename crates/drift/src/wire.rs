@@ -7,8 +7,13 @@
 //!         <─────────────────────────── readings (all of them), then what changes
 //!   ask   ───────────────────────────>
 //!         <─────────────────────────── an answer with the same number, or why there is none
+//!   alive ───────────────────────────>
+//!         <─────────────────────────── alive, at once, whatever else the agent does
 //!   the line ends ───────────────────>   saves what it remembers and ends
 //! ```
+//!
+//! Instead of beginning, the daemon may ask what a machine has ([`Say::Survey`]), or have the
+//! agent forget what it remembers there ([`Say::Forget`]); with the answer that is over.
 //!
 //! The agent decides nothing: it reads, it says who, and it does what a plan says. Lines are
 //! bounded on both sides; what one does not understand ends the conversation.
@@ -21,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use umbra_api::blob::Blob;
 
 use crate::config::Provenance;
+use crate::defaults::Survey;
 use crate::discrepancy::Attribution;
 use crate::reading::{Item, Reading};
 use crate::rollback::plan::Confirmation;
@@ -28,10 +34,13 @@ use crate::rollback::{self, Outcome, Plan};
 use crate::watch::{Coverage, Mechanism, Receipt};
 
 /// Spoken by this program.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The longest line: a content that is kept, every byte of it escaped, with room for the rest.
 pub const LINE_BYTES_MAX: u64 = 16 << 20;
+
+/// Readings in one line, at most.
+pub const READINGS_MAX: usize = 128;
 
 /// How an agent is to begin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +64,25 @@ pub struct Begin {
 pub enum Say {
     /// The first line.
     Begin(Begin),
+    /// The first line, where only what a configuration can name is to be found out.
+    Survey {
+        /// What the daemon speaks.
+        version: u32,
+        /// The root directory; `None` for the agent's own machine.
+        root: Option<String>,
+    },
+    /// The first line, where a primary is let go of.
+    Forget {
+        /// What the daemon speaks.
+        version: u32,
+        /// Where its agent kept what it remembers.
+        state_dir: String,
+    },
+    /// Whether it is alive: answered at once, besides everything else.
+    Alive {
+        /// Repeated by the answer.
+        number: u64,
+    },
     /// Something that is answered.
     Ask {
         /// Repeated by the answer.
@@ -118,6 +146,17 @@ pub enum Tell {
         /// Which program it is.
         program: String,
     },
+    /// It is alive.
+    Alive {
+        /// The question.
+        number: u64,
+        /// How long it has been at one and the same thing, if at any.
+        busy_ms: Option<u64>,
+    },
+    /// What there is that a configuration can name.
+    Surveyed(Survey),
+    /// What it remembered is gone.
+    Forgotten,
     /// It cannot.
     Refused {
         /// Why, as a sentence after "because".

@@ -48,6 +48,7 @@ impl Machine {
         let add = AddPrimary {
             name: "bench".to_owned(),
             root: Some(root),
+            remote: None,
             image: None,
             config: Some(config),
         };

@@ -11,9 +11,12 @@ pub enum Primary {
     Add {
         /// What to call it.
         name: String,
-        /// Its root directory; this machine if left out.
+        /// Its root directory; the whole machine if left out.
         #[arg(long, value_name = "DIR")]
         root: Option<PathBuf>,
+        /// How it is reached, if it is not this machine.
+        #[command(flatten)]
+        remote: Remote,
         /// What to watch, as a monitoring_config.yml; what is worth watching if left out.
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -36,6 +39,24 @@ pub enum Primary {
         #[arg(short, long)]
         yes: bool,
     },
+}
+
+/// A machine at the other end of ssh.
+#[derive(Debug, clap::Args)]
+pub struct Remote {
+    /// Another machine: `host`, `user@host` or `ssh://user@host:port`. Its agent is put there if
+    /// it is missing or of another version.
+    #[arg(long, value_name = "DESTINATION")]
+    pub ssh: Option<String>,
+    /// An option for ssh, as after its `-o`; may be repeated.
+    #[arg(long, value_name = "KEYWORD=VALUE", requires = "ssh")]
+    pub ssh_option: Vec<String>,
+    /// An agent that is installed there already; none is put there then.
+    #[arg(long, value_name = "PATH", requires = "ssh")]
+    pub agent: Option<String>,
+    /// Where the agent and what it remembers are kept there.
+    #[arg(long, value_name = "DIR", requires = "ssh", default_value = umbra_drift::remote::DIR)]
+    pub agent_dir: String,
 }
 
 /// What to do about drift.

@@ -39,7 +39,7 @@ fn agent() -> Finish {
     let name = concat!("umbra ", env!("CARGO_PKG_VERSION"), " agent");
     let spoken = umbra_agent::Program::of_process(name, &["keep-watch"]).and_then(|program| {
         let from = std::io::BufReader::new(std::io::stdin());
-        umbra_agent::converse(from, std::io::stdout().lock(), program)
+        umbra_agent::converse(from, std::io::stdout(), program)
     });
     spoken.map_or(Finish::Environment, |()| Finish::Pass)
 }

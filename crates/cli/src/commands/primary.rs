@@ -4,10 +4,11 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use umbra_api::client::{Client, percent};
+use umbra_drift::remote::Remote;
 use umbra_drift::service::{AddPrimary, ConfigText, PrimaryInfo};
 
 use super::{Done, absolute};
-use crate::args::drift::Primary;
+use crate::args::drift::{self, Primary};
 use crate::error::{CliError, Finish};
 use crate::screen::primaries;
 use crate::ui::Ui;
@@ -15,7 +16,12 @@ use crate::ui::Ui;
 /// Does it.
 pub(super) fn primary(ui: &Ui, client: &Client, command: Primary) -> Done {
     match command {
-        Primary::Add { name, root, config, image } => add(ui, client, name, root, config, image),
+        Primary::Add { name, root, remote, config, image } => {
+            let remote = remote_of(remote)?;
+            let root = root_of(root, remote.as_ref())?;
+            let config = config.map(|path| checked(ui, &path)).transpose()?;
+            add(ui, client, &AddPrimary { name, root, remote, image, config })
+        }
         Primary::Ls => {
             let all: Vec<PrimaryInfo> = client.get("/v1/primaries")?;
             ui.answer_with(&all, |all| primaries::list(all))?;
@@ -31,20 +37,34 @@ pub(super) fn primary(ui: &Ui, client: &Client, command: Primary) -> Done {
     }
 }
 
-fn add(
-    ui: &Ui,
-    client: &Client,
-    name: String,
-    root: Option<PathBuf>,
-    config: Option<PathBuf>,
-    image: Option<String>,
-) -> Done {
-    let root = root.map(|root| absolute(&root)).transpose()?;
-    let config = config.map(|path| checked(ui, &path)).transpose()?;
-    let request = AddPrimary { name, root, image, config };
-    let info: PrimaryInfo = client.post("/v1/primaries", &request)?;
+fn add(ui: &Ui, client: &Client, request: &AddPrimary) -> Done {
+    if let Some(remote) = &request.remote {
+        ui.story(primaries::reaching(remote).trim_end());
+    }
+    let info: PrimaryInfo = client.post("/v1/primaries", request)?;
     ui.answer_with(&info, primaries::added)?;
     Ok(Finish::Pass)
+}
+
+/// How another machine is reached, if one was named.
+fn remote_of(asked: drift::Remote) -> Result<Option<Remote>, CliError> {
+    let drift::Remote { ssh, ssh_option, agent, agent_dir } = asked;
+    let Some(destination) = ssh else { return Ok(None) };
+    let remote = Remote { destination, options: ssh_option, agent, dir: Some(agent_dir) };
+    let refused = |why| CliError::new(Finish::Usage, format!("use ssh as asked: {why}"));
+    remote.check().map_err(refused)?;
+    Ok(Some(remote))
+}
+
+/// A root directory is found from here, unless it is on another machine.
+fn root_of(root: Option<PathBuf>, remote: Option<&Remote>) -> Result<Option<String>, CliError> {
+    match (root, remote) {
+        (Some(root), Some(_)) if !root.is_absolute() => {
+            let message = "use the root directory: on another machine its path must be absolute";
+            Err(CliError::new(Finish::Usage, message))
+        }
+        (root, _) => root.map(|root| absolute(&root)).transpose(),
+    }
 }
 
 /// Reads a configuration here, so that its problems are shown before a daemon is bothered.

@@ -19,6 +19,9 @@ pub fn event(event: &Event, verbose: bool) -> Option<String> {
     let line = |text: String| Some(format!("{at}  {primary}: {text}\n"));
     match &event.what {
         What::Added { items } => line(format!("under care, {items} facts watched")),
+        What::AgentCopied { path, bytes } => {
+            line(format!("its agent was put at {} ({})", safe(path), units::bytes(*bytes)))
+        }
         What::Watched => line("watched".to_owned()),
         What::Unwatched { why } => line(format!("NOT WATCHED: {}", safe(why))),
         What::Taken { sequence, cause: why, good } => {

@@ -30,7 +30,7 @@ use umbra_drift::forecast::Point;
 use umbra_drift::metrics::LastCheck;
 use umbra_drift::primary::{Circumstance, News, Primary};
 use umbra_drift::reading::{Item, Reading, Snapshot};
-use umbra_drift::service::{Phase, PrimaryInfo, TakeShadow, What};
+use umbra_drift::service::{AgentInfo, Phase, PrimaryInfo, TakeShadow, What};
 use umbra_drift::wire::{self, Begin, Covered, Tell};
 use umbra_rehearse::Report as Rehearsed;
 
@@ -42,10 +42,10 @@ use self::rollback::Undo;
 pub(super) use self::rollback::Wanted;
 pub(super) use self::tasks::{Answer, Task};
 use self::unasked::Unasked;
-use super::agents::Agents;
+use super::agents::{Agents, There};
 use super::counts::Counts;
 use super::feed::Feed;
-use super::line::Line;
+use super::line::{Line, Weight, Whom};
 use super::outgoing::{Done, Led, Outgoing};
 use super::subject::Stages;
 use super::timeline::Timeline;
@@ -61,6 +61,12 @@ const PUBLISH: Duration = Duration::from_millis(100);
 /// How long to wait before an agent that was lost is started again, at first and at most.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// How much is told of why an agent was lost, and of which program it says it is.
+const WHY_CHARS_MAX: usize = 4_000;
+const PROGRAM_CHARS_MAX: usize = 200;
+/// Places of which it is kept how they are watched.
+const COVERED_MAX: usize = 4_096;
+
 /// How long the end waits for deliveries that are under way: one that it does not see the end of
 /// is made again by the next daemon.
 const LAST_DELIVERIES: Duration = Duration::from_millis(500);
@@ -73,6 +79,15 @@ pub(super) enum Input {
         generation: u64,
         /// What.
         tell: Box<Tell>,
+        /// Room that is made once it was looked at.
+        weight: Weight,
+    },
+    /// An agent was started.
+    Started {
+        /// Which.
+        generation: u64,
+        /// Where it is, on another machine.
+        there: Option<There>,
     },
     /// An agent is gone.
     Lost {
@@ -104,6 +119,8 @@ pub(super) struct Given {
     pub(super) inbox: SyncSender<Input>,
     /// Told once everything was read for the first time, if it is a new primary.
     pub(super) added: Option<Answer<PrimaryInfo>>,
+    /// What was copied to where it is before there was a desk.
+    pub(super) copied_bytes: Option<u64>,
     /// The number of the next rollback, of any primary.
     pub(super) rollbacks: Arc<AtomicU64>,
     /// Where rehearsals are made.
@@ -137,6 +154,7 @@ pub(super) struct Desk {
     outgoing: Outgoing,
     /// When it was last looked whether a shadow is to be taken.
     looked_for_news_ms: i64,
+    agent: Option<AgentInfo>,
     coverage: BTreeMap<Vec<u8>, Covered>,
     undo: Option<Undo>,
     unasked: Unasked,
@@ -202,6 +220,7 @@ impl Desk {
             counts,
             outgoing,
             looked_for_news_ms: 0,
+            agent: None,
             coverage: BTreeMap::new(),
         };
         desk.load_unasked()?;
@@ -250,11 +269,19 @@ impl Desk {
 
     fn on_input(&mut self, input: Input) -> Result<(), WireError> {
         match input {
-            Input::Told { generation, tell } if generation == self.generation => {
-                self.on_tell(*tell)
+            Input::Told { generation, tell, weight } => {
+                let told = match generation == self.generation {
+                    true => self.on_tell(*tell),
+                    false => Ok(()),
+                };
+                drop(weight);
+                told
             }
-            Input::Lost { generation, why } if generation == self.generation => self.on_lost(why),
-            Input::Told { .. } | Input::Lost { .. } => Ok(()),
+            Input::Started { generation, there } if generation == self.generation => {
+                self.on_started(there)
+            }
+            Input::Lost { generation, why } if generation == self.generation => self.on_lost(&why),
+            Input::Started { .. } | Input::Lost { .. } => Ok(()),
             Input::Done(done) => self.on_done(done),
             Input::Rehearsed(report) => self.on_rehearsed(*report),
             Input::Do(task) => self.on_task(task),
@@ -300,14 +327,33 @@ impl Desk {
             config: self.given.row.config.clone(),
             state_dir: self.given.state_dir.clone(),
         };
-        let inbox = self.given.inbox.clone();
-        match Line::open(self.given.agents.as_ref(), begin, inbox, self.generation) {
+        let parameters = self.given.config.parameters.iter();
+        let whom = Whom {
+            agents: Arc::clone(&self.given.agents),
+            at: self.given.row.remote.clone(),
+            begin,
+            parameters: parameters.map(|parameter| parameter.name.clone()).collect(),
+        };
+        match Line::open(whom, self.given.inbox.clone(), self.generation) {
             Ok(line) => {
                 self.line = Some(line);
                 Ok(())
             }
-            Err(error) => self.on_lost(format!("its agent cannot be started: {error}")),
+            Err(error) => self.on_lost(&format!("its agent cannot be started: {error}")),
         }
+    }
+
+    /// Its agent runs, and has said nothing yet.
+    fn on_started(&mut self, there: Option<There>) -> Result<(), WireError> {
+        let before = self.given.copied_bytes.take();
+        let (path, copied_bytes) = match there {
+            Some(There { path, copied_bytes }) => (Some(path), copied_bytes.or(before)),
+            None => (None, None),
+        };
+        let copied = path.clone().zip(copied_bytes);
+        self.agent = Some(AgentInfo { program: String::new(), path, copied_bytes });
+        let event = copied.map(|(path, bytes)| What::AgentCopied { path, bytes });
+        self.commit(Vec::new(), Vec::new(), event.into_iter().collect())
     }
 
     fn on_tick(&mut self) -> Result<(), WireError> {
@@ -315,6 +361,9 @@ impl Desk {
             && self.lost.as_ref().is_none_or(|lost| lost.again_at <= Instant::now())
         {
             self.start_agent()?;
+        }
+        if let Some(why) = self.line.as_mut().and_then(|line| line.feel(Instant::now())) {
+            self.on_lost(&why)?;
         }
         self.on_rollback_tick();
         self.take_when_due()?;
@@ -340,7 +389,8 @@ impl Desk {
         if news { self.take(TakeShadow::default()).map(drop) } else { Ok(()) }
     }
 
-    fn on_lost(&mut self, why: String) -> Result<(), WireError> {
+    fn on_lost(&mut self, why: &str) -> Result<(), WireError> {
+        let why: String = why.chars().take(WHY_CHARS_MAX).collect();
         self.line = None;
         let unread = self.unread(&why);
         for (_, task) in std::mem::take(&mut self.waiting) {
@@ -362,8 +412,15 @@ impl Desk {
 
     fn on_tell(&mut self, tell: Tell) -> Result<(), WireError> {
         match tell {
-            Tell::Ready { .. } => Ok(()),
-            Tell::Refused { why } => self.on_lost(why),
+            Tell::Ready { program, .. } => {
+                let program = program.chars().take(PROGRAM_CHARS_MAX).collect();
+                if let Some(agent) = &mut self.agent {
+                    agent.program = program;
+                }
+                Ok(())
+            }
+            Tell::Refused { why } => self.on_lost(&why),
+            Tell::Alive { .. } | Tell::Surveyed(_) | Tell::Forgotten => Ok(()),
             Tell::All { number, readings, last } => {
                 self.gathered.extend(readings);
                 if last { self.on_all(number) } else { Ok(()) }
@@ -383,6 +440,11 @@ impl Desk {
                 self.commit(Vec::new(), Vec::new(), vec![What::Receipt(receipt)])
             }
             Tell::Coverage(covered) => {
+                if self.coverage.len() >= COVERED_MAX && !self.coverage.contains_key(&covered.at.0)
+                {
+                    let why = format!("its agent watches more than {COVERED_MAX} places");
+                    return self.on_lost(&why);
+                }
                 let news = self.coverage.insert(covered.at.0.clone(), covered.clone());
                 let events = (news.as_ref() != Some(&covered)).then_some(What::Coverage(covered));
                 self.commit(Vec::new(), Vec::new(), events.into_iter().collect())
@@ -581,6 +643,7 @@ impl Desk {
         info.open = open.into_iter().rev().collect();
         info.unknown = self.primary.as_ref().map_or(0, |primary| primary.unknown().count() as u64);
         info.looked_at_ms = self.counts.looked_at_ms();
+        info.agent = self.agent.clone();
         info.coverage = self.coverage.values().cloned().collect();
     }
 }

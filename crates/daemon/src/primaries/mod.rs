@@ -3,13 +3,15 @@
 //! | module | holds |
 //! |---|---|
 //! | `desk` | where everything about one primary arrives and is decided |
-//! | [`agents`], `line` | agents, and speaking with one |
+//! | [`agents`], [`ssh`] | agents of this machine and of others, and how they are started |
+//! | `line`, `pulse`, `admission` | speaking with one, whether it lives, what it may say |
 //! | `outgoing`, `courier`, `sinks` | alerts on their way, who carries them, and where to |
 //! | `counts` | what is counted and survives a restart |
 //! | `subject` | primaries as rehearsals need them |
 //! | `timeline`, `shelf` | historical shadows, and how the database keeps them |
 //! | [`feed`] | what happened, in the order in which it is committed |
 
+mod admission;
 pub mod agents;
 mod counts;
 mod courier;
@@ -17,17 +19,20 @@ mod desk;
 pub(crate) mod feed;
 mod line;
 mod outgoing;
+mod pulse;
 mod shelf;
 mod sinks;
+pub mod ssh;
 mod subject;
 mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -35,10 +40,12 @@ use umbra_api::error::{ErrorCode, WireError};
 use umbra_drift::collect::Place;
 use umbra_drift::config::{self, Config};
 use umbra_drift::metrics::Standing;
+use umbra_drift::remote::Remote;
 use umbra_drift::service::{
     AcceptReply, AcceptRequest, AddPrimary, Blame, By, DriftReply, Forecast, Phase, PrimaryInfo,
     RollbackInfo, RollbackReply, RollbackRequest, ShadowDiff, ShadowEntry, TakeShadow,
 };
+use umbra_drift::wire::{self, Say, Tell};
 use umbra_drift::{defaults, history};
 use umbra_rehearse::service::{RehearseReply, RehearseRequest};
 
@@ -58,6 +65,11 @@ const BLAMED_MAX: u32 = 200;
 /// Changes looked at to find what one deed did besides.
 const AROUND_MAX: u32 = 2_000;
 
+/// How long an agent may take to say what another machine has, or to forget what it remembers.
+const ONCE: Duration = Duration::from_secs(60);
+/// A root directory's path on another machine.
+const ROOT_BYTES_MAX: usize = 1024;
+
 /// All primaries.
 pub struct Primaries {
     db: Db,
@@ -70,6 +82,8 @@ pub struct Primaries {
     stages: Arc<Stages>,
     pace: Pace,
     desks: Mutex<BTreeMap<String, Kept>>,
+    /// Nobody waits for agents of other machines any more.
+    closing: AtomicBool,
 }
 
 struct Kept {
@@ -94,10 +108,12 @@ impl Primaries {
         let feed = Arc::new(Feed::new(writer, next));
         let rollbacks = Arc::new(AtomicU64::new(runtime.block_on(db.next_rollback())?));
         let (stages, desks) = (Arc::new(stages), Mutex::default());
-        let all = Self { db, runtime, feed, agents, state_dir, rollbacks, stages, pace, desks };
+        let closing = AtomicBool::new(false);
+        let all =
+            Self { db, runtime, feed, agents, state_dir, rollbacks, stages, pace, desks, closing };
         for row in rows {
             let config = parsed(row.config_path.as_deref(), &row.config)?;
-            all.seat(row, config, None)?;
+            all.seat(row, config, None, None)?;
         }
         Ok(all)
     }
@@ -105,43 +121,120 @@ impl Primaries {
     /// Takes a machine under care: reads all its parameters, keeps that as its first shadow and
     /// begins to watch. Blocking.
     pub fn add(&self, request: AddPrimary) -> Result<PrimaryInfo, WireError> {
-        let AddPrimary { name, root, image, config } = request;
+        let AddPrimary { name, root, remote, image, config } = request;
         check_name(&name)?;
-        let root = root.map(|root| real_root(&root)).transpose()?;
-        let (config_path, text) = match config {
-            Some(config) => (Some(config.path), config.text),
-            None => (None, surveyed(root.as_deref())?),
+        if let Some(remote) = &remote {
+            remote.check().map_err(|why| {
+                let message = format!("reach {name} by ssh: {why}");
+                WireError::new(ErrorCode::BadRequest, message)
+            })?;
+        }
+        let root = match &remote {
+            None => root.map(|root| real_root(&root)).transpose()?,
+            Some(_) => root.map(root_there).transpose()?,
+        };
+        let (config_path, text, copied) = match config {
+            Some(config) => (Some(config.path), config.text, None),
+            None => {
+                let (text, copied) = match &remote {
+                    None => (surveyed(root.as_deref())?, None),
+                    Some(remote) => self.surveyed_there(&name, remote, root.clone())?,
+                };
+                (None, text, copied)
+            }
         };
         let config = parsed(config_path.as_deref(), &text)?;
         let added_at_ms = now_ms();
-        let row = PrimaryRow { name, root, image, config_path, config: text, good: 0, added_at_ms };
+        let row = PrimaryRow {
+            name,
+            root,
+            remote,
+            image,
+            config_path,
+            config: text,
+            good: 0,
+            added_at_ms,
+        };
         let (answer, added) = oneshot::channel();
         let name = row.name.clone();
-        self.seat(row, config, Some(answer))?;
+        self.seat(row, config, copied, Some(answer))?;
         let added = self.runtime.block_on(added).unwrap_or_else(|_| Err(closed(&name)));
         if added.is_err() {
-            self.unseat(&name);
+            let info = self.unseat(&name);
             // Nothing is left of what was said until then.
             self.feed.send(&name, vec![DriftWrite::Forget(name.clone())], Vec::new())?;
+            // Where no agent ever ran nothing was remembered.
+            if let Some(info) = info.filter(|info| info.agent.is_some())
+                && let Err(error) = self.forget(&info)
+            {
+                tracing::warn!(primary = name, %error, "what an agent remembered is left");
+            }
         }
         added
     }
 
+    /// What is worth watching on another machine, and what was copied there to find out.
+    fn surveyed_there(
+        &self,
+        name: &str,
+        remote: &Remote,
+        root: Option<String>,
+    ) -> Result<(String, Option<u64>), WireError> {
+        let failed = |why: String| {
+            WireError::new(ErrorCode::Environment, format!("look what {name} has: {why}"))
+        };
+        let say = Say::Survey { version: wire::VERSION, root };
+        let told = line::once(&*self.agents, remote, &say, ONCE, &self.closing).map_err(failed)?;
+        match told {
+            (Tell::Surveyed(survey), there) => {
+                let copied = there.and_then(|there| there.copied_bytes);
+                Ok((defaults::configuration(&survey), copied))
+            }
+            _ => Err(failed("its agent says something else".to_owned())),
+        }
+    }
+
+    /// Removes what the agent of a primary remembered, wherever that is.
+    fn forget(&self, info: &PrimaryInfo) -> Result<(), WireError> {
+        let dir = self.remembers(&info.name, info.remote.as_ref(), info.added_at_ms);
+        let failed = |why: String| {
+            WireError::new(ErrorCode::Environment, format!("remove {dir}")).caused_by(why)
+        };
+        let Some(remote) = &info.remote else {
+            return match std::fs::remove_dir_all(&dir) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(failed(error.to_string()))
+                }
+                _ => Ok(()),
+            };
+        };
+        let say = Say::Forget { version: wire::VERSION, state_dir: dir.clone() };
+        let told = line::once(&*self.agents, remote, &say, ONCE, &self.closing);
+        told.map(drop).map_err(failed)
+    }
+
+    /// Where a primary's agent keeps what it remembers. On another machine daemons do not know
+    /// of each other: the time tells their primaries of one name apart.
+    fn remembers(&self, name: &str, remote: Option<&Remote>, added_at_ms: i64) -> String {
+        match remote {
+            None => self.state_dir.join(name).display().to_string(),
+            Some(remote) => format!("{}/primaries/{name}-{added_at_ms}", remote.dir()),
+        }
+    }
+
     /// Lets go of a primary and everything that is known of it. Blocking.
     pub fn remove(&self, name: &str) -> Result<(), WireError> {
-        if !self.unseat(name) {
-            return Err(unknown(name));
-        }
+        let info = self.unseat(name).ok_or_else(|| unknown(name))?;
         let forget = vec![DriftWrite::Forget(name.to_owned())];
         self.feed.send(name, forget, Vec::new())?;
         self.feed.flush()?;
-        let dir = self.dir(name);
-        match std::fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                let message = format!("remove {}", dir.display());
-                Err(WireError::new(ErrorCode::Environment, message).caused_by(error))
+        match self.forget(&info) {
+            // A machine that is gone for good can be let go of all the same.
+            Err(error) if info.remote.is_some() => {
+                tracing::warn!(primary = name, %error, "what its agent remembered is left there");
+                Ok(())
             }
-            _ => Ok(()),
+            forgotten => forgotten,
         }
     }
 
@@ -285,6 +378,7 @@ impl Primaries {
 
     /// Ends all agents. Idempotent. Blocking.
     pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
         let desks = std::mem::take(&mut *self.desks());
         // All are told before any is waited for.
         desks.values().for_each(Kept::ask_to_close);
@@ -295,6 +389,7 @@ impl Primaries {
         &self,
         row: PrimaryRow,
         config: Config,
+        copied_bytes: Option<u64>,
         added: Option<Answer<PrimaryInfo>>,
     ) -> Result<(), WireError> {
         let name = row.name.clone();
@@ -305,10 +400,11 @@ impl Primaries {
         }
         let (inbox, arrives) = sync_channel(INBOX);
         let info = Arc::new(Mutex::new(info(&row, &config)));
+        let state_dir = self.remembers(&name, row.remote.as_ref(), row.added_at_ms);
         let given = Given {
             row,
             config,
-            state_dir: self.dir(&name).display().to_string(),
+            state_dir,
             db: self.db.clone(),
             runtime: self.runtime.clone(),
             feed: Arc::clone(&self.feed),
@@ -316,6 +412,7 @@ impl Primaries {
             info: Arc::clone(&info),
             inbox: inbox.clone(),
             added,
+            copied_bytes,
             rollbacks: Arc::clone(&self.rollbacks),
             stages: Arc::clone(&self.stages),
             pace: self.pace,
@@ -331,9 +428,12 @@ impl Primaries {
         Ok(())
     }
 
-    fn unseat(&self, name: &str) -> bool {
-        let kept = self.desks().remove(name);
-        kept.map(Kept::close).is_some()
+    /// Closes a primary's desk; what was known of it last.
+    fn unseat(&self, name: &str) -> Option<PrimaryInfo> {
+        let kept = self.desks().remove(name)?;
+        let info = kept.info();
+        kept.close();
+        Some(info)
     }
 
     fn ask<T>(&self, name: &str, task: impl FnOnce(Answer<T>) -> Task) -> Result<T, WireError> {
@@ -346,10 +446,6 @@ impl Primaries {
 
     fn desks(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
         self.desks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn dir(&self, name: &str) -> PathBuf {
-        self.state_dir.join(name)
     }
 }
 
@@ -377,6 +473,8 @@ fn info(row: &PrimaryRow, config: &Config) -> PrimaryInfo {
     PrimaryInfo {
         name: row.name.clone(),
         root: row.root.clone(),
+        remote: row.remote.clone(),
+        agent: None,
         image: row.image.clone(),
         config_path: row.config_path.clone(),
         phase: Phase::Starting,
@@ -424,6 +522,17 @@ fn real_root(root: &str) -> Result<String, WireError> {
         return Err(refuse("it is no directory".to_owned()));
     }
     real.into_os_string().into_string().map_err(|_| refuse("it is not UTF-8".to_owned()))
+}
+
+/// A root directory of another machine, which only its agent can look at.
+fn root_there(root: String) -> Result<String, WireError> {
+    let plain = root.len() <= ROOT_BYTES_MAX && !root.chars().any(char::is_control);
+    if plain && root.starts_with('/') && !root.split('/').any(|part| part == "..") {
+        return Ok(root);
+    }
+    let root: String = root.chars().take(200).collect();
+    let message = format!("use the root directory {root:?}: its path is not absolute and plain");
+    Err(WireError::new(ErrorCode::BadRequest, message))
 }
 
 /// The name is a directory's, too.

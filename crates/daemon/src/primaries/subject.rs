@@ -50,6 +50,8 @@ pub(super) struct Job {
     /// Of which primary.
     pub(super) primary: String,
     pub(super) root: Option<String>,
+    /// Whether its files are on another machine.
+    pub(super) remote: bool,
     pub(super) image: Option<String>,
     /// Whose services and tests, if not those of the image's build.
     pub(super) recipe: Option<String>,
@@ -98,7 +100,8 @@ impl Stages {
 
     /// Makes a rehearsal. Blocking; ends soon after `cancel` is set.
     pub(super) fn rehearse(&self, job: Job, cancel: &AtomicBool) -> Result<Report, WireError> {
-        let Job { name, primary, root, image, recipe, validators, good, what, untried } = job;
+        let Job { name, primary, root, remote, image, recipe, validators, good, what, untried } =
+            job;
         let mut notes = Vec::new();
         // Keeps the collector away until the shadow is gone.
         let mut _pin = None;
@@ -114,6 +117,7 @@ impl Stages {
                 }
                 Root::State { state, layers }
             }
+            None if remote => return Err(files_elsewhere(&primary)),
             None => {
                 let root = Path::new(root.as_deref().unwrap_or("/"));
                 if holds(root, &self.scratch).map_err(|error| unread(root, error))? {
@@ -259,6 +263,12 @@ fn holds_own_state(primary: &str) -> WireError {
         "add the primary with `--image NAME`, or give the daemon a `--state-dir` on a \
          filesystem of its own",
     )
+}
+
+fn files_elsewhere(primary: &str) -> WireError {
+    let message = format!("rehearse on the files of {primary}: they are on another machine");
+    WireError::new(ErrorCode::Environment, message)
+        .with_hint("add the primary with `--image NAME`: then it is tried on that image")
 }
 
 fn unread(dir: &Path, error: std::io::Error) -> WireError {

@@ -142,6 +142,16 @@ fn what_cannot_be_watched_is_refused_and_leaves_nothing() {
     refused(add(|request| request.root = Some("relative".into())), ErrorCode::BadRequest);
     refused(add(|request| request.root = Some("/no/such/place".into())), ErrorCode::BadRequest);
     refused(add(|request| request.root = Some("/proc/version".into())), ErrorCode::BadRequest);
+    for destination in ["-oProxyCommand=id", "a b", ""] {
+        let remote = serde_json::json!({"destination": destination});
+        let remote = serde_json::from_value(remote).unwrap();
+        let request = AddPrimary { remote: Some(remote), ..scene.request("web", CONFIG) };
+        let error = refused(scene.try_add(&request), ErrorCode::BadRequest);
+        assert!(error.message.contains("a destination"), "{}", error.message);
+    }
+    let unknown = serde_json::json!({"name": "web", "remote": {"destination": "a", "shell": "sh"}});
+    let answer = umbra.post::<PrimaryInfo>("/v1/primaries", &unknown);
+    refused(answer, ErrorCode::BadRequest);
     let bad = "parameters:\n  - {name: a, path: relative, tolerance: x}\n  - {nonsense: 1}\n";
     let request = AddPrimary { config: config(bad), ..scene.request("web", CONFIG) };
     let error = refused(scene.try_add(&request), ErrorCode::BadConfig);

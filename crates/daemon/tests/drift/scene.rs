@@ -91,6 +91,7 @@ impl Scene {
         AddPrimary {
             name: name.into(),
             root: Some(self.root().display().to_string()),
+            remote: None,
             image: None,
             config: Some(ConfigText { path: "monitoring_config.yml".into(), text: config.into() }),
         }

@@ -3,11 +3,15 @@
 use std::io::{self, BufReader};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use umbra_api::error::ErrorCode;
-use umbra_daemon::primaries::agents::{Agent, Agents};
+use umbra_daemon::primaries::agents::{Agent, Agents, Leash};
 use umbra_drift::alert::News;
+use umbra_drift::remote::Remote;
 use umbra_drift::service::{DriftReply, Phase, PrimaryInfo, What};
 
 use crate::scene::{Scene, refused};
@@ -33,11 +37,11 @@ impl Cut {
 }
 
 impl Agents for Cut {
-    fn start(&self) -> io::Result<Agent> {
+    fn start(&self, at: Option<&Remote>, cancelled: &AtomicBool) -> io::Result<Agent> {
         if *self.down.lock().unwrap() {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let Agent { mut to, mut from, ended } = Threads.start()?;
+        let Agent { mut to, mut from, leash, .. } = Threads.start(at, cancelled)?;
         // Between daemon and agent: what both say goes through here.
         let (ours, theirs) = UnixStream::pair()?;
         *self.line.lock().unwrap() = Some(theirs.try_clone()?);
@@ -52,12 +56,30 @@ impl Agents for Cut {
         Ok(Agent {
             to: Box::new(ours.try_clone()?),
             from: Box::new(BufReader::new(ours)),
-            ended: Box::new(move || {
-                drop(hung_up.shutdown(Shutdown::Write));
-                speaks.join().expect("the line");
-                ended();
-            }),
+            leash: Arc::new(Both { hung_up, speaks: Mutex::new(Some(speaks)), leash }),
+            there: None,
         })
+    }
+}
+
+/// The agent, and what is between.
+struct Both {
+    hung_up: UnixStream,
+    speaks: Mutex<Option<JoinHandle<()>>>,
+    leash: Arc<dyn Leash>,
+}
+
+impl Leash for Both {
+    fn end(&self, patience: Duration) {
+        drop(self.hung_up.shutdown(Shutdown::Write));
+        if let Some(speaks) = self.speaks.lock().unwrap().take() {
+            speaks.join().expect("the line");
+        }
+        self.leash.end(patience);
+    }
+
+    fn complaint(&self) -> Option<String> {
+        self.leash.complaint()
     }
 }
 
@@ -96,4 +118,43 @@ fn who_never_was_watched_is_not_added() {
     assert!(scene.umbra().get::<Vec<PrimaryInfo>>("/v1/primaries").unwrap().is_empty());
     cut.restore();
     assert_eq!(scene.try_add(&request).unwrap().phase, Phase::Watched);
+}
+
+/// Agents that say only this, and listen to nothing.
+struct Says(&'static str);
+
+struct NoLeash;
+
+impl Leash for NoLeash {
+    fn end(&self, _: Duration) {}
+
+    fn complaint(&self) -> Option<String> {
+        Some("a complaint".to_owned())
+    }
+}
+
+impl Agents for Says {
+    fn start(&self, _: Option<&Remote>, _: &AtomicBool) -> io::Result<Agent> {
+        let (to, from) = (Box::new(io::sink()), Box::new(self.0.as_bytes()));
+        Ok(Agent { to, from, leash: Arc::new(NoLeash), there: None })
+    }
+}
+
+#[test]
+fn what_an_agent_must_not_say_is_refused_with_the_reason() {
+    #[track_caller]
+    fn check(says: &'static str, words: &str) {
+        let scene = Scene::with(Arc::new(Says(says)));
+        let answer = scene.try_add(&scene.request("web", crate::scene::CONFIG));
+        let error = refused(answer, ErrorCode::Environment);
+        assert!(error.message.contains(words), "{}", error.message);
+    }
+    let all = "{\"tell\":\"all\",\"number\":null,\"readings\":\
+        [[{\"parameter\":\"other\"},\"absent\"]],\"last\":true}\n";
+    check(all, "a parameter that it was not told to read");
+    check("{\"tell\":\"all\"}\n", "not understood: missing field");
+    check("hello\n", "not understood");
+    check("{\"tell\":\"refused\",\"why\":\"of this\"}\n", "of this");
+    check("{\"tell\":", "its agent has ended: a complaint");
+    check("", "its agent has ended: a complaint");
 }

@@ -8,9 +8,11 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use umbra_api::build::{Answer, BuildPhase, BuildRequest, Event, Failure, Figures, TestResult};
 use umbra_api::client::Client;
@@ -21,8 +23,9 @@ use umbra_daemon::config::Config;
 use umbra_daemon::daemon::Ports;
 use umbra_daemon::instance::Instance;
 use umbra_daemon::primaries::Pace;
-use umbra_daemon::primaries::agents::{Agent, Agents};
+use umbra_daemon::primaries::agents::{Agent, Agents, Leash};
 use umbra_daemon::shadows::{Owner, Registry};
+use umbra_drift::remote::Remote;
 use umbra_shadow::provider::{
     Attached, Capabilities, EnforcedLimits, Limits, Network, Reaped, Running as RunningCommand,
     TerminalSize,
@@ -167,7 +170,7 @@ impl Shadow for FakeShadow {
             }
             words => (Exit::Code(0), format!("{}\n", words.join(" ")).into_bytes()),
         };
-        let duration = std::time::Duration::from_micros(1);
+        let duration = Duration::from_micros(1);
         Ok(Output { exit, stdout, stderr: Vec::new(), dropped_bytes: 0, duration })
     }
 
@@ -532,7 +535,7 @@ pub fn failure(shadow: Option<&str>) -> Failure {
 pub struct Threads;
 
 impl Agents for Threads {
-    fn start(&self) -> io::Result<Agent> {
+    fn start(&self, _: Option<&Remote>, _: &AtomicBool) -> io::Result<Agent> {
         let (ours, theirs) = UnixStream::pair()?;
         let (from, to) = (BufReader::new(theirs.try_clone()?), theirs);
         let thread = std::thread::spawn(move || {
@@ -546,10 +549,27 @@ impl Agents for Threads {
         Ok(Agent {
             to: Box::new(ours),
             from: Box::new(from),
-            ended: Box::new(move || {
-                let _ = hung_up.shutdown(std::net::Shutdown::Write);
-                thread.join().expect("the agent");
-            }),
+            leash: Arc::new(Thread { hung_up, thread: Mutex::new(Some(thread)) }),
+            there: None,
         })
+    }
+}
+
+/// A thread that ends when nothing is said to it any more.
+struct Thread {
+    hung_up: UnixStream,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Leash for Thread {
+    fn end(&self, _: Duration) {
+        let _ = self.hung_up.shutdown(std::net::Shutdown::Write);
+        if let Some(thread) = self.thread.lock().unwrap().take() {
+            thread.join().expect("the agent");
+        }
+    }
+
+    fn complaint(&self) -> Option<String> {
+        None
     }
 }

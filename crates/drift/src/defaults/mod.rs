@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 
 use crate::config::quoted;
 use files::{Entry, FILES};
+use survey::NAMED_MAX;
 pub use survey::Survey;
 
 /// Kernel settings whose change opens or closes something.
@@ -72,7 +73,7 @@ fn network(text: &mut String, survey: &Survey) {
     if !survey.machine {
         return;
     }
-    for name in &survey.interfaces {
+    for name in survey.interfaces.iter().take(NAMED_MAX) {
         for (property, severity) in [("mtu", "high"), ("address", "high")] {
             let (title, key) = (format!("{name} {property}"), format!("link.{name}.{property}"));
             let _ = writeln!(
@@ -94,7 +95,7 @@ fn network(text: &mut String, survey: &Survey) {
 }
 
 fn storage(text: &mut String, survey: &Survey) {
-    for point in &survey.mounts {
+    for point in survey.mounts.iter().take(NAMED_MAX) {
         let title = quoted(&format!("mount {point}"));
         let point = quoted(point);
         let _ =
@@ -120,7 +121,7 @@ fn gauge(text: &mut String, title: &str, source: &str, key: &str, expect: &str) 
 }
 
 fn system(text: &mut String, survey: &Survey) {
-    for (name, severity) in SETTINGS.iter().filter(|(name, _)| survey.settings.contains(name)) {
+    for (name, severity) in SETTINGS.iter().filter(|(name, _)| survey.settings.contains(*name)) {
         let _ = writeln!(
             text,
             "  - {{name: {name}, source: sysctl, key: {name}, severity: {severity}}}"
@@ -159,13 +160,13 @@ mod tests {
         Survey {
             machine: true,
             interfaces: vec!["eth0".to_owned(), "we\"ird: {#".to_owned()],
-            files: FILES.iter().map(|entry| entry.path).collect(),
-            managed: FILES.iter().map(|entry| entry.path).collect(),
+            files: FILES.iter().map(|entry| entry.path.to_owned()).collect(),
+            managed: FILES.iter().map(|entry| entry.path.to_owned()).collect(),
             mounts: vec!["/".to_owned(), "/srv/with space #1".to_owned()],
             filling: ["/".to_owned(), "/srv/with space #1".to_owned()].into(),
             counting: ["/".to_owned()].into(),
             certificates: vec!["/etc/letsencrypt/live/a.example/fullchain.pem".to_owned()],
-            settings: SETTINGS.iter().map(|(name, _)| *name).collect(),
+            settings: SETTINGS.iter().map(|(name, _)| (*name).to_owned()).collect(),
         }
     }
 
@@ -180,7 +181,7 @@ mod tests {
     #[test]
     fn it_reads_like_this() {
         let survey = Survey { interfaces: vec!["eth0".to_owned()], ..everything() };
-        let managed = ["/etc/resolv.conf"].into();
+        let managed = ["/etc/resolv.conf".to_owned()].into();
         let mounts = vec!["/".to_owned()];
         let survey = Survey { mounts, filling: ["/".to_owned()].into(), managed, ..survey };
         insta::assert_snapshot!(configuration(&survey));

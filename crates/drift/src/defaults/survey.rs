@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rustix::fs::{Dir, Mode, OFlags, openat, statvfs};
+use serde::{Deserialize, Serialize};
 
 use super::SETTINGS;
 use super::certificates;
@@ -18,17 +19,18 @@ pub(super) const NAMED_MAX: usize = 32;
 const LOCAL: [&str; 9] =
     ["ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat", "zfs", "bcachefs"];
 
-/// What was found at a place.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What was found at a place. What is not known here is left alone, whoever found it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Survey {
     /// Whether a kernel runs there.
     pub machine: bool,
     /// Network interfaces of its own.
     pub interfaces: Vec<String>,
     /// Which of the files that have a meaning there are.
-    pub files: BTreeSet<&'static str>,
+    pub files: BTreeSet<String>,
     /// Those among them that a program writes.
-    pub managed: BTreeSet<&'static str>,
+    pub managed: BTreeSet<String>,
     /// Where local filesystems are mounted.
     pub mounts: Vec<String>,
     /// Those among them that can become full: what is read-only may be.
@@ -38,7 +40,7 @@ pub struct Survey {
     /// Files with a certificate of the machine's own.
     pub certificates: Vec<String>,
     /// Which of the kernel settings that matter there are.
-    pub settings: BTreeSet<&'static str>,
+    pub settings: BTreeSet<String>,
 }
 
 impl Survey {
@@ -46,9 +48,9 @@ impl Survey {
     pub fn of(place: &Place) -> Self {
         let exists =
             |path: &str| locate(place.root(), Path::new(path)).is_ok_and(|found| found.is_some());
-        let files: BTreeSet<_> =
-            FILES.iter().map(|entry| entry.path).filter(|path| exists(path)).collect();
-        let managed = files.iter().copied().filter(|path| is_managed(place, path)).collect();
+        let found = FILES.iter().map(|entry| entry.path).filter(|path| exists(path));
+        let files: BTreeSet<String> = found.map(str::to_owned).collect();
+        let managed = files.iter().filter(|path| is_managed(place, path)).cloned().collect();
         let certificates = certificates::of(place);
         let mut survey = Self { files, managed, certificates, ..Self::default() };
         if place.is_machine() {
@@ -62,7 +64,8 @@ impl Survey {
             survey.mounts = mounts.into_keys().collect();
             let setting = |name: &str| format!("/proc/sys/{}", name.replace('.', "/"));
             let names = SETTINGS.iter().map(|(name, _)| *name);
-            survey.settings = names.filter(|name| exists(&setting(name))).collect();
+            let there = names.filter(|name| exists(&setting(name)));
+            survey.settings = there.map(str::to_owned).collect();
         }
         survey
     }

@@ -9,6 +9,7 @@ pub(super) mod write;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use umbra_drift::remote::Remote;
 use umbra_state::Digest;
 
 /// Rows that belong together.
@@ -110,8 +111,10 @@ pub enum DriftWrite {
 pub struct PrimaryRow {
     /// Its name.
     pub name: String,
-    /// Its root directory; `None` for this machine.
+    /// Its root directory; `None` for a whole machine.
     pub root: Option<String>,
+    /// How it is reached; `None` for this machine.
+    pub remote: Option<Remote>,
     /// The image it runs from, if it is known.
     pub image: Option<String>,
     /// Where its configuration was read.

@@ -15,13 +15,13 @@ impl Db {
     /// All primaries by name.
     pub async fn primaries(&self) -> Result<Vec<PrimaryRow>, DbError> {
         let rows = sqlx::query(
-            "SELECT name, root, image, config_path, config, good, added_at_ms FROM primaries
-             ORDER BY name",
+            "SELECT name, root, image, config_path, config, good, added_at_ms, remote
+             FROM primaries ORDER BY name",
         )
         .fetch_all(&self.pool)
         .await
         .map_err(failed("list the primaries"))?;
-        rows.iter().map(|row| primary(row).map_err(failed("read a primary"))).collect()
+        rows.iter().map(primary).collect()
     }
 
     /// A primary's timeline, oldest first.
@@ -226,16 +226,28 @@ fn select_changes(name: &str) -> QueryBuilder<Sqlite> {
     query
 }
 
-fn primary(row: &SqliteRow) -> Result<PrimaryRow, sqlx::Error> {
-    Ok(PrimaryRow {
-        name: row.try_get(0)?,
-        root: row.try_get(1)?,
-        image: row.try_get(2)?,
-        config_path: row.try_get(3)?,
-        config: row.try_get(4)?,
-        good: unsigned(row.try_get(5)?),
-        added_at_ms: row.try_get(6)?,
-    })
+fn primary(row: &SqliteRow) -> Result<PrimaryRow, DbError> {
+    let read = || -> Result<(Option<String>, PrimaryRow), sqlx::Error> {
+        let primary = PrimaryRow {
+            name: row.try_get(0)?,
+            root: row.try_get(1)?,
+            remote: None,
+            image: row.try_get(2)?,
+            config_path: row.try_get(3)?,
+            config: row.try_get(4)?,
+            good: unsigned(row.try_get(5)?),
+            added_at_ms: row.try_get(6)?,
+        };
+        Ok((row.try_get(7)?, primary))
+    };
+    let (remote, primary) = read().map_err(failed("read a primary"))?;
+    let remote = remote.map(|text| {
+        serde_json::from_str(&text).map_err(|_| DbError::Row {
+            what: "how a primary is reached",
+            value: text.chars().take(80).collect(),
+        })
+    });
+    Ok(PrimaryRow { remote: remote.transpose()?, ..primary })
 }
 
 fn shadow(row: &SqliteRow) -> Result<ShadowRow, DbError> {

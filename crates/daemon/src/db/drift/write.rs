@@ -52,8 +52,8 @@ pub(in crate::db) async fn record(tx: &mut Tx, batch: &DriftBatch) -> Result<(),
 
 async fn put_primary(tx: &mut Tx, row: &PrimaryRow) -> Result<(), DbError> {
     sqlx::query(
-        "INSERT INTO primaries (name, root, image, config_path, config, good, added_at_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
+        "INSERT INTO primaries (name, root, image, config_path, config, good, added_at_ms, remote)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
          ON CONFLICT (name) DO UPDATE SET image = excluded.image,
              config_path = excluded.config_path, config = excluded.config, good = excluded.good",
     )
@@ -64,6 +64,7 @@ async fn put_primary(tx: &mut Tx, row: &PrimaryRow) -> Result<(), DbError> {
     .bind(&row.config)
     .bind(signed(row.good))
     .bind(row.added_at_ms)
+    .bind(row.remote.as_ref().and_then(|remote| serde_json::to_string(remote).ok()))
     .execute(tx)
     .await
     .map(drop)

@@ -244,6 +244,7 @@ impl Desk {
             name: fresh_name("rehearsal"),
             primary: row.name.clone(),
             root: row.root.clone(),
+            remote: row.remote.is_some(),
             image: row.image.clone(),
             recipe: request.recipe.clone(),
             validators: all_validators(config),

@@ -34,6 +34,8 @@ use crate::db::drift::{DriftWrite, RollbackRow};
 const LISTED: u32 = 50;
 /// An agent is asked what became of a rollback this long after its time was over.
 const LATE_MS: i64 = 2_000;
+/// No rollback waits longer to be confirmed than a year, whatever its agent says.
+const LEFT_MS_MAX: i64 = 366 * 24 * 3_600_000;
 
 /// A rollback on its way.
 pub(super) enum Undo {
@@ -288,8 +290,7 @@ impl Desk {
         };
         let same = info.outcome.as_ref() == Some(&outcome);
         info.report = report;
-        info.confirm_until_ms =
-            left_ms.map(|left| now_ms().saturating_add(i64::try_from(left).unwrap_or(i64::MAX)));
+        info.confirm_until_ms = left_ms.map(|left| now_ms().saturating_add(waits_ms(left)));
         info.outcome = Some(outcome.clone());
         let number = info.number;
         let mut writes = vec![self.rollback_row(&info)];
@@ -404,7 +405,7 @@ impl Desk {
     /// Time passed: one that nobody confirmed was undone by its timer, which tells nobody.
     pub(super) fn on_rollback_tick(&mut self) {
         if let Some(Undo::Begun { info, .. }) = &mut self.undo
-            && info.confirm_until_ms.is_some_and(|until| until + LATE_MS < now_ms())
+            && info.confirm_until_ms.is_some_and(|until| until.saturating_add(LATE_MS) < now_ms())
             && let Some(line) = &mut self.line
         {
             let id = name_of(info.number);
@@ -457,6 +458,11 @@ impl Wanted {
 
 pub(super) fn items_of(plan: &Plan) -> BTreeSet<Item> {
     plan.changes.iter().flat_map(|change| &change.items).map(|one| one.item.clone()).collect()
+}
+
+/// How long it waits still, as far as that can be believed.
+fn waits_ms(left: u64) -> i64 {
+    i64::try_from(left).unwrap_or(i64::MAX).min(LEFT_MS_MAX)
 }
 
 /// What the agent calls it.
