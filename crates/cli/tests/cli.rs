@@ -37,6 +37,8 @@ fn help_is_as_published() {
     insta::assert_snapshot!("help_build", out);
     let (imports, _) = check(&umbra(dir.path(), &["drift", "import", "--help"]), 0);
     insta::assert_snapshot!("help_drift_import", imports);
+    let (add, _) = check(&umbra(dir.path(), &["primary", "add", "--help"]), 0);
+    insta::assert_snapshot!("help_primary_add", add);
     assert!(!out.contains("launcher"), "the launcher is nobody's command");
 }
 
