@@ -7,6 +7,7 @@ use umbra_drift::format::{Format, Key, Tree, diff, parse};
 use umbra_drift::import::{self, Tool};
 use umbra_drift::reading::Reading;
 use umbra_drift::report::{Check, Entry, Format as ReportFormat};
+use umbra_drift::wire::{Tell, read, write};
 
 use crate::Target;
 use crate::seeds::{files, texts};
@@ -361,4 +362,53 @@ pub fn wire(bytes: &[u8]) -> bool {
         assert!(control.is_none(), "{control:?} is told in {format:?}");
     }
     true
+}
+
+/// See [`lines`].
+pub const LINES: Target = Target {
+    name: "lines",
+    open: || Box::new(lines),
+    seeds: || {
+        texts(&[
+            "{\"tell\":\"ready\",\"version\":2,\"program\":\"umbra-agent 0.1.0\"}\n",
+            "{\"tell\":\"alive\",\"number\":7,\"busy_ms\":null}\n{\"tell\":\"forgotten\"}\n",
+            r#"{"tell":"all","number":1,"readings":[[{"parameter":"etc","part":"/etc/x"},{"present":{"content":{"bytes":"a\n"},"attributes":{"mode":"0644"}}}],[{"parameter":"dns"},"absent"]],"last":true}
+"#,
+            r#"{"tell":"changed","readings":[[{"parameter":"dns"},{"unreadable":{"why":"it is a pipe"}}]],"attribution":{"seen_at_ms":1,"writers":[],"more_writers":0},"provenance":"unexplained"}
+"#,
+            r#"{"tell":"surveyed","machine":true,"interfaces":["eth0"],"files":["/etc/hosts"],"managed":[],"mounts":["/"],"settings":[]}
+"#,
+            r#"{"tell":"coverage","at":"/","kind":"ext4","by":"fanotify"}
+{"tell":"files","number":1,"files":[["/etc/x",{"base64":"/w=="}]]}
+"#,
+        ])
+    },
+    words: &[
+        "{\"tell\":\"",
+        "\"readings\":[",
+        "[{\"parameter\":\"a\"},\"absent\"],",
+        "\"part\":{\"base64\":\"/w==\"}",
+        "\"number\":18446744073709551615",
+        "\"last\":false",
+        "\n",
+        "null",
+        "\\u0000",
+    ],
+    cases: 2_000,
+    heap_factor: 400,
+};
+
+/// What an agent says, line by line, is understood or ends the conversation; what is understood
+/// says the same when it is written and read again.
+pub fn lines(bytes: &[u8]) -> bool {
+    let mut from = bytes;
+    let mut understood = false;
+    while let Ok(Some(tell)) = read::<Tell>(&mut from) {
+        let mut written = Vec::new();
+        write(&mut written, &tell).expect("what was read is written");
+        let again = read::<Tell>(&mut &written[..]).expect("what was written is read");
+        assert_eq!(again.as_ref(), Some(&tell));
+        understood = true;
+    }
+    understood
 }

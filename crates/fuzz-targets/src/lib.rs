@@ -73,6 +73,7 @@ pub const TARGETS: &[Target] = &[
     drift::FORMAT,
     drift::WIRE,
     drift::CERTIFICATE,
+    drift::LINES,
 ];
 
 /// The target of this name.
