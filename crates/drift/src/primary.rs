@@ -80,7 +80,7 @@ impl Primary {
     }
 
     /// What cannot be compared, and why.
-    pub fn unknown(&self) -> impl Iterator<Item = (&Item, &str)> {
+    pub fn unknown(&self) -> impl ExactSizeIterator<Item = (&Item, &str)> {
         self.unknown.iter().map(|(item, why)| (item, why.as_str()))
     }
 

@@ -68,7 +68,7 @@ fn latency() -> Outcome {
 
 /// Creates, changes and deletes; every final state must be told.
 fn storm() -> Outcome {
-    const FILES: usize = 20_000;
+    const FILES: usize = 28_600;
     let machine = Machine::start(TREE, |etc| fs::create_dir(etc.join("storm")))?;
     let follow = Followed::begin(&machine)?;
     let storm = machine.etc().join("storm");

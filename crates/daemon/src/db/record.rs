@@ -7,26 +7,28 @@ use umbra_api::build::{BuildInfo, BuildRequest};
 use umbra_build::{StepKey, TestKey};
 use umbra_state::StateId;
 
+use super::drift::rows::Rows;
 use super::read::{phase_text, unsigned};
 use super::writer::{EventWrite, MetricRow, SealedImage, StepState, Write};
 use super::{Db, DbError, drift, failed};
 
 /// Rows of one multi-row insert; the product with the columns stays below any driver's limit
 /// of parameters.
-const ROWS_MAX: usize = 100;
+pub(super) const ROWS_MAX: usize = 100;
 
 impl Db {
     /// Commits all of it or nothing.
     pub(super) async fn record(&self, writes: &[Write]) -> Result<(), DbError> {
         let mut tx = self.pool.begin().await.map_err(failed("begin a transaction"))?;
         let mut events = Vec::new();
+        let mut rows = Rows::default();
         let mut latest: BTreeMap<u64, &BuildInfo> = BTreeMap::new();
         for write in writes {
             match write {
                 Write::Build { info, request } => insert_build(&mut tx, info, request).await?,
                 Write::Cache { key, state } => put_step(&mut tx, key, *state).await?,
                 Write::Passed(key) => put_passed(&mut tx, key).await?,
-                Write::Drift(batch) => drift::write::record(&mut tx, batch).await?,
+                Write::Drift(batch) => drift::write::record(&mut tx, batch, &mut rows).await?,
                 Write::Event(event) => {
                     events.push(event.as_ref());
                     latest.insert(event.info.id, &event.info);
@@ -34,6 +36,7 @@ impl Db {
                 }
             }
         }
+        rows.write(&mut tx).await?;
         insert_events(&mut tx, &events).await?;
         for info in latest.into_values() {
             update_build(&mut tx, info).await?;

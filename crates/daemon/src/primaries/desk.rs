@@ -55,8 +55,8 @@ use crate::db::drift::{ChangeRow, DriftWrite, PrimaryRow};
 
 /// How often the desk looks at the clock.
 const TICK: Duration = Duration::from_secs(1);
-/// How often others see where a primary stands while more arrives: counting what is open costs
-/// too much to be done for each of many.
+/// How often others see where a primary stands while more arrives: it is copied for them, which
+/// costs too much to be done for each of many.
 const PUBLISH: Duration = Duration::from_millis(100);
 /// How long to wait before an agent that was lost is started again, at first and at most.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -515,7 +515,7 @@ impl Desk {
             at_ms,
             items: primary.current().readings.len() as u64,
             drifted: primary.discrepancies().count() as u64,
-            unread: primary.unknown().count() as u64,
+            unread: primary.unknown().len() as u64,
         };
         self.counts.looked(at_ms);
         self.counts.count(|metrics| metrics.on_check(check));
@@ -626,10 +626,6 @@ impl Desk {
 
     /// Copies what others may know to where they look.
     fn publish(&self) {
-        let mut open: BTreeMap<_, u64> = BTreeMap::new();
-        for alert in self.book.open() {
-            *open.entry(alert.discrepancy.severity).or_default() += 1;
-        }
         let mut info = self.given.info.lock().unwrap_or_else(PoisonError::into_inner);
         info.phase = match (&self.lost, &self.primary) {
             (Some(_), _) => Phase::Unwatched,
@@ -640,8 +636,9 @@ impl Desk {
         info.items = self.items();
         info.shadows = self.timeline.len() as u64;
         info.good = self.given.row.good;
-        info.open = open.into_iter().rev().collect();
-        info.unknown = self.primary.as_ref().map_or(0, |primary| primary.unknown().count() as u64);
+        let open = self.book.open_counts().iter().rev();
+        info.open = open.map(|(severity, count)| (*severity, *count)).collect();
+        info.unknown = self.primary.as_ref().map_or(0, |primary| primary.unknown().len() as u64);
         info.looked_at_ms = self.counts.looked_at_ms();
         info.agent = self.agent.clone();
         info.coverage = self.coverage.values().cloned().collect();

@@ -1,11 +1,13 @@
 //! The lives of all items.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use umbra_api::blob::Blob;
 
 use super::life::{Life, Outcome};
 use super::value::{Alert, Ended, Key};
+use crate::config::Severity;
 use crate::discrepancy::{Attribution, Discrepancy};
 use crate::reading::Item;
 
@@ -13,6 +15,8 @@ use crate::reading::Item;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Book {
     lives: BTreeMap<Key, Life>,
+    /// How many of them differ, by how bad that is.
+    open: BTreeMap<Severity, u64>,
 }
 
 /// What happened.
@@ -60,7 +64,13 @@ pub enum Effect {
 impl Book {
     /// From what was kept.
     pub fn restore(lives: impl IntoIterator<Item = Life>) -> Self {
-        Self { lives: lives.into_iter().map(|life| (life.key.clone(), life)).collect() }
+        let lives: BTreeMap<Key, Life> =
+            lives.into_iter().map(|life| (life.key.clone(), life)).collect();
+        let mut open = BTreeMap::new();
+        for life in lives.values() {
+            count(&mut open, None, standing(life));
+        }
+        Self { lives, open }
     }
 
     /// What follows from an event.
@@ -70,21 +80,27 @@ impl Book {
                 let item = found.discrepancy.item.clone();
                 let key = Key { primary: found.primary.clone(), item };
                 let life = self.lives.entry(key.clone()).or_insert_with(|| Life::new(key));
+                let before = standing(life);
                 let outcome = life.on_differs(*found, now_ms);
+                count(&mut self.open, before, standing(life));
                 effects(life, outcome)
             }
             Event::Agrees { primary, item, ended } => {
                 let key = Key { primary, item };
                 let Some(life) = self.lives.get_mut(&key) else { return Vec::new() };
+                let before = standing(life);
                 let outcome = life.on_agrees(ended, now_ms);
+                count(&mut self.open, before, standing(life));
                 let effects = effects(life, outcome);
                 self.drop_forgotten(&effects);
                 effects
             }
             Event::Tick => {
-                let lives = self.lives.values_mut();
-                let ticked = lives.flat_map(|life| {
+                let Self { lives, open } = self;
+                let ticked = lives.values_mut().flat_map(|life| {
+                    let before = standing(life);
                     let outcome = life.on_tick(now_ms);
+                    count(open, before, standing(life));
                     effects(life, outcome)
                 });
                 let effects: Vec<Effect> = ticked.collect();
@@ -104,6 +120,11 @@ impl Book {
         self.lives().filter(|life| life.differs()).filter_map(Life::alert)
     }
 
+    /// How many of them there are, by severity; known without counting.
+    pub fn open_counts(&self) -> &BTreeMap<Severity, u64> {
+        &self.open
+    }
+
     /// What is known of an item.
     pub fn get(&self, key: &Key) -> Option<&Life> {
         self.lives.get(key)
@@ -114,6 +135,29 @@ impl Book {
             if let Effect::Forget(key) = effect {
                 self.lives.remove(key);
             }
+        }
+    }
+}
+
+/// How bad it is, if it differs.
+fn standing(life: &Life) -> Option<Severity> {
+    let alert = life.alert().filter(|_| life.differs());
+    alert.map(|alert| alert.discrepancy.severity)
+}
+
+fn count(open: &mut BTreeMap<Severity, u64>, before: Option<Severity>, after: Option<Severity>) {
+    if before == after {
+        return;
+    }
+    if let Some(severity) = after {
+        *open.entry(severity).or_default() += 1;
+    }
+    if let Some(severity) = before
+        && let Entry::Occupied(mut entry) = open.entry(severity)
+    {
+        *entry.get_mut() -= 1;
+        if *entry.get() == 0 {
+            entry.remove();
         }
     }
 }

@@ -4,6 +4,7 @@
 //! searched for.
 
 mod read;
+pub(super) mod rows;
 pub(super) mod write;
 
 use std::sync::Arc;

@@ -3,10 +3,8 @@
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use umbra_state::Digest;
 
-use super::{
-    ChangeRow, DriftBatch, DriftWrite, EventRow, PrimaryRow, RollbackRow, ShadowRow, outbox_id,
-    outbox_prefix,
-};
+use super::rows::Rows;
+use super::{DriftBatch, DriftWrite, PrimaryRow, RollbackRow, ShadowRow, outbox_prefix};
 use crate::db::record::signed;
 use crate::db::{DbError, failed};
 
@@ -23,10 +21,23 @@ const OF_PRIMARY: [&str; 7] = [
 
 type Tx = SqliteConnection;
 
-/// Writes all of them.
-pub(in crate::db) async fn record(tx: &mut Tx, batch: &DriftBatch) -> Result<(), DbError> {
+/// Writes all of them but what `rows` takes to write it together.
+pub(in crate::db) async fn record<'a>(
+    tx: &mut Tx,
+    batch: &'a DriftBatch,
+    rows: &mut Rows<'a>,
+) -> Result<(), DbError> {
     for write in &batch.writes {
+        if rows.take(write) {
+            continue;
+        }
+        rows.write(tx).await?;
         match write {
+            // Taken above.
+            DriftWrite::Life { .. }
+            | DriftWrite::Change(_)
+            | DriftWrite::Event(_)
+            | DriftWrite::Outbox { .. } => {}
             DriftWrite::Primary(row) => put_primary(tx, row).await?,
             DriftWrite::Forget(name) => forget(tx, name).await?,
             DriftWrite::Shadow { row, objects } => put_shadow(tx, row, objects).await?,
@@ -35,10 +46,6 @@ pub(in crate::db) async fn record(tx: &mut Tx, batch: &DriftBatch) -> Result<(),
                 label(tx, name, *sequence, labels, *kept).await?;
             }
             DriftWrite::Thin { name, sequences } => thin(tx, name, sequences).await?,
-            DriftWrite::Life { name, item, life } => put_life(tx, name, item, life).await?,
-            DriftWrite::Change(row) => put_change(tx, row).await?,
-            DriftWrite::Event(row) => put_event(tx, row).await?,
-            DriftWrite::Outbox { name, id, row } => put_outbox(tx, name, *id, row).await?,
             DriftWrite::Counts { name, counts } => put_counts(tx, name, counts).await?,
             DriftWrite::Point { name, item, at_ms, value, gone } => {
                 put_point(tx, name, item, *at_ms, *value).await?;
@@ -162,69 +169,6 @@ async fn thin(tx: &mut Tx, name: &str, sequences: &[u64]) -> Result<(), DbError>
             .map_err(failed("thin out a timeline"))?;
     }
     Ok(())
-}
-
-async fn put_life(
-    tx: &mut Tx,
-    name: &str,
-    item: &str,
-    life: &Option<String>,
-) -> Result<(), DbError> {
-    let query = match life {
-        Some(life) => sqlx::query(
-            "INSERT INTO drift_lives (name, item, life) VALUES ($1, $2, $3)
-             ON CONFLICT (name, item) DO UPDATE SET life = excluded.life",
-        )
-        .bind(name)
-        .bind(item)
-        .bind(life),
-        None => sqlx::query("DELETE FROM drift_lives WHERE name = $1 AND item = $2")
-            .bind(name)
-            .bind(item),
-    };
-    query.execute(tx).await.map(drop).map_err(failed("keep what differs"))
-}
-
-async fn put_change(tx: &mut Tx, row: &ChangeRow) -> Result<(), DbError> {
-    sqlx::query(
-        "INSERT INTO drift_changes (name, sequence, parameter, at_ms, change)
-         VALUES ($1, $2, $3, $4, $5)",
-    )
-    .bind(&row.name)
-    .bind(signed(row.sequence))
-    .bind(&row.parameter)
-    .bind(row.at_ms)
-    .bind(&row.change)
-    .execute(tx)
-    .await
-    .map(drop)
-    .map_err(failed("keep a change"))
-}
-
-async fn put_event(tx: &mut Tx, row: &EventRow) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO drift_events (sequence, name, at_ms, line) VALUES ($1, $2, $3, $4)")
-        .bind(signed(row.sequence))
-        .bind(&row.name)
-        .bind(row.at_ms)
-        .bind(&row.line)
-        .execute(tx)
-        .await
-        .map(drop)
-        .map_err(failed("keep an event of a primary"))
-}
-
-async fn put_outbox(tx: &mut Tx, name: &str, id: u64, row: &Option<String>) -> Result<(), DbError> {
-    let id = outbox_id(name, id);
-    let query = match row {
-        Some(row) => sqlx::query(
-            "INSERT INTO drift_outbox (id, row) VALUES ($1, $2)
-             ON CONFLICT (id) DO UPDATE SET row = excluded.row",
-        )
-        .bind(id)
-        .bind(row),
-        None => sqlx::query("DELETE FROM drift_outbox WHERE id = $1").bind(id),
-    };
-    query.execute(tx).await.map(drop).map_err(failed("keep an alert that is on its way"))
 }
 
 async fn put_counts(tx: &mut Tx, name: &str, counts: &str) -> Result<(), DbError> {
