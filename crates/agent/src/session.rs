@@ -87,9 +87,10 @@ impl Program {
 /// The journal cannot be read.
 pub fn keep_watch(journal: &Path) -> Result<(), RollbackError> {
     let journals = journal.parent().unwrap_or(Path::new("/")).to_owned();
-    // Whoever undoes it needs no timer for that.
-    let timer = timer::Manual::default();
-    Rollbacks::new(journals, &timer).keep_watch(journal, io::stdout().lock()).map(drop)
+    // What was armed is taken back with the rollback. Nothing is armed here, so there is no
+    // program to name.
+    let timer = timer::of_machine(Vec::new());
+    Rollbacks::new(journals, timer.as_ref()).keep_watch(journal, io::stdout().lock()).map(drop)
 }
 
 /// Speaks with the daemon at the other end until it is gone.
