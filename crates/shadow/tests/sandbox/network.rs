@@ -17,6 +17,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("network::the-host-reaches-a-shadow", host_reaches),
         trial("network::a-shadow-reaches-nobody", reaches_nobody),
         trial("network::no-shadow-passes-for-another", no_impostor),
+        trial("network::the-bridge-says-nothing-of-its-own", silent_bridge),
         trial("network::without-a-network-there-is-none", none),
         trial("network::openings-work-and-only-those", openings),
         trial("network::an-opening-to-this-machine", opening_to_this_machine),
@@ -127,6 +128,58 @@ fn no_impostor() {
 fn received(shadow: &dyn Shadow) -> u64 {
     let output = sh(shadow, "cat /sys/class/net/eth0/statistics/rx_packets");
     String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number")
+}
+
+/// What a shadow hears is for it: this machine's end announces neither itself nor groups.
+fn silent_bridge() {
+    let ground = Ground::new();
+    let shadow = ground.spawn("listening", Network::Fenced);
+    let bridge = bridge(&*shadow);
+    let own = |name: &str| name == bridge || name.starts_with(&format!("{bridge}-"));
+    let groups = group_members();
+    assert!(groups.iter().any(|(link, _)| own(link)), "{bridge} {groups:?}");
+    // Membership of these is taken for granted and never reported (RFC 3376 and 3810, 6).
+    const SILENT: [&str; 3] = [
+        "010000E0", // 224.0.0.1 in the byte order of /proc/net/igmp
+        "ff020000000000000000000000000001",
+        "ff010000000000000000000000000001",
+    ];
+    for (link, group) in groups.iter().filter(|(link, _)| own(link)) {
+        assert!(SILENT.contains(&&**group), "{link} is a member of {group}");
+    }
+    let addresses = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let named = |line: &&str| line.split_whitespace().last().is_some_and(own);
+    assert_eq!(addresses.lines().find(named), None);
+}
+
+/// The bridge a shadow is at.
+fn bridge(shadow: &dyn Shadow) -> String {
+    let output = Program::new("ip").args(["-4", "-o", "addr"]).output().expect("ip runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let address = format!(" {}/", gateway(shadow));
+    let line = text.lines().find(|line| line.contains(&address)).expect("a bridge");
+    line.split_whitespace().nth(1).expect("a name").to_owned()
+}
+
+/// This machine's interfaces, each with a multicast group it is a member of.
+fn group_members() -> Vec<(String, String)> {
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    let mut members = Vec::new();
+    let mut link = String::new();
+    for line in read("/proc/net/igmp").lines().skip(1) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // An interface, and indented below it its groups.
+        if line.starts_with('\t') {
+            members.push((link.clone(), words[0].to_owned()));
+        } else {
+            link = words[1].trim_end_matches(':').to_owned();
+        }
+    }
+    for line in read("/proc/net/igmp6").lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        members.push((words[1].to_owned(), words[2].to_owned()));
+    }
+    members
 }
 
 fn none() {

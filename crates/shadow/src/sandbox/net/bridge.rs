@@ -60,12 +60,14 @@ impl Bridge {
         };
         bridge.index = netlink.index(name).doing(|| format!("find bridge {name}"))?;
         fence::put(name, &[])?;
+        // Before it is up: it would announce that it is.
         set(&format!("ipv6/conf/{name}/disable_ipv6"), "1");
         // It answers for its own address only, not for all of this machine's.
         set(&format!("ipv4/conf/{name}/arp_ignore"), "1");
         netlink
             .add_address(bridge.index, bridge.gateway(), PREFIX)
             .doing(|| format!("give bridge {name} its address"))?;
+        netlink.set_up(bridge.index).doing(|| format!("bring up bridge {name}"))?;
         Ok(bridge)
     }
 

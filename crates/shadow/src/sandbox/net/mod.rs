@@ -116,6 +116,9 @@ fn plug(port: &Port, netns: BorrowedFd<'_>) -> Result<(), Failure> {
         }
         other => other.doing(doing)?,
     }
+    // A port is an interface of this machine, which would announce itself to the shadow as soon
+    // as the other end is up.
+    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
     let index = here.index(name).doing(|| format!("find {name}"))?;
     here.fence_port(index).doing(|| format!("fence port {name}"))?;
     here.add_forwarding(index, port.mac())

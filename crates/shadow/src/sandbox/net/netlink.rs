@@ -21,6 +21,7 @@ const NLM_F_REPLACE: u16 = 0x100;
 const NLMSG_ERROR: u16 = 2;
 const NLA_F_NESTED: u16 = 0x8000;
 
+const IFLA_BR_MCAST_SNOOPING: u16 = 23;
 const IFLA_BRPORT_LEARNING: u16 = 8;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_BRPORT_LOCKED: u16 = 39;
@@ -78,13 +79,19 @@ impl Netlink {
         Ok(())
     }
 
-    /// Makes a bridge, up.
+    /// Makes a bridge, down. It joins no multicast groups, which it would announce on its ports:
+    /// one that snoops joins one, and programs join others wherever multicast is possible.
     pub(super) fn add_bridge(&mut self, name: &str) -> io::Result<()> {
-        let up = libc::IFF_UP as u32;
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
-        let mut request = Request::new(libc::RTM_NEWLINK, flags, &link_header(0, up, up));
+        let header = link_header(0, 0, libc::IFF_MULTICAST as u32);
+        let mut request = Request::new(libc::RTM_NEWLINK, flags, &header);
         request.text(libc::IFLA_IFNAME, name);
-        request.nested(libc::IFLA_LINKINFO, |info| info.text(libc::IFLA_INFO_KIND, "bridge"));
+        request.nested(libc::IFLA_LINKINFO, |info| {
+            info.text(libc::IFLA_INFO_KIND, "bridge");
+            info.nested(libc::IFLA_INFO_DATA, |data| {
+                data.attribute(IFLA_BR_MCAST_SNOOPING, &[0]);
+            });
+        });
         self.exchange(request)?;
         Ok(())
     }
