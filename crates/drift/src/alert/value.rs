@@ -43,7 +43,7 @@ pub struct Alert {
     pub news: News,
     /// When it was opened, in milliseconds since 1970 UTC.
     pub opened_at_ms: i64,
-    /// Since when it is as it is.
+    /// Since when it is as it is; once it is over, when it ended.
     pub since_ms: i64,
     /// How often a comparison had something new to say about it, the first time included.
     pub seen: u64,
@@ -125,6 +125,12 @@ impl Alert {
     /// Names this telling: who gets it twice can tell.
     pub fn telling(&self) -> String {
         format!("{}/{}", self.id, self.told)
+    }
+
+    /// Since when it differs as is told. Of what agrees now, that is since its opening: when it
+    /// ended is another moment.
+    pub fn differs_since_ms(&self) -> i64 {
+        if self.ended.is_some() { self.opened_at_ms } else { self.since_ms }
     }
 }
 

@@ -17,7 +17,7 @@ pub(in crate::sink) fn message(telling: &Telling<'_>) -> String {
         json!({"title": "Primary", "value": escape(&telling.primary()), "short": true}),
         json!({"title": "Parameter", "value": escape(&facts.name()), "short": true}),
         json!({"title": "Severity", "value": alert.discrepancy.severity, "short": true}),
-        json!({"title": "Since", "value": rfc3339(alert.since_ms), "short": true}),
+        json!({"title": "Since", "value": rfc3339(alert.differs_since_ms()), "short": true}),
         json!({"title": "Who", "value": escape(&who(telling, 1000)), "short": false}),
     ];
     if let Some(suggestion) = suggestion(telling) {

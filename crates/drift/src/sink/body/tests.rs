@@ -102,8 +102,12 @@ fn an_end_is_told_as_one() {
     }
     let slack = body(&told(http(Dialect::Slack), &alert));
     assert!(slack.contains("\"color\":\"good\""), "{slack}");
+    let since = r#""title":"Since","value":"2026-05-28T20:25:40.123Z""#;
+    assert!(slack.contains(since), "it was opened then: {slack}");
     let screen = body(&told(Target::Terminal, &alert));
-    assert!(screen.contains("over       a rollback put the shadow's value back"), "{screen}");
+    assert!(screen.contains("since      2026-05-28T20:25:40.123Z\n"), "{screen}");
+    let over = "over       a rollback put the shadow's value back at 2026-05-28T20:26:40.123Z\n";
+    assert!(screen.contains(over), "{screen}");
     let line = body(&told(Target::JsonLines { path: "/x".into() }, &alert));
     assert!(line.contains("\"duration\":60000000000"), "{line}");
 }

@@ -19,7 +19,7 @@ pub(in crate::sink) fn screen(telling: &Telling<'_>) -> String {
     let (alert, facts) = (telling.alert, &telling.facts);
     let mut lines = vec![telling.title.clone()];
     lines.push(format!("  where      {}", facts.place()));
-    lines.push(format!("  since      {}", rfc3339(alert.since_ms)));
+    lines.push(format!("  since      {}", rfc3339(alert.differs_since_ms())));
     if let Some(tolerance) = facts.tolerance() {
         lines.push(format!("  tolerated  {tolerance}"));
     }
@@ -31,7 +31,7 @@ pub(in crate::sink) fn screen(telling: &Telling<'_>) -> String {
         ));
     }
     if let Some(ended) = alert.ended.filter(|_| alert.standing == Standing::Resolved) {
-        lines.push(format!("  over       {}", ended.as_str()));
+        lines.push(format!("  over       {} at {}", ended.as_str(), rfc3339(alert.since_ms)));
     }
     let shown = difference(telling, 4000);
     let all = shown.lines().count();
