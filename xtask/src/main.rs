@@ -5,9 +5,9 @@
 //! | [`args`] | what can be typed |
 //! | [`stop`] | why a command ended early, and its exit code |
 //! | [`setup`], [`packages`] | what the machine needs, and installing it |
-//! | [`test`] | everything that must pass |
+//! | [`mod@test`] | everything that must pass |
 //! | [`demo`] | the main job on real input |
-//! | [`bench`] | measuring |
+//! | [`mod@bench`] | measuring |
 //! | [`process`], [`interrupt`] | child processes that end with this one |
 
 mod args;

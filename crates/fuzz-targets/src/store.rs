@@ -102,7 +102,7 @@ impl Temp {
     }
 }
 
-/// See [`tar`].
+/// See `tar`.
 pub const TAR: Target = Target {
     name: "tar",
     open: || {
@@ -173,7 +173,7 @@ fn archive(tree: &Tree) -> Vec<u8> {
     archive
 }
 
-/// See [`oci`].
+/// See `oci`.
 pub const OCI: Target = Target {
     name: "oci",
     open: || {

@@ -118,7 +118,7 @@ pub fn junit(bytes: &[u8]) -> bool {
     true
 }
 
-/// See [`openscap`].
+/// See [`openscap()`].
 pub const OPENSCAP: Target = Target {
     name: "openscap",
     open: || Box::new(openscap),

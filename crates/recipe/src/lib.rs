@@ -19,7 +19,7 @@
 //! | using | |
 //! |---|---|
 //! | [`recipe`] | [`Recipe`], [`Step`], [`Service`], [`Shadows`] and so on |
-//! | [`test`] | tests as a recipe spells them; [`Recipe::suite`] makes them ready to run |
+//! | [`mod@test`] | tests as a recipe spells them; [`Recipe::suite`] makes them ready to run |
 //! | [`Step::definition_digest`], [`Step::inputs`] | what a step's cached result depends on |
 
 #[cfg(test)]

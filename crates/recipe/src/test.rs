@@ -1,4 +1,4 @@
-//! Tests as a recipe spells them, checked; [`crate::suite`] turns them into what runs.
+//! Tests as a recipe spells them, checked; `crate::suite` turns them into what runs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

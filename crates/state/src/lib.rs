@@ -15,7 +15,7 @@
 //! |---|---|
 //! | [`digest`] | [`Digest`], [`StateId`] |
 //! | [`tree`] | [`Tree`], [`Dir`], [`Leaf`], [`Meta`], [`Content`] |
-//! | [`diff`] | [`Delta`], [`Change`], [`diff()`] |
+//! | [`mod@diff`] | [`Delta`], [`Change`], [`diff()`] |
 //! | [`verdict`] | [`Verdict`], [`Evidence`], [`TestKind`] |
 //! | [`command`] | [`Command`] and what became of it |
 //! | [`cause`] | why a timeline has an entry |

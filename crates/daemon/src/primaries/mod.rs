@@ -9,7 +9,7 @@
 //! | `counts` | what is counted and survives a restart |
 //! | `subject` | primaries as rehearsals need them |
 //! | `timeline`, `shelf` | historical shadows, and how the database keeps them |
-//! | [`feed`] | what happened, in the order in which it is committed |
+//! | `feed` | what happened, in the order in which it is committed |
 
 mod admission;
 pub mod agents;

@@ -2,8 +2,8 @@
 //!
 //! [`Survey::of`] looks at what is there, [`configuration`] writes the file: network, storage
 //! and the settings of the system that matter, quiet on a healthy machine. What a file means
-//! stands in the table of [`files`], what means nothing in [`tree`], which certificates are the
-//! machine's own in [`certificates`].
+//! stands in the table of `files`, what means nothing in `tree`, which certificates are the
+//! machine's own in `certificates`.
 
 mod certificates;
 mod files;

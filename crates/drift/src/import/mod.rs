@@ -7,13 +7,13 @@
 //!
 //! | module | reads |
 //! |---|---|
-//! | [`aide`] | `aide.conf`: groups of attributes, lines that select |
-//! | [`osquery`] | `osquery.conf`: `file_paths` and `exclude_paths` |
-//! | [`wazuh`] | `ossec.conf`: `<syscheck>` |
-//! | [`goss`] | `goss.yaml`: what has a source in a drift configuration |
-//! | [`expression`], [`pattern`] | paths that expressions match, as globs |
-//! | [`index`] | globs that can match the same |
-//! | [`draft`] | what is written |
+//! | `aide` | `aide.conf`: groups of attributes, lines that select |
+//! | `osquery` | `osquery.conf`: `file_paths` and `exclude_paths` |
+//! | `wazuh` | `ossec.conf`: `<syscheck>` |
+//! | `goss` | `goss.yaml`: what has a source in a drift configuration |
+//! | `expression`, `pattern` | paths that expressions match, as globs |
+//! | `index` | globs that can match the same |
+//! | `draft` | what is written |
 
 mod aide;
 mod draft;
