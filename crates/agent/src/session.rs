@@ -39,7 +39,7 @@ const BYTES_MAX: usize = 1 << 20;
 /// A configuration file of which keys are watched is no longer.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What waits to be looked at; who sends more waits.
-const QUEUE: usize = 1024;
+const QUEUE: usize = 256;
 /// How long an event of a path at rest takes to get here.
 const ARRIVAL: Duration = Duration::from_millis(30);
 /// How long nothing at all may happen.

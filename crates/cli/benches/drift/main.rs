@@ -100,7 +100,7 @@ fn storm() -> Outcome {
     let reply: DriftReply = machine.client().get("/v1/primaries/bench/drift")?;
     println!(
         "storm: {} creates, changes and deletes in {raged:.1?}; {told} of {left} final drifts told, \
-         the last {:.0?} after the end; the daemon knows {} (asked: all within 1 s)",
+         the last {:.2?} after the end; the daemon knows {} (asked: all within 1 s)",
         FILES + FILES / 2 + FILES / 4,
         last.saturating_duration_since(ended),
         reply.alerts.len()

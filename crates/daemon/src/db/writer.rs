@@ -24,8 +24,8 @@ use super::drift::DriftBatch;
 use super::{Db, DbError};
 use crate::fault::Fault;
 
-const QUEUE_MAX: usize = 4096;
-const BATCH_MAX: usize = 1024;
+const QUEUE_MAX: usize = 1024;
+const BATCH_MAX: usize = 512;
 
 /// Something to remember.
 #[derive(Debug)]

@@ -59,7 +59,7 @@ use crate::db::drift::{DriftWrite, PrimaryRow, ShadowRow};
 use crate::db::{Db, Writer};
 
 /// What waits at a desk; who brings more waits.
-const INBOX: usize = 1024;
+const INBOX: usize = 256;
 /// Changes looked at to answer who did something.
 const BLAMED_MAX: u32 = 200;
 /// Changes looked at to find what one deed did besides.
