@@ -31,20 +31,18 @@ pub(crate) struct Eyes {
 }
 
 impl Eyes {
-    /// Begins to watch `roots`; what it sees goes to `to` by way of `wrap`.
+    /// Begins to watch what `options` say; what it sees goes to `to` by way of `wrap`.
     ///
     /// # Errors
     /// The system makes no thread.
     pub(crate) fn open<M: Send + 'static>(
-        roots: Vec<PathBuf>,
-        quiet: Duration,
+        options: Options,
         memory: PathBuf,
         to: SyncSender<M>,
         wrap: fn(Seen) -> M,
     ) -> std::io::Result<Self> {
         let ending = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&ending);
-        let options = Options { quiet, ..Options::new(roots) };
         let thread = std::thread::Builder::new().name("eyes".into()).spawn(move || {
             let end = watch(options, &memory, &told, |seen| to.send(wrap(seen)).is_ok());
             if let Err(error) = end {

@@ -25,6 +25,7 @@
 
 mod eyes;
 mod hands;
+mod held;
 mod nerves;
 mod polls;
 mod provenance;

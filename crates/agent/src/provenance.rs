@@ -26,6 +26,12 @@ pub(crate) fn of(
     if expected { Provenance::Expected } else { Provenance::Unexplained }
 }
 
+/// Whether a change of these writers can turn out to be expected once a package manager is done.
+pub(crate) fn may_turn_out(writers: &[Writer], owners: &[String]) -> bool {
+    let of_manager = |writer: &Writer| matches!(writer.class, Class::PackageManager(_));
+    writers.iter().any(of_manager) && of(writers, owners, || true) == Provenance::Expected
+}
+
 /// `unit:NAME`, or the name of a manager whose programs only root can put where they are.
 fn owns(owner: &str, writer: &Writer) -> bool {
     if let Some(unit) = owner.strip_prefix("unit:") {

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_chan
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use umbra_api::blob::Blob;
-use umbra_drift::collect::packages::Manifest;
+use umbra_drift::collect::packages::{self, Manifest};
 use umbra_drift::collect::{Collector, Place};
 use umbra_drift::config::{self, Config, Provenance, Source};
 use umbra_drift::defaults::Survey;
@@ -22,12 +22,13 @@ use umbra_drift::reading::{Item, Reading};
 use umbra_drift::rollback::timer::{self, Timer};
 use umbra_drift::rollback::{self, RollbackError, Rollbacks};
 use umbra_drift::watch::who::Writer;
-use umbra_drift::watch::{Change, Report, Seen as How};
+use umbra_drift::watch::{self, Change, Report, Seen as How};
 use umbra_drift::wire::{self, Ask, Begin, Covered, READINGS_MAX, Say, Tell};
 use umbra_state::chain;
 
 use crate::eyes::{Eyes, Seen};
 use crate::hands::Hands;
+use crate::held::Held;
 use crate::nerves::{self, Felt};
 use crate::polls::Polls;
 use crate::provenance;
@@ -211,6 +212,7 @@ struct Session {
     manifest: Manifest,
     polls: Polls,
     told: Told,
+    held: Held,
     /// How long a path rests before it is looked at.
     rest: Duration,
     hands: Hands,
@@ -239,13 +241,11 @@ impl Session {
             .map_err(|error| format!("its directory cannot be made: {error}"))?;
         let rests = config.parameters.iter().map(|parameter| parameter.debounce);
         let rest = rests.min().unwrap_or_default();
-        let eyes = Eyes::open(
-            collector.watched_roots(),
-            rest,
-            state_dir.join("memory"),
-            sender.clone(),
-            Input::Seen,
-        );
+        let place = collector.place();
+        let system = (!place.is_machine()).then(|| place.outside(Path::new("/")));
+        let roots = collector.watched_roots();
+        let options = watch::Options { quiet: rest, system, ..watch::Options::new(roots) };
+        let eyes = Eyes::open(options, state_dir.join("memory"), sender.clone(), Input::Seen);
         let eyes = eyes.map_err(|error| format!("it cannot watch: {error}"))?;
         let root = begin.root.as_ref().map(PathBuf::from);
         let hands = Hands::new(state_dir.join("rollbacks"), root, timer);
@@ -261,6 +261,7 @@ impl Session {
             manifest: Manifest::default(),
             polls,
             told: Told::default(),
+            held: Held::default(),
             rest,
             hands,
             work,
@@ -271,7 +272,9 @@ impl Session {
     fn serve(&mut self, inputs: &Receiver<Input>, to: &mut impl Write) -> io::Result<()> {
         let mut later = VecDeque::new();
         loop {
-            let wait = self.polls.wait(Instant::now()).unwrap_or(IDLE);
+            let now = Instant::now();
+            let waits = [self.polls.wait(now), self.held.wait(now)];
+            let wait = waits.into_iter().flatten().min().unwrap_or(IDLE);
             self.work.end();
             let input = match later.pop_front() {
                 Some(input) => Ok(input),
@@ -282,6 +285,8 @@ impl Session {
                 Ok(Input::Said(Say::Ask { number, ask })) => {
                     if ask == Ask::All {
                         self.catch_up(inputs, &mut later, to)?;
+                        let released = self.held.release_all();
+                        self.tell_released(released, to)?;
                     }
                     self.answer(number, ask, to)?;
                 }
@@ -296,7 +301,24 @@ impl Session {
                 let readings = self.collector.parameter(&parameter);
                 self.tell_changed(readings.into_iter().collect(), None, to)?;
             }
+            let Self { held, collector, .. } = self;
+            let released = held
+                .release(|| packages::at_work(collector.place().root()).is_some(), Instant::now());
+            self.tell_released(released, to)?;
         }
+    }
+
+    /// Tells of changes that were held back, as their paths are now.
+    fn tell_released(
+        &mut self,
+        released: Vec<(PathBuf, Attribution)>,
+        to: &mut impl Write,
+    ) -> io::Result<()> {
+        for (path, attribution) in released {
+            let readings = self.collector.path(&path);
+            self.tell_changed(readings, Some(attribution), to)?;
+        }
+        Ok(())
     }
 
     /// Lets what has happened already arrive: read without its event, a change would have
@@ -398,7 +420,27 @@ impl Session {
         }
         let readings = self.collector.path(&change.path);
         let attribution = attribution(&change.seen);
+        if self.is_unfinished(&readings, &attribution) {
+            self.held.hold(change.path.clone(), attribution, Instant::now());
+            return Ok(());
+        }
         self.tell_changed(readings, Some(attribution), to)
+    }
+
+    /// Whether a package manager made this and is not done: what it is, its lists say then.
+    fn is_unfinished(&mut self, readings: &[(Item, Reading)], by: &Attribution) -> bool {
+        let unexplained = readings.iter().any(|(item, _)| {
+            provenance::may_turn_out(&by.writers, self.owners(item))
+                && self.provenance(item, &by.writers) == Provenance::Unexplained
+        });
+        unexplained
+            && self.held.has_room()
+            && packages::at_work(self.collector.place().root()).is_some()
+    }
+
+    fn owners(&self, item: &Item) -> &[String] {
+        let parameter = self.config.parameters.iter().find(|one| one.name == item.parameter);
+        parameter.map(|one| one.owned_by.as_slice()).unwrap_or_default()
     }
 
     /// Tells what of these readings is news.
@@ -430,11 +472,10 @@ impl Session {
     }
 
     fn provenance(&mut self, item: &Item, writers: &[Writer]) -> Provenance {
-        let parameter = self.config.parameters.iter().find(|one| one.name == item.parameter);
-        let owners = parameter.map(|one| one.owned_by.as_slice()).unwrap_or_default();
+        let owners = self.owners(item).to_vec();
         let path = self.config.path_of(item);
         let (place, manifest) = (self.collector.place(), &mut self.manifest);
-        provenance::of(writers, owners, || {
+        provenance::of(writers, &owners, || {
             let path = path.as_ref().map(|path| Path::new(OsStr::from_bytes(&path.0)));
             path.is_some_and(|path| manifest.explains(place, path).is_some())
         })

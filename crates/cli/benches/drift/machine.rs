@@ -15,6 +15,7 @@ pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 /// Everything is gone when it is dropped.
 pub(crate) struct Machine {
     dir: tempfile::TempDir,
+    root: PathBuf,
     daemon: Child,
     client: Client,
 }
@@ -23,9 +24,19 @@ impl Machine {
     /// A machine whose `/etc` is filled by `fill`, watched as `config` says.
     pub(crate) fn start(config: &str, fill: impl FnOnce(&Path) -> io::Result<()>) -> Outcome<Self> {
         let dir = tempfile::tempdir()?;
-        let etc = dir.path().join("root/etc");
+        let root = dir.path().join("root");
+        let etc = root.join("etc");
         fs::create_dir_all(&etc)?;
         fill(&etc)?;
+        Self::watch(dir, root, Some(config))
+    }
+
+    /// A directory that is there, watched as the default set says. `dir` is the daemon's.
+    pub(crate) fn default_set(dir: tempfile::TempDir, root: &Path) -> Outcome<Self> {
+        Self::watch(dir, root.to_owned(), None)
+    }
+
+    fn watch(dir: tempfile::TempDir, root: PathBuf, config: Option<&str>) -> Outcome<Self> {
         let state = dir.path().join("state");
         let daemon = Command::new(env!("CARGO_BIN_EXE_umbra"))
             .arg("serve")
@@ -35,7 +46,7 @@ impl Machine {
             .stderr(fs::File::create(dir.path().join("log"))?)
             .spawn()?;
         let client = Client::new(state.join("umbra.sock"));
-        let machine = Self { dir, daemon, client };
+        let machine = Self { dir, root, daemon, client };
         let until = Instant::now() + Duration::from_secs(30);
         while machine.client.version().is_err() {
             if Instant::now() > until {
@@ -43,14 +54,13 @@ impl Machine {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        let root = machine.dir.path().join("root").to_string_lossy().into_owned();
-        let config = ConfigText { path: "bench.yml".to_owned(), text: config.to_owned() };
+        let text = |text: &str| ConfigText { path: "bench.yml".to_owned(), text: text.to_owned() };
         let add = AddPrimary {
             name: "bench".to_owned(),
-            root: Some(root),
+            root: Some(machine.root.to_string_lossy().into_owned()),
             remote: None,
             image: None,
-            config: Some(config),
+            config: config.map(text),
         };
         let _: PrimaryInfo = machine.client.post("/v1/primaries", &add)?;
         Ok(machine)
@@ -61,7 +71,7 @@ impl Machine {
     }
 
     pub(crate) fn etc(&self) -> PathBuf {
-        self.dir.path().join("root/etc")
+        self.root.join("etc")
     }
 
     /// The process that watches.

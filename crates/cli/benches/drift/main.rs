@@ -1,7 +1,8 @@
 //! Drift from end to end, with a daemon and agents that are processes of their own.
 //!
-//! `cargo bench -p umbra-cli --bench drift -- [latency] [storm] [idle] [year]`, as root.
+//! `cargo bench -p umbra-cli --bench drift -- [latency] [storm] [idle] [year] [apt]`, as root.
 
+mod apt;
 mod machine;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,8 +25,13 @@ fn main() -> Outcome {
         return Ok(());
     }
     type Bench = fn() -> Outcome;
-    let all: [(&str, Bench); 4] =
-        [("latency", latency), ("storm", storm), ("idle", idle), ("year", year)];
+    let all: [(&str, Bench); 5] = [
+        ("latency", latency),
+        ("storm", storm),
+        ("idle", idle),
+        ("year", year),
+        ("apt", apt::install),
+    ];
     for (name, bench) in all {
         if words.is_empty() || words.contains(name) {
             bench()?;

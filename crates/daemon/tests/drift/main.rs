@@ -10,5 +10,6 @@ mod support;
 
 mod alerts;
 mod api;
+mod packages;
 mod unasked;
 mod unwatched;

@@ -69,7 +69,7 @@ fn idle_ms(entry: &Maintenance) -> i64 {
 /// Only programs that lie where nobody but root can put them have a name that counts.
 fn ran_below(writer: &Writer, process: &str) -> bool {
     let mut chain = std::iter::once(&writer.program).chain(&writer.parents);
-    chain.any(|program| class::named(program, &[process]).is_some())
+    chain.any(|program| class::named(program, &[process], None).is_some())
 }
 
 #[cfg(test)]

@@ -22,7 +22,6 @@
 //! displaced, with its times.
 
 mod activate;
-mod busy;
 mod command;
 mod commit;
 mod error;

@@ -17,9 +17,10 @@ use super::options::Options;
 use super::place::{Root, Spot, relative};
 use super::plan::{Aim, Change, Place, Plan};
 use super::report::Unfit;
+use super::setting;
 use super::step::{Act, Step, temp_name};
-use super::{busy, setting};
 use crate::attributes::{Kind, encode_id, encode_mode};
+use crate::collect::packages::{self, AtWork};
 use crate::config::Attribute;
 use crate::reading::{Content, Reading, Value};
 
@@ -47,8 +48,10 @@ impl Prepared {
 
 /// The steps of a plan, unless some of its places cannot be changed.
 pub(super) fn prepare(plan: &Plan, options: &Options, root: &Root) -> Result<Prepared, Trouble> {
-    if !options.ignore_packages {
-        busy::check(root)?;
+    if !options.ignore_packages
+        && let Some(AtWork { program, lock }) = packages::at_work(root.as_fd())
+    {
+        return Err(Trouble::Packages { program, lock });
     }
     let mut prepared = Prepared::default();
     let mut places: Vec<(usize, &Change, PathBuf)> = Vec::new();

@@ -24,6 +24,8 @@ pub struct Options {
     pub verify_every: Option<Duration>,
     /// Let the kernel's queue grow without a bound.
     pub unlimited_queue: bool,
+    /// The root of a system beside this machine's: its package manager is one as well.
+    pub system: Option<PathBuf>,
 }
 
 impl Options {
@@ -37,6 +39,7 @@ impl Options {
             backlog_max: 100_000,
             verify_every: Some(Duration::from_secs(30)),
             unlimited_queue: true,
+            system: None,
         }
     }
 

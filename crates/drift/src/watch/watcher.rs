@@ -60,7 +60,7 @@ impl Watcher {
             roots: options.roots.clone(),
             resolver,
             // After the marks: whoever executes meanwhile is in one of the two.
-            executions: Executions::seeded(now),
+            executions: Executions::seeded(now, options.system.clone()),
             debounce: Debounce::new(options.patience()),
             debt: Debt::default(),
             backlog_max: options.backlog_max,

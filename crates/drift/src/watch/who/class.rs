@@ -66,7 +66,14 @@ const SYSTEM: [&str; 6] = ["/usr/bin", "/usr/sbin", "/usr/lib", "/bin", "/sbin",
 
 /// The class of a chain, the writer first. A package manager below a configuration
 /// manager is what the change is explained by.
-pub fn classify<'a>(chain: impl Iterator<Item = &'a Program> + Clone, origin: &Origin) -> Class {
+///
+/// `system` is the root of a system beside this machine's whose programs count as well.
+pub fn classify<'a>(
+    chain: impl Iterator<Item = &'a Program> + Clone,
+    origin: &Origin,
+    system: Option<&Path>,
+) -> Class {
+    let named = |program: &Program, names: &[&str]| named(program, names, system);
     if let Some(name) = chain.clone().find_map(|program| named(program, &PACKAGE_MANAGERS)) {
         return Class::PackageManager(name);
     }
@@ -78,17 +85,20 @@ pub fn classify<'a>(chain: impl Iterator<Item = &'a Program> + Clone, origin: &O
     managers.next().map_or(Class::Unexplained, Class::ConfigurationManager)
 }
 
-/// The name of `program` if it is one of these and lies where only root can put it.
-pub(crate) fn named(program: &Program, names: &[&str]) -> Option<String> {
+/// The name of `program` if it is one of these and lies where only root can put it, on this
+/// machine or in `system`.
+pub(crate) fn named(program: &Program, names: &[&str], system: Option<&Path>) -> Option<String> {
     let files = [program.script.as_deref(), program.exe.as_deref()];
-    files.into_iter().flatten().filter(|file| in_system(file)).find_map(|file| {
+    files.into_iter().flatten().filter(|file| in_system(file, system)).find_map(|file| {
         let name = file.file_name()?.to_str()?;
         names.contains(&name).then(|| name.to_owned())
     })
 }
 
-fn in_system(file: &Path) -> bool {
-    SYSTEM.iter().any(|directory| file.starts_with(directory))
+fn in_system(file: &Path, system: Option<&Path>) -> bool {
+    let below = |file: &Path| SYSTEM.iter().any(|directory| file.starts_with(directory));
+    let inside = system.and_then(|root| file.strip_prefix(root).ok());
+    below(file) || inside.is_some_and(|inside| below(&Path::new("/").join(inside)))
 }
 
 #[cfg(test)]
@@ -104,12 +114,15 @@ mod tests {
         #[track_caller]
         fn check(chain: &[Program], unit: Option<&str>, class: Class) {
             let origin = Origin { unit: unit.map(str::to_owned), ..Origin::default() };
-            assert_eq!(classify(chain.iter(), &origin), class);
+            assert_eq!(classify(chain.iter(), &origin, Some(Path::new("/srv/root"))), class);
         }
         let package = |name: &str| Class::PackageManager(name.to_owned());
         let shell = program("/usr/bin/dash", Some("/var/lib/dpkg/info/nginx.postinst"));
         check(&[shell.clone(), program("/usr/bin/dpkg", None)], None, package("dpkg"));
         check(&[shell.clone(), program("/tmp/dpkg", None)], None, Class::Unexplained);
+        check(&[program("/srv/root/usr/bin/dpkg", None)], None, package("dpkg"));
+        check(&[program("/srv/root/tmp/dpkg", None)], None, Class::Unexplained);
+        check(&[program("/srv/other/usr/bin/dpkg", None)], None, Class::Unexplained);
         check(std::slice::from_ref(&shell), Some("apt-daily.service"), package("apt"));
         let salt = program("/usr/bin/python3", Some("/usr/bin/salt-minion"));
         let by_salt = Class::ConfigurationManager("salt-minion".to_owned());

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use super::origin::{self, Origin};
 
@@ -97,11 +98,34 @@ pub(super) fn all() -> Vec<i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// The file it runs, by a path that leads there. Whoever makes a mount namespace of its own
+/// can have any file at `/usr/bin/dpkg` in it; what is another file here is named as one that
+/// lies below the process's own root.
 fn exe(pid: i32) -> Option<PathBuf> {
-    let path = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let link = PathBuf::from(format!("/proc/{pid}/exe"));
+    let path = std::fs::read_link(&link).ok()?;
     let bytes = path.as_os_str().as_bytes();
     let kept = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
-    Some(PathBuf::from(OsString::from_vec(kept.to_vec())))
+    let path = PathBuf::from(OsString::from_vec(kept.to_vec()));
+    if sees_what_we_see(pid) || is_same_file(&link, &path) {
+        return Some(path);
+    }
+    let below = path.strip_prefix("/").unwrap_or(&path);
+    Some(PathBuf::from(format!("/proc/{pid}/root")).join(below))
+}
+
+fn sees_what_we_see(pid: i32) -> bool {
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let its = namespace(&pid.to_string());
+    its.is_some() && its == namespace("self")
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let file = |path: &Path| {
+        let status = std::fs::metadata(path).ok()?;
+        Some((status.dev(), status.ino()))
+    };
+    file(one).is_some_and(|one| file(other) == Some(one))
 }
 
 fn argv(pid: i32) -> Vec<OsString> {
@@ -127,4 +151,56 @@ fn read(pid: i32, name: &str, most: u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes).ok()?;
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// The program of a child that `unshare` put into a mount namespace of its own, where
+    /// `mounts` were made.
+    fn exe_beyond(mounts: &str) -> Option<PathBuf> {
+        let line = format!("{mounts} echo there; exec /bin/sleep 60");
+        let mut child = Command::new("unshare")
+            .args(["--mount", "sh", "-c", &line])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare");
+        let mut said = [0; 6];
+        let mut out = child.stdout.take().expect("standard output");
+        out.read_exact(&mut said).expect("its mounts are made");
+        let pid = child.id().cast_signed();
+        // It says so before it becomes what it is asked for.
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let found = loop {
+            let found = exe(pid);
+            let sleeps = found.as_ref().is_some_and(|exe| exe.ends_with("sleep"));
+            if sleeps || std::time::Instant::now() > until {
+                break found.filter(|_| sleeps);
+            }
+            std::thread::yield_now();
+        };
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+        found
+    }
+
+    #[test]
+    fn a_file_of_another_mount_namespace_is_none_of_ours() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: mount namespaces need root");
+            return;
+        }
+        let real = std::fs::canonicalize("/bin/sleep").expect("sleep");
+        assert_eq!(exe_beyond(""), Some(real.clone()), "the same file in both");
+        // A copy of it at the same path, which we do not see.
+        let mounts = format!(
+            "mount -t tmpfs none /mnt; cp {0} /mnt/sleep; mount --bind /mnt/sleep {0};",
+            real.display()
+        );
+        let found = exe_beyond(&mounts).expect("it runs");
+        assert!(found.starts_with("/proc"), "{}", found.display());
+    }
 }

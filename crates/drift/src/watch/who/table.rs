@@ -26,6 +26,8 @@ pub struct Executions {
     forks: Option<Forks>,
     /// How many executions were replayed.
     replayed: u64,
+    /// See [`classify`].
+    system: Option<PathBuf>,
     swept: Option<Instant>,
 }
 
@@ -51,10 +53,11 @@ struct Process {
 }
 
 impl Executions {
-    /// Begin with the processes that run now.
-    pub fn seeded(now: Instant) -> Self {
+    /// Begin with the processes that run now. Programs of the system below `system`, if there
+    /// is one, count as this machine's.
+    pub fn seeded(now: Instant, system: Option<PathBuf>) -> Self {
         // Before the look: whoever forks meanwhile is in one of the two.
-        let mut table = Self { forks: Forks::open().ok(), ..Self::default() };
+        let mut table = Self { forks: Forks::open().ok(), system, ..Self::default() };
         for pid in process::all() {
             if let Some(shown) = process::look(pid) {
                 table.processes.insert(pid, Process::living(None, shown, now));
@@ -229,7 +232,7 @@ impl Executions {
             argv: shown.map(|shown| shown.argv.clone()).unwrap_or_default(),
             uid: shown.and_then(|shown| shown.uid),
             login_uid: shown.and_then(|shown| shown.login_uid),
-            class: classify(chain, &origin),
+            class: classify(chain, &origin, self.system.as_deref()),
             program,
             parents,
             origin,
