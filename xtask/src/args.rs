@@ -13,6 +13,8 @@ cargo xtask COMMAND
     --keep           leave the demo's daemon running and say how to use it
     --fresh          forget what earlier runs cached
     --dir DIR        keep the demo's states there instead of target/demo
+  agent [DIR]      build the agent for other machines, which needs nothing of them, try it
+                   in an empty root, and copy it to DIR
   bench [NAME...]  measure, in release; without a name, everything
   bench fuzz [TARGET...] [SECONDS]
                    try parsers with hostile bytes, each so long (60)
@@ -28,6 +30,7 @@ pub(crate) enum Task {
     Setup,
     Test,
     Demo(DemoOptions),
+    Agent { to: Option<PathBuf> },
     Bench { names: Vec<String> },
 }
 
@@ -50,6 +53,10 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, Stop> {
         "setup" => nothing_more(args, Task::Setup),
         "test" => nothing_more(args, Task::Test),
         "demo" => Ok(Task::Demo(demo(args)?)),
+        "agent" => {
+            let to = args.next().map(PathBuf::from);
+            nothing_more(args, Task::Agent { to })
+        }
         "bench" => Ok(Task::Bench { names: args.collect() }),
         other => Err(Stop::Usage(format!("there is no command {other:?}"))),
     }
@@ -93,12 +100,13 @@ mod tests {
         assert_eq!(parsed("test"), Ok(Task::Test));
         let options = DemoOptions { keep: true, fresh: true, dir: Some("/x".into()) };
         assert_eq!(parsed("demo --keep --dir /x --fresh"), Ok(Task::Demo(options)));
+        assert_eq!(parsed("agent /x"), Ok(Task::Agent { to: Some("/x".into()) }));
         assert_eq!(parsed("bench step"), Ok(Task::Bench { names: vec!["step".to_owned()] }));
     }
 
     #[test]
     fn what_makes_no_sense_is_a_usage_error() {
-        for line in ["tests", "test now", "demo --kepp", "demo --dir"] {
+        for line in ["tests", "test now", "demo --kepp", "demo --dir", "agent a b"] {
             assert_eq!(parsed(line).map_err(|stop| stop.code()), Err(2), "{line}");
         }
     }

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask setup | test | demo | bench`.
+//! The project's own commands: `cargo xtask setup | test | demo | agent | bench`.
 //!
 //! | module | holds |
 //! |---|---|
@@ -7,9 +7,11 @@
 //! | [`setup`], [`packages`] | what the machine needs, and installing it |
 //! | [`mod@test`] | everything that must pass |
 //! | [`demo`] | the main job on real input |
+//! | [`agent`] | the agent for other machines |
 //! | [`mod@bench`] | measuring |
 //! | [`process`], [`interrupt`] | child processes that end with this one |
 
+mod agent;
 mod args;
 mod bench;
 mod demo;
@@ -47,6 +49,7 @@ fn run() -> Result<(), Stop> {
         Task::Setup => setup::setup(&packages::Purpose::ALL),
         Task::Test => test::test(),
         Task::Demo(options) => demo::demo(&options),
+        Task::Agent { to } => agent::agent(agent::Profile::Release, to.as_deref()),
         Task::Bench { names } => bench::bench(&names),
     }
 }

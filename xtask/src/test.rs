@@ -1,8 +1,9 @@
-//! Everything that must pass: format, lints, all tests, documentation, and the demo from nothing
-//! as the end-to-end test.
+//! Everything that must pass: format, lints, all tests, documentation, the agent with nothing
+//! beside it, and the demo from nothing as the end-to-end test.
 
 use std::time::{Duration, Instant};
 
+use crate::agent::{self, Profile};
 use crate::args::DemoOptions;
 use crate::demo;
 use crate::packages::Purpose;
@@ -36,6 +37,7 @@ pub(crate) fn test() -> Result<(), Stop> {
             "cargo test --doc",
         )
     })?;
+    stage("agent alone", &|| agent::agent(Profile::Dev, None))?;
     stage("end to end", &|| {
         let dir = Some(target_dir().join("e2e"));
         demo::demo(&DemoOptions { keep: false, fresh: true, dir })
