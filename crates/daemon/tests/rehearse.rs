@@ -6,6 +6,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -140,8 +141,13 @@ fn what_cannot_be_tried_is_no_pass() {
 }
 
 #[test]
-fn files_among_which_the_daemons_own_are_cannot_be_shown() {
+fn files_among_which_the_daemons_own_are_can_be_shown() {
     let ground = Ground::new(&config(""));
+    let filesystem = |path: &Path| fs::metadata(path).unwrap().dev();
+    if filesystem(Path::new("/dev/shm")) == filesystem(ground.dir.path()) {
+        println!("skipped: no memory filesystem lies beside the state directory");
+        return;
+    }
     let text = config("").replace("/etc/app", "/root/etc/app");
     let request = AddPrimary {
         name: "all".into(),
@@ -153,12 +159,10 @@ fn files_among_which_the_daemons_own_are_cannot_be_shown() {
     let _: PrimaryInfo = ground.client().post("/v1/primaries", &request).unwrap();
     fs::write(ground.file(), "level=2\n").unwrap();
     let rehearse = serde_json::json!({"what": "drift"});
-    let refused: Result<RehearseReply, _> =
-        ground.client().post("/v1/primaries/all/rehearse", &rehearse);
-    let Err(ClientError::Refused(error)) = refused else { panic!("{refused:?}") };
-    assert_eq!(error.code, ErrorCode::Environment);
-    assert!(error.message.contains("state directory"), "{error:?}");
-    assert!(error.hint.is_some());
+    let reply: RehearseReply =
+        ground.client().post("/v1/primaries/all/rehearse", &rehearse).expect("a shadow of them");
+    // Nothing runs there that could say anything.
+    assert_eq!(reply.report.verdict, Verdict::Inconclusive, "{:?}", reply.report);
     ground.assert_nothing_is_left();
 }
 

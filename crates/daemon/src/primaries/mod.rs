@@ -20,6 +20,7 @@ pub(crate) mod feed;
 mod line;
 mod outgoing;
 mod pulse;
+mod scratch;
 mod shelf;
 mod sinks;
 pub mod ssh;

@@ -1,7 +1,6 @@
 //! Primaries as rehearsals need them: files, services, tests and validators, and a shadow to
 //! try them on.
 
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,6 +22,7 @@ use umbra_shadow::provider::{Init, Limits, Network};
 use umbra_shadow::startup;
 use umbra_suite::{Globs, Test};
 
+use super::scratch::Scratches;
 use crate::db::Db;
 use crate::shadows::{Owner, Registry};
 use crate::states::{States, environment};
@@ -40,7 +40,7 @@ pub(crate) struct Stages {
     db: Db,
     runtime: Handle,
     registry: Arc<Registry>,
-    scratch: PathBuf,
+    scratches: Scratches,
 }
 
 /// A rehearsal to be made.
@@ -86,16 +86,11 @@ impl Stages {
         registry: Arc<Registry>,
         scratch: PathBuf,
     ) -> Result<Self, WireError> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&scratch)
-            .and_then(|()| umbra_rehearse::remove_remains(&scratch))
-            .map_err(|error| {
-                let message = format!("clear {}", scratch.display());
-                WireError::new(ErrorCode::Environment, message).caused_by(error)
-            })?;
-        Ok(Self { states, db, runtime, registry, scratch })
+        let scratches = Scratches::open(scratch.clone()).map_err(|error| {
+            let message = format!("clear {}", scratch.display());
+            WireError::new(ErrorCode::Environment, message).caused_by(error)
+        })?;
+        Ok(Self { states, db, runtime, registry, scratches })
     }
 
     /// Makes a rehearsal. Blocking; ends soon after `cancel` is set.
@@ -106,7 +101,7 @@ impl Stages {
         // Keeps the collector away until the shadow is gone.
         let mut _pin = None;
         let mut of_build = None;
-        let root = match &image {
+        let (root, scratch) = match &image {
             Some(image) => {
                 let found = self.runtime.block_on(self.db.image(image))?;
                 let state = found.ok_or_else(|| no_image(&primary, image))?.state;
@@ -115,15 +110,15 @@ impl Stages {
                 if recipe.is_none() {
                     of_build = self.runtime.block_on(self.db.made_by(state))?;
                 }
-                Root::State { state, layers }
+                (Root::State { state, layers }, self.scratches.own().to_owned())
             }
             None if remote => return Err(files_elsewhere(&primary)),
             None => {
                 let root = Path::new(root.as_deref().unwrap_or("/"));
-                if holds(root, &self.scratch).map_err(|error| unread(root, error))? {
-                    return Err(holds_own_state(&primary));
-                }
-                Root::Directory(Directory::open(root).map_err(|error| environment(&error))?)
+                let beside = self.scratches.beside(root).map_err(|error| unread(root, error))?;
+                let scratch = beside.ok_or_else(|| holds_own_state(&primary))?;
+                let directory = Directory::open(root).map_err(|error| environment(&error))?;
+                (Root::Directory(directory), scratch)
             }
         };
         let suite = match (recipe, of_build) {
@@ -159,7 +154,7 @@ impl Stages {
             validators,
             limits: suite.limits,
             network: suite.network,
-            scratch: self.scratch.clone(),
+            scratch,
             bounds: BOUNDS,
         };
         let provider = self.registry.provider_for(Owner::Rehearsal(primary));
@@ -247,21 +242,14 @@ fn escaped(path: &str) -> String {
     pattern
 }
 
-/// Whether a place lies in a directory, on its filesystem. One overlay cannot have both as
-/// layers: the kernel refuses those that lie in each other.
-fn holds(dir: &Path, place: &Path) -> std::io::Result<bool> {
-    let (dir, place) = (dir.canonicalize()?, place.canonicalize()?);
-    Ok(place.starts_with(&dir) && dir.metadata()?.dev() == place.metadata()?.dev())
-}
-
 fn holds_own_state(primary: &str) -> WireError {
     let message = format!(
         "rehearse on the files of {primary}: the daemon's state directory is among them, and \
-         a shadow cannot show both"
+         there is no memory filesystem beside them for a shadow's layers"
     );
     WireError::new(ErrorCode::Environment, message).with_hint(
-        "add the primary with `--image NAME`, or give the daemon a `--state-dir` on a \
-         filesystem of its own",
+        "mount a tmpfs at /run, add the primary with `--image NAME`, or give the daemon a \
+         `--state-dir` on a filesystem of its own",
     )
 }
 
