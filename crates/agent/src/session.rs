@@ -112,7 +112,8 @@ pub fn converse(
             return wire::write(&mut to, &surveyed.unwrap_or_else(|why| Tell::Refused { why }));
         }
         Some(Say::Forget { version, state_dir }) => {
-            let forgotten = speaks(version).and_then(|()| forget(Path::new(&state_dir)));
+            let forgotten = speaks(version)
+                .and_then(|()| forget(Path::new(&state_dir), program.timer.as_ref()));
             return wire::write(&mut to, &forgotten.unwrap_or_else(|why| Tell::Refused { why }));
         }
         Some(Say::Alive { .. } | Say::Ask { .. }) => {
@@ -165,14 +166,24 @@ fn survey(root: Option<&str>) -> Result<Tell, String> {
     Ok(Tell::Surveyed(Survey::of(&place(root)?)))
 }
 
-/// Removes what an agent remembered.
-fn forget(state_dir: &Path) -> Result<Tell, String> {
+/// Removes what an agent remembered, unless a rollback is not over: without its journal nobody
+/// could undo it.
+fn forget(state_dir: &Path, timer: &dyn Timer) -> Result<Tell, String> {
+    let unfinished = Rollbacks::new(journals(state_dir), timer).unfinished();
+    if let Some(journal) = unfinished.map_err(|error| chain(&error).to_string())?.pop() {
+        return Err(format!("the rollback at {} is not over", journal.display()));
+    }
     match std::fs::remove_dir_all(state_dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(format!("{} cannot be removed: {error}", state_dir.display()))
         }
         _ => Ok(Tell::Forgotten),
     }
+}
+
+/// Where the journals of rollbacks are.
+fn journals(state_dir: &Path) -> PathBuf {
+    state_dir.join("rollbacks")
 }
 
 fn listen(mut from: impl BufRead, to: SyncSender<Input>, mut pulse: Pulse<impl Write>) {
@@ -237,7 +248,7 @@ impl Session {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(state_dir.join("rollbacks"))
+            .create(journals(state_dir))
             .map_err(|error| format!("its directory cannot be made: {error}"))?;
         let rests = config.parameters.iter().map(|parameter| parameter.debounce);
         let rest = rests.min().unwrap_or_default();
@@ -248,7 +259,7 @@ impl Session {
         let eyes = Eyes::open(options, state_dir.join("memory"), sender.clone(), Input::Seen);
         let eyes = eyes.map_err(|error| format!("it cannot watch: {error}"))?;
         let root = begin.root.as_ref().map(PathBuf::from);
-        let hands = Hands::new(state_dir.join("rollbacks"), root, timer);
+        let hands = Hands::new(journals(state_dir), root, timer);
         // A directory has no network of its own.
         if collector.place().is_machine() {
             nerves::feel(sender.clone(), Input::Felt)
@@ -544,4 +555,27 @@ fn attribution(seen: &How) -> Attribution {
 fn ms(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use umbra_drift::rollback::timer::Manual;
+
+    use super::*;
+
+    #[test]
+    fn a_rollback_that_is_not_over_is_not_forgotten() {
+        let dir = tempfile::tempdir().expect("directory");
+        let log = journals(dir.path()).join("r1/log");
+        std::fs::create_dir_all(log.parent().expect("a directory")).expect("made");
+        // Of what cannot be read nobody can say that it is over.
+        std::fs::write(&log, "no record\nnor this\n").expect("written");
+        let why = forget(dir.path(), &Manual::default()).expect_err("refused");
+        assert!(why.ends_with("/rollbacks/r1 is not over"), "{why}");
+        assert!(log.exists());
+        // One that never began has touched nothing.
+        std::fs::write(&log, "").expect("written");
+        assert_eq!(forget(dir.path(), &Manual::default()), Ok(Tell::Forgotten));
+        assert!(!dir.path().exists());
+    }
 }

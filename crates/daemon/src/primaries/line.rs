@@ -321,21 +321,32 @@ impl BufRead for Ear<'_> {
     }
 }
 
+/// Why an agent did not do the one thing it was told.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Undone {
+    /// It cannot be started, or does not answer in time.
+    #[error("{0}")]
+    Unreached(String),
+    /// It says that it will not.
+    #[error("its agent refuses: {0}")]
+    Refused(String),
+}
+
 /// Starts an agent for one thing that it is told instead of to begin, and ends it. What it said,
 /// and where it is.
 ///
 /// # Errors
-/// It cannot be started, or does not answer in time.
+/// It cannot be spoken with, or refuses.
 pub(super) fn once(
     agents: &dyn Agents,
-    at: &Remote,
+    at: Option<&Remote>,
     say: &Say,
     limit: Duration,
     cancelled: &AtomicBool,
-) -> Result<(Tell, Option<There>), String> {
-    let agent = agents.start(Some(at), cancelled);
-    let Agent { mut to, mut from, leash, there } =
-        agent.map_err(|error| format!("its agent cannot be started: {error}"))?;
+) -> Result<(Tell, Option<There>), Undone> {
+    let agent = agents.start(at, cancelled);
+    let Agent { mut to, mut from, leash, there } = agent
+        .map_err(|error| Undone::Unreached(format!("its agent cannot be started: {error}")))?;
     let (heard, hears) = channel();
     let ears = std::thread::Builder::new().name("umbra-agent".into());
     let listening = ears.spawn(move || {
@@ -354,8 +365,8 @@ pub(super) fn once(
     };
     drop(to);
     leash.end(if answer.is_ok() { PATIENCE } else { Duration::ZERO });
-    match answer? {
-        Tell::Refused { why } => Err(why),
+    match answer.map_err(Undone::Unreached)? {
+        Tell::Refused { why } => Err(Undone::Refused(why)),
         tell => Ok((tell, there)),
     }
 }

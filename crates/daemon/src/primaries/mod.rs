@@ -54,6 +54,7 @@ use self::agents::Agents;
 pub use self::desk::Pace;
 use self::desk::{Answer, Desk, Given, Input, Task};
 use self::feed::Feed;
+use self::line::Undone;
 pub(crate) use self::subject::Stages;
 use crate::clock::now_ms;
 use crate::db::drift::{DriftWrite, PrimaryRow, ShadowRow};
@@ -185,7 +186,8 @@ impl Primaries {
             WireError::new(ErrorCode::Environment, format!("look what {name} has: {why}"))
         };
         let say = Say::Survey { version: wire::VERSION, root };
-        let told = line::once(&*self.agents, remote, &say, ONCE, &self.closing).map_err(failed)?;
+        let told = line::once(&*self.agents, Some(remote), &say, ONCE, &self.closing);
+        let told = told.map_err(|why| failed(why.to_string()))?;
         match told {
             (Tell::Surveyed(survey), there) => {
                 let copied = there.and_then(|there| there.copied_bytes);
@@ -195,23 +197,12 @@ impl Primaries {
         }
     }
 
-    /// Removes what the agent of a primary remembered, wherever that is.
-    fn forget(&self, info: &PrimaryInfo) -> Result<(), WireError> {
-        let dir = self.remembers(&info.name, info.remote.as_ref(), info.added_at_ms);
-        let failed = |why: String| {
-            WireError::new(ErrorCode::Environment, format!("remove {dir}")).caused_by(why)
-        };
-        let Some(remote) = &info.remote else {
-            return match std::fs::remove_dir_all(&dir) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    Err(failed(error.to_string()))
-                }
-                _ => Ok(()),
-            };
-        };
-        let say = Say::Forget { version: wire::VERSION, state_dir: dir.clone() };
-        let told = line::once(&*self.agents, remote, &say, ONCE, &self.closing);
-        told.map(drop).map_err(failed)
+    /// Has an agent remove what a primary's agent remembered, wherever that is.
+    fn forget(&self, info: &PrimaryInfo) -> Result<(), Undone> {
+        let remote = info.remote.as_ref();
+        let state_dir = self.remembers(&info.name, remote, info.added_at_ms);
+        let say = Say::Forget { version: wire::VERSION, state_dir };
+        line::once(&*self.agents, remote, &say, ONCE, &self.closing).map(drop)
     }
 
     /// Where a primary's agent keeps what it remembers. On another machine daemons do not know
@@ -223,20 +214,44 @@ impl Primaries {
         }
     }
 
-    /// Lets go of a primary and everything that is known of it. Blocking.
+    /// Lets go of a primary and everything that is known of it, unless a rollback of it is not
+    /// over. Blocking.
     pub fn remove(&self, name: &str) -> Result<(), WireError> {
+        self.ask(name, Task::LetGo)?;
         let info = self.unseat(name).ok_or_else(|| unknown(name))?;
-        let forget = vec![DriftWrite::Forget(name.to_owned())];
-        self.feed.send(name, forget, Vec::new())?;
-        self.feed.flush()?;
-        match self.forget(&info) {
-            // A machine that is gone for good can be let go of all the same.
-            Err(error) if info.remote.is_some() => {
-                tracing::warn!(primary = name, %error, "what its agent remembered is left there");
-                Ok(())
+        let message = format!("let go of {name}");
+        let kept = match self.forget(&info) {
+            Ok(()) => None,
+            // A machine that is gone for good can be let go of all the same: whatever waits there
+            // has its journal still.
+            Err(Undone::Unreached(why)) if info.remote.is_some() => {
+                tracing::warn!(primary = name, why, "what its agent remembered is left there");
+                None
             }
-            forgotten => forgotten,
+            Err(Undone::Unreached(why)) => {
+                Some(WireError::new(ErrorCode::Environment, message).caused_by(why))
+            }
+            Err(refused @ Undone::Refused(_)) => {
+                let look = format!("`umbra drift rollbacks {name}` lists them");
+                let hint = format!("{}; {look}", how_to_decide(name));
+                let error = WireError::new(ErrorCode::Conflict, message);
+                Some(error.caused_by(refused).with_hint(hint))
+            }
+        };
+        if let Some(error) = kept {
+            return self.seat_again(name).and(Err(error));
         }
+        self.feed.send(name, vec![DriftWrite::Forget(name.to_owned())], Vec::new())?;
+        Ok(self.feed.flush()?)
+    }
+
+    /// A primary that was not let go of after all.
+    fn seat_again(&self, name: &str) -> Result<(), WireError> {
+        self.feed.flush()?;
+        let rows = self.runtime.block_on(self.db.primaries())?;
+        let row = rows.into_iter().find(|row| row.name == name).ok_or_else(|| unknown(name))?;
+        let config = parsed(row.config_path.as_deref(), &row.config)?;
+        self.seat(row, config, None, None)
     }
 
     /// All of them, by name.
@@ -555,6 +570,13 @@ fn unknown(name: &str) -> WireError {
     let name: String = name.chars().take(80).collect();
     WireError::new(ErrorCode::NotFound, format!("find a primary {name:?}"))
         .with_hint("`umbra primary ls` lists the primaries there are")
+}
+
+/// What ends a rollback that waits.
+fn how_to_decide(name: &str) -> String {
+    format!(
+        "`umbra drift confirm {name}` says that it is good, `umbra drift abort {name}` undoes it"
+    )
 }
 
 fn closed(name: &str) -> WireError {

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use umbra_api::error::ErrorCode;
 use umbra_drift::alert::{Ended, News};
 use umbra_drift::reading::Item;
+use umbra_drift::rollback::Outcome;
 use umbra_drift::service::{
     AcceptReply, AcceptRequest, AddPrimary, Blame, ConfigText, DriftReply, PrimaryInfo,
     RollbackReply, RollbackRequest, Selection, ShadowDiff, ShadowEntry, TakeShadow, What,
@@ -103,6 +104,20 @@ fn who_asks_sees_what_was_changed_before_they_asked() {
         let seen = &drift.alerts[0].discrepancy.primary;
         assert_eq!(seen.bytes(), Some(format!("{number}\n").as_bytes()), "{text}");
     }
+}
+
+#[test]
+fn a_primary_stays_as_long_as_a_rollback_waits() {
+    let scene = Scene::new();
+    scene.add("notify: [{log: false}]\n");
+    scene.rollback_waits();
+    let error = refused(scene.umbra().delete("/v1/primaries/web".into()), ErrorCode::Conflict);
+    let hint = error.hint.expect("what to do");
+    assert!(hint.contains("drift confirm web") && hint.contains("drift abort web"), "{hint}");
+    let reply: RollbackReply = scene.umbra().post("/v1/primaries/web/abort", &()).unwrap();
+    let outcome = reply.rollback.unwrap().outcome;
+    assert!(matches!(outcome, Some(Outcome::Reverted { .. })), "{outcome:?}");
+    scene.umbra().delete("/v1/primaries/web".into()).unwrap();
 }
 
 #[test]

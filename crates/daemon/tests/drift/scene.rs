@@ -11,7 +11,11 @@ use umbra_api::error::{ErrorCode, WireError};
 use umbra_daemon::instance::Instance;
 use umbra_daemon::primaries::agents::Agents;
 use umbra_drift::alert::{Alert, News};
-use umbra_drift::service::{AddPrimary, ConfigText, DriftReply, Event, PrimaryInfo, What};
+use umbra_drift::rollback::Outcome;
+use umbra_drift::service::{
+    AddPrimary, ConfigText, DriftReply, Event, PrimaryInfo, RollbackReply, RollbackRequest,
+    Selection, What,
+};
 
 use crate::support::{Threads, client, idle, try_start_with};
 
@@ -112,6 +116,19 @@ impl Scene {
 
     pub(crate) fn check(&self) -> DriftReply {
         self.get("/drift?fresh=true")
+    }
+
+    /// A drift, and a rollback of it by a person that waits until it is confirmed.
+    pub(crate) fn rollback_waits(&self) {
+        self.change("/etc/motd", "bye\n");
+        self.told("motd", News::Opened);
+        let selection = Selection { parameters: vec!["motd".into()], ..Selection::default() };
+        let confirm_ms = Some(600_000);
+        let request = RollbackRequest { selection, confirm_ms, ..RollbackRequest::default() };
+        let reply: RollbackReply =
+            self.umbra().post("/v1/primaries/web/rollbacks", &request).expect("begun");
+        let outcome = reply.rollback.expect("a rollback").outcome;
+        assert!(matches!(outcome, Some(Outcome::Waiting { .. })), "{outcome:?}");
     }
 
     /// What happens, from the event of this number on; waits for what has not happened yet.

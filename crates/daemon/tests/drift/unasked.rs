@@ -1,9 +1,8 @@
 //! Rollbacks without asking: what the policy refuses for now is done when that has passed.
 
-use umbra_drift::alert::News;
 use umbra_drift::policy::Refusal;
 use umbra_drift::rollback::Outcome;
-use umbra_drift::service::{By, RollbackReply, RollbackRequest, Selection, What};
+use umbra_drift::service::{By, RollbackReply, What};
 
 use crate::scene::Scene;
 
@@ -18,19 +17,6 @@ policy:
 ";
 
 const BAD: &str = "nameserver 203.0.113.9\n";
-
-/// A rollback by a person that waits until it is confirmed.
-fn waiting(scene: &Scene) {
-    scene.change("/etc/motd", "bye\n");
-    scene.told("motd", News::Opened);
-    let selection = Selection { parameters: vec!["motd".into()], ..Selection::default() };
-    let confirm_ms = Some(600_000);
-    let request = RollbackRequest { selection, confirm_ms, ..RollbackRequest::default() };
-    let reply: RollbackReply =
-        scene.umbra().post("/v1/primaries/web/rollbacks", &request).expect("begun");
-    let outcome = reply.rollback.expect("a rollback").outcome;
-    assert!(matches!(outcome, Some(Outcome::Waiting { .. })), "{outcome:?}");
-}
 
 fn refused(scene: &Scene) -> Refusal {
     scene.until(|what| match what {
@@ -58,7 +44,7 @@ fn rolled_back(scene: &Scene) {
 fn one_waits_for_another_and_is_done_then() {
     let scene = Scene::new();
     scene.try_add(&scene.request("web", CONFIG)).expect("added");
-    waiting(&scene);
+    scene.rollback_waits();
     scene.change("/etc/resolv.conf", BAD);
     assert_eq!(refused(&scene), Refusal::InProgress);
     let reply: RollbackReply =

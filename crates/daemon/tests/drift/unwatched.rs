@@ -12,7 +12,7 @@ use umbra_api::error::ErrorCode;
 use umbra_daemon::primaries::agents::{Agent, Agents, Leash};
 use umbra_drift::alert::News;
 use umbra_drift::remote::Remote;
-use umbra_drift::service::{DriftReply, Phase, PrimaryInfo, What};
+use umbra_drift::service::{DriftReply, Phase, PrimaryInfo, RollbackReply, What};
 
 use crate::scene::{Scene, refused};
 use crate::support::Threads;
@@ -106,6 +106,26 @@ fn a_lost_agent_is_said_and_what_changed_meanwhile_is_found() {
     assert_eq!(watched.count(), 2, "at first, and again");
     let info: PrimaryInfo = scene.get("");
     assert_eq!((info.phase, info.why), (Phase::Watched, None));
+}
+
+#[test]
+fn who_is_not_watched_is_let_go_of_unless_its_agent_knows_of_a_rollback() {
+    let cut = Arc::new(Cut::default());
+    let mut scene = Scene::with(Arc::clone(&cut) as Arc<dyn Agents>);
+    scene.add("notify: [{log: false}]\n");
+    scene.rollback_waits();
+    // The next daemon has nobody who could tell it of the rollback.
+    scene.restart(|_| *cut.down.lock().unwrap() = true);
+    let let_go = || scene.umbra().delete("/v1/primaries/web".into());
+    refused(let_go(), ErrorCode::Environment);
+    cut.restore();
+    refused(let_go(), ErrorCode::Conflict);
+    let journal = scene.dir.path().join("state/agents/web/rollbacks/r1/log");
+    assert!(journal.exists(), "what undoes it is there");
+    scene.check();
+    let _: RollbackReply = scene.umbra().post("/v1/primaries/web/confirm", &()).unwrap();
+    let_go().unwrap();
+    assert!(!journal.exists());
 }
 
 #[test]

@@ -24,6 +24,7 @@ use umbra_drift::service::{By, RollbackInfo, RollbackReply, RollbackRequest, Tak
 use umbra_drift::wire::{Ask, RollBack};
 use umbra_state::Cause;
 
+use super::super::how_to_decide;
 use super::rehearsal::Rehearsed;
 use super::unasked::Allowed;
 use super::{Answer, Desk, Task};
@@ -77,11 +78,12 @@ impl Desk {
                 return self.refuse_for_now(wanted);
             }
             let (what, hint) = match undo {
-                Undo::Asked { .. } => ("another is being planned".to_owned(), "try again"),
-                Undo::Begun { info, .. } => (
-                    format!("rollback {} goes on", info.number),
-                    "`umbra drift confirm` says that it is good, `umbra drift abort` undoes it",
-                ),
+                Undo::Asked { .. } => {
+                    ("another is being planned".to_owned(), "try again".to_owned())
+                }
+                Undo::Begun { info, .. } => {
+                    (format!("rollback {} goes on", info.number), how_to_decide(self.name()))
+                }
             };
             let message = format!("roll {} back: {what}", self.name());
             wanted.refuse(&WireError::new(ErrorCode::Conflict, message).with_hint(hint));
@@ -433,6 +435,21 @@ impl Desk {
             _ => {
                 let _ = answer.send(Err(self.unread("its agent is gone")));
             }
+        }
+    }
+
+    /// Whether no rollback stands against letting go of the primary: its journal would go, too.
+    /// Where there is no agent nobody can decide about it here, and what becomes of the journal
+    /// is for the agent that is told to forget.
+    pub(super) fn can_be_let_go(&self) -> Result<(), WireError> {
+        match &self.undo {
+            Some(Undo::Begun { info, .. }) if self.lost.is_none() => {
+                let message =
+                    format!("let go of {}: rollback {} goes on", self.name(), info.number);
+                let refused = WireError::new(ErrorCode::Conflict, message);
+                Err(refused.with_hint(how_to_decide(self.name())))
+            }
+            _ => Ok(()),
         }
     }
 

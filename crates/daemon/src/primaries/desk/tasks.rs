@@ -52,6 +52,8 @@ pub(in crate::primaries) enum Task {
     Settled(Box<RollbackInfo>),
     /// What is counted.
     Standing(Answer<Standing>),
+    /// Whether the primary can be let go of.
+    LetGo(Answer<()>),
     /// The desk is closed.
     Close,
 }
@@ -82,6 +84,10 @@ impl Desk {
             }
             Task::Standing(answer) => {
                 let _ = answer.send(Ok(self.outgoing.standing(&self.counts, &self.book)));
+                Ok(())
+            }
+            Task::LetGo(answer) => {
+                let _ = answer.send(self.can_be_let_go());
                 Ok(())
             }
             Task::Accept(request, answer) => {
@@ -234,6 +240,7 @@ impl Task {
             Self::Diff(_, _, answer) => drop(answer.send(Err(error))),
             Self::Accept(_, answer) => drop(answer.send(Err(error))),
             Self::Standing(answer) => drop(answer.send(Err(error))),
+            Self::LetGo(answer) => drop(answer.send(Err(error))),
             Self::RollBack(wanted) => wanted.refuse(&error),
             Self::Rehearse(wanted) => Self::refuse_rehearsal(*wanted, error),
             Self::Decide(_, answer) => drop(answer.send(Err(error))),
