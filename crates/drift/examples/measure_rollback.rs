@@ -14,7 +14,7 @@ use umbra_drift::attributes::{Kind, encode_id, encode_mode};
 use umbra_drift::config::{self, Attribute, Config};
 use umbra_drift::reading::{Content, Item, Reading, Snapshot, Value};
 use umbra_drift::rollback::plan::{Conflicts, Request, Selection, plan};
-use umbra_drift::rollback::timer::{Manual, Order, Timer, Watchdog};
+use umbra_drift::rollback::timer::{Manual, Order, Systemd, Timer, Watchdog};
 use umbra_drift::rollback::{Fault, Faults, Options, Outcome, Rollbacks};
 
 const FILES: usize = 100;
@@ -36,22 +36,29 @@ fn main() -> Result<(), Failed> {
     let config = parse(CONFIG)?;
     let checked = parse(&CONFIG.replace("rollback:", "validate: [/bin/true], rollback:"))?;
     let (mut rollbacks, mut synced) = (Vec::new(), Vec::new());
-    let (mut validated, mut armed) = (Vec::new(), Vec::new());
+    let (mut validated, mut armed, mut next_boot) = (Vec::new(), Vec::new(), Vec::new());
+    let (manual, units) = (Manual::default(), base.join("units"));
+    fs::create_dir(&units)?;
+    // Of a service manager only what it would be asked by.
+    let systemd = Systemd::with(Vec::new(), "/bin/true".into(), "/bin/true".into(), units);
     for round in 0..ROUNDS {
-        rollbacks.push(rollback(&base.join(format!("round-{round}")), &config)?);
-        synced.push(one_by_one(&base.join(format!("synced-{round}")))?);
-        validated.push(rollback(&base.join(format!("validated-{round}")), &checked)?);
+        let below = |what: &str| base.join(format!("{what}-{round}"));
+        rollbacks.push(rollback(&below("round"), &config, &manual)?);
+        synced.push(one_by_one(&below("synced"))?);
+        validated.push(rollback(&below("validated"), &checked, &manual)?);
+        next_boot.push(rollback(&below("boot"), &config, &systemd)?);
         armed.push(arm(&base)?);
     }
     println!("rollback of {FILES} files, durable: p50 {:?}, all {rollbacks:?}", median(&rollbacks));
     println!("{FILES} files written and synced:   p50 {:?}, all {synced:?}", median(&synced));
     println!("rollback with one validator:       p50 {:?}, all {validated:?}", median(&validated));
+    println!("rollback with a unit at the boot:  p50 {:?}, all {next_boot:?}", median(&next_boot));
     println!("start of a watching process:       p50 {:?}, all {armed:?}", median(&armed));
     Ok(())
 }
 
 /// From a plan to a confirmed end; no service is told.
-fn rollback(base: &Path, config: &Config) -> Result<Duration, Failed> {
+fn rollback(base: &Path, config: &Config, timer: &dyn Timer) -> Result<Duration, Failed> {
     let root = base.join("root");
     fs::create_dir_all(root.join("etc"))?;
     fs::create_dir(base.join("journals"))?;
@@ -74,8 +81,7 @@ fn rollback(base: &Path, config: &Config) -> Result<Duration, Failed> {
         selection: &Selection::Everything,
         conflicts: Conflicts::Stop,
     });
-    let timer = Manual::default();
-    let mut rollbacks = Rollbacks::new(base.join("journals"), &timer);
+    let mut rollbacks = Rollbacks::new(base.join("journals"), timer);
     let began = Instant::now();
     if std::env::var_os("UMBRA_STEPS").is_some() {
         rollbacks.faults = Faults::new(move |fault| {

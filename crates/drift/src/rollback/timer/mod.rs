@@ -72,7 +72,8 @@ pub enum TimerError {
 
 /// Runs [`Rollbacks::keep_watch`](super::Rollbacks::keep_watch) in another process.
 ///
-/// `arm` returns when the timer runs for certain. `disarm` is for tidiness: a timer that fires
+/// `arm` returns when the timer runs for certain, and what the next boot needs of it is on the
+/// disk. `disarm` is for tidiness: a timer that fires
 /// after all finds a journal that needs nothing. Both are idempotent.
 pub trait Timer: Send + Sync {
     /// A word for it.

@@ -2,7 +2,7 @@
 //! next boot starts if it comes to that.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -60,6 +60,11 @@ impl Timer for Systemd {
                 return Err(written(&link)(error));
             }
             _ => {}
+        }
+        // The journal may be on another filesystem: the one sync before the commit does not bring
+        // this to the disk then. Only these, for others may have written anything beside them.
+        for path in [&file, &wants, &self.units] {
+            File::open(path).and_then(|held| held.sync_all()).map_err(written(path))?;
         }
         let after_ms = order.after.as_millis();
         let mut arguments: Vec<OsString> = vec![
