@@ -39,7 +39,7 @@ pub struct Ports {
     pub builder: Box<dyn FnOnce(Store, Arc<Registry>) -> Arc<dyn Builder> + Send>,
     /// Starts agents.
     pub agents: Arc<dyn Agents>,
-    /// How often numbers are kept for forecasts, and how many these need.
+    /// What happens to primaries with time: how often, and after how long.
     pub pace: Pace,
 }
 

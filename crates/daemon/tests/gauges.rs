@@ -90,7 +90,7 @@ fn a_disk_that_fills_is_told_of_before_it_is_full() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Disk::new(&dir.path().join("root/srv"));
     let rules = Rules { span_min: Duration::from_secs(5), ..Rules::default() };
-    let pace = Pace { every: Duration::from_millis(500), rules };
+    let pace = Pace { every: Duration::from_millis(500), rules, ..Pace::default() };
     let agents = Arc::new(Threads);
     let instance = try_start_paced(dir.path(), Arc::default(), agents, pace, idle).unwrap();
     let umbra = client(&instance);

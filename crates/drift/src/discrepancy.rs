@@ -73,6 +73,11 @@ pub enum Finding {
         /// When it will be there.
         breach: Breach,
     },
+    /// Nothing is known of the primary: nobody watches it.
+    Unwatched {
+        /// Why, as a sentence after "because".
+        why: String,
+    },
 }
 
 impl Finding {
@@ -88,6 +93,27 @@ impl Discrepancy {
     pub fn is_ahead(&self) -> bool {
         let nears = |finding: &Finding| matches!(finding, Finding::Nears { .. });
         !self.findings.is_empty() && self.findings.iter().all(nears)
+    }
+
+    /// That nobody watches the primary, and why, as a value that alerts tell of as of any other.
+    pub fn unwatched(why: String) -> Self {
+        Self {
+            item: Item::primary(),
+            severity: Severity::High,
+            provenance: Provenance::Unexplained,
+            shadow: Reading::Absent,
+            primary: Reading::Absent,
+            findings: vec![Finding::Unwatched { why }],
+            tolerance: None,
+        }
+    }
+
+    /// Why nobody watches the primary, if it is that and no difference.
+    pub fn why_unwatched(&self) -> Option<&str> {
+        self.findings.iter().find_map(|finding| match finding {
+            Finding::Unwatched { why } => Some(why.as_str()),
+            _ => None,
+        })
     }
 }
 

@@ -74,6 +74,14 @@ pub struct Snapshot {
 }
 
 impl Item {
+    /// What stands for the machine itself where a parameter's name would be; no parameter has it.
+    pub const PRIMARY: &'static str = "the primary";
+
+    /// The machine itself: whether it is watched at all.
+    pub fn primary() -> Self {
+        Self::whole(Self::PRIMARY)
+    }
+
     /// The fact of a parameter that has one.
     pub fn whole(parameter: &str) -> Self {
         Self { parameter: parameter.to_owned(), part: None }

@@ -150,9 +150,9 @@ impl Selection {
 /// What differs now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DriftReply {
-    /// Every open alert, the gravest first.
+    /// Every open alert of what differs or soon will, the gravest first.
     pub alerts: Vec<Alert>,
-    /// What cannot be compared, and why.
+    /// What cannot be compared, and why; the primary itself where nobody watches it.
     pub unknown: Vec<(Item, String)>,
     /// How many facts were compared.
     pub items: u64,

@@ -14,6 +14,7 @@ mod rehearsal;
 mod rollback;
 mod tasks;
 mod unasked;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,11 +23,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use umbra_api::error::{ErrorCode, WireError};
+use umbra_api::error::WireError;
 use umbra_drift::alert::{self, Book, Effect};
 use umbra_drift::config::{Config, Provenance};
 use umbra_drift::discrepancy::{Attribution, Discrepancy};
-use umbra_drift::forecast::Point;
+use umbra_drift::forecast::{Point, Rules};
 use umbra_drift::metrics::LastCheck;
 use umbra_drift::primary::{Circumstance, News, Primary};
 use umbra_drift::reading::{Item, Reading, Snapshot};
@@ -34,7 +35,6 @@ use umbra_drift::service::{AgentInfo, Phase, PrimaryInfo, TakeShadow, What};
 use umbra_drift::wire::{self, Begin, Covered, Tell};
 use umbra_rehearse::Report as Rehearsed;
 
-pub use self::forecast::Pace;
 use self::forecast::Series;
 use self::rehearsal::Rehearsals;
 pub(super) use self::rehearsal::Wanted as RehearsalWanted;
@@ -42,6 +42,7 @@ use self::rollback::Undo;
 pub(super) use self::rollback::Wanted;
 pub(super) use self::tasks::{Answer, Task};
 use self::unasked::Unasked;
+use self::watched::Lost;
 use super::agents::{Agents, There};
 use super::counts::Counts;
 use super::feed::Feed;
@@ -58,11 +59,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often others see where a primary stands while more arrives: it is copied for them, which
 /// costs too much to be done for each of many.
 const PUBLISH: Duration = Duration::from_millis(100);
-/// How long to wait before an agent that was lost is started again, at first and at most.
-const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// How much is told of why an agent was lost, and of which program it says it is.
-const WHY_CHARS_MAX: usize = 4_000;
+/// How much is told of which program an agent says it is.
 const PROGRAM_CHARS_MAX: usize = 200;
 /// Places of which it is kept how they are watched.
 const COVERED_MAX: usize = 4_096;
@@ -70,6 +68,25 @@ const COVERED_MAX: usize = 4_096;
 /// How long the end waits for deliveries that are under way: one that it does not see the end of
 /// is made again by the next daemon.
 const LAST_DELIVERIES: Duration = Duration::from_millis(500);
+
+/// What at a desk follows from time alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// How often numbers are kept for forecasts.
+    pub every: Duration,
+    /// How many of them a forecast needs.
+    pub rules: Rules,
+    /// How long a primary may be without its agent before people are told: one that is started
+    /// again within it is nobody's business.
+    pub grace: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let (every, grace) = (Duration::from_secs(60), Duration::from_secs(10));
+        Self { every, rules: Rules::default(), grace }
+    }
+}
 
 /// What arrives.
 pub(super) enum Input {
@@ -125,7 +142,7 @@ pub(super) struct Given {
     pub(super) rollbacks: Arc<AtomicU64>,
     /// Where rehearsals are made.
     pub(super) stages: Arc<Stages>,
-    /// How often numbers are kept.
+    /// How long things take that follow from time alone.
     pub(super) pace: Pace,
 }
 
@@ -166,13 +183,6 @@ pub(super) struct Desk {
     series: Series,
 }
 
-/// That there is no agent.
-struct Lost {
-    why: String,
-    again_at: Instant,
-    wait: Duration,
-}
-
 impl Desk {
     /// A desk as the database knows it.
     pub(super) fn open(given: Given) -> Result<Self, WireError> {
@@ -186,9 +196,11 @@ impl Desk {
             Some(_) => None,
             None => {
                 let good = timeline.snapshot(given.row.good)?;
-                // What only soon will differ is the forecasts' to say.
+                // What only soon will differ is the forecasts' to say, and that nobody watches
+                // differs from nothing.
                 let open = book.open().map(|alert| &alert.discrepancy);
-                let open = open.filter(|one| !one.is_ahead()).cloned().collect();
+                let open = open.filter(|one| !one.is_ahead() && one.why_unwatched().is_none());
+                let open = open.cloned().collect();
                 Some(Primary::new(&given.config, good, open))
             }
         };
@@ -357,14 +369,7 @@ impl Desk {
     }
 
     fn on_tick(&mut self) -> Result<(), WireError> {
-        if self.line.is_none()
-            && self.lost.as_ref().is_none_or(|lost| lost.again_at <= Instant::now())
-        {
-            self.start_agent()?;
-        }
-        if let Some(why) = self.line.as_mut().and_then(|line| line.feel(Instant::now())) {
-            self.on_lost(&why)?;
-        }
+        self.on_watch_tick()?;
         self.on_rollback_tick();
         self.take_when_due()?;
         let now_ms = now_ms();
@@ -389,33 +394,15 @@ impl Desk {
         if news { self.take(TakeShadow::default()).map(drop) } else { Ok(()) }
     }
 
-    fn on_lost(&mut self, why: &str) -> Result<(), WireError> {
-        let why: String = why.chars().take(WHY_CHARS_MAX).collect();
-        self.line = None;
-        let unread = self.unread(&why);
-        for (_, task) in std::mem::take(&mut self.waiting) {
-            self.turn_away(task, &unread);
-        }
-        if let Some(added) = self.given.added.take() {
-            let message = format!("watch {}: {why}", self.name());
-            // Who asked may be gone.
-            let _ = added.send(Err(WireError::new(ErrorCode::Environment, message)));
-        }
-        self.on_rollback_lost(&why);
-        self.rehearsal_unanswered(&unread)?;
-        // What never was watched is not unwatched.
-        let first = self.lost.is_none() && self.primary.is_some();
-        self.lost = Some(Lost::again(self.lost.take(), why.clone()));
-        let events = if first { vec![What::Unwatched { why }] } else { Vec::new() };
-        self.commit(Vec::new(), Vec::new(), events)
-    }
-
     fn on_tell(&mut self, tell: Tell) -> Result<(), WireError> {
         match tell {
             Tell::Ready { program, .. } => {
                 let program = program.chars().take(PROGRAM_CHARS_MAX).collect();
                 if let Some(agent) = &mut self.agent {
                     agent.program = program;
+                }
+                if let Some(lost) = &mut self.lost {
+                    lost.is_back = true;
                 }
                 Ok(())
             }
@@ -521,6 +508,7 @@ impl Desk {
         self.counts.count(|metrics| metrics.on_check(check));
         self.counts.urge();
         self.on_news(news, &how, writes, events)?;
+        self.on_watched(at_ms)?;
         self.publish();
         if let Some(added) = self.given.added.take() {
             self.given.feed.flush()?;
@@ -648,11 +636,4 @@ impl Desk {
 /// How it is where nobody saw who did it.
 fn unwitnessed(at_ms: i64) -> Circumstance {
     Circumstance { attribution: None, provenance: Provenance::Unexplained, at_ms }
-}
-
-impl Lost {
-    fn again(before: Option<Self>, why: String) -> Self {
-        let wait = before.map_or(RESTART.0, |before| (before.wait * 2).min(RESTART.1));
-        Self { why, again_at: Instant::now() + wait, wait }
-    }
 }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use umbra_api::client::{Client, ClientError};
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_daemon::instance::Instance;
+use umbra_daemon::primaries::Pace;
 use umbra_daemon::primaries::agents::Agents;
 use umbra_drift::alert::{Alert, News};
 use umbra_drift::rollback::Outcome;
@@ -17,7 +18,7 @@ use umbra_drift::service::{
     Selection, What,
 };
 
-use crate::support::{Threads, client, idle, try_start_with};
+use crate::support::{Threads, client, idle, try_start_paced};
 
 /// Two files under watch.
 pub(crate) const CONFIG: &str = "
@@ -31,6 +32,7 @@ parameters:
 pub(crate) struct Scene {
     pub(crate) dir: TempDir,
     agents: Arc<dyn Agents>,
+    pace: Pace,
     instance: Option<Instance>,
 }
 
@@ -40,9 +42,13 @@ impl Scene {
     }
 
     pub(crate) fn with(agents: Arc<dyn Agents>) -> Self {
+        Self::paced(agents, Pace::default())
+    }
+
+    pub(crate) fn paced(agents: Arc<dyn Agents>, pace: Pace) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("root/etc")).unwrap();
-        let mut scene = Self { dir, agents, instance: None };
+        let mut scene = Self { dir, agents, pace, instance: None };
         scene.write("/etc/resolv.conf", "nameserver 192.0.2.1\n");
         scene.write("/etc/motd", "hello\n");
         scene.start();
@@ -51,7 +57,7 @@ impl Scene {
 
     fn start(&mut self) {
         let agents = Arc::clone(&self.agents);
-        let instance = try_start_with(self.dir.path(), Arc::default(), agents, idle);
+        let instance = try_start_paced(self.dir.path(), Arc::default(), agents, self.pace, idle);
         self.instance = Some(instance.expect("the daemon starts"));
     }
 

@@ -9,11 +9,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use umbra_api::error::ErrorCode;
+use umbra_daemon::primaries::Pace;
 use umbra_daemon::primaries::agents::{Agent, Agents, Leash};
-use umbra_drift::alert::News;
+use umbra_drift::alert::{Ended, News};
+use umbra_drift::config::Severity;
+use umbra_drift::reading::Item;
 use umbra_drift::remote::Remote;
 use umbra_drift::service::{DriftReply, Phase, PrimaryInfo, RollbackReply, What};
 
+use crate::hook::Hook;
 use crate::scene::{Scene, refused};
 use crate::support::Threads;
 
@@ -106,6 +110,50 @@ fn a_lost_agent_is_said_and_what_changed_meanwhile_is_found() {
     assert_eq!(watched.count(), 2, "at first, and again");
     let info: PrimaryInfo = scene.get("");
     assert_eq!((info.phase, info.why), (Phase::Watched, None));
+}
+
+#[test]
+fn sinks_are_told_that_nobody_watches_and_when_somebody_does_again() {
+    let (hook, cut) = (Hook::answering(204), Arc::new(Cut::default()));
+    let pace = Pace { grace: Duration::ZERO, ..Pace::default() };
+    let mut scene = Scene::paced(Arc::clone(&cut) as Arc<dyn Agents>, pace);
+    scene.add(&format!("notify: [{{webhook: {:?}}}]\n", hook.url));
+    cut.cut();
+    let alert = scene.told(Item::PRIMARY, News::Opened);
+    assert_eq!(alert.discrepancy.severity, Severity::High);
+    let posted = hook.next();
+    assert_eq!(posted.header("idempotency-key"), Some(alert.telling().as_str()));
+    assert_eq!(posted.body["title"], "[high] web: the primary is not watched (opened)");
+    scene.counted("umbra_drift_alerts_open{primary=\"web\",severity=\"high\"}", 1);
+    let reply: DriftReply = scene.get("/drift");
+    assert_eq!(reply.alerts, [], "nothing is known to differ");
+    assert_eq!(reply.unknown[0].0, Item::primary());
+
+    // The next daemon knows that it was told, and has nobody who watches either.
+    scene.restart(|_| {});
+    let unwatched = |what: &What| matches!(what, What::Unwatched { .. });
+    let mut events = scene.events(0).filter(|event| unwatched(&event.what));
+    assert!(events.nth(1).is_some(), "by either daemon");
+    drop(events);
+    cut.restore();
+    let over = scene.told(Item::PRIMARY, News::Resolved);
+    assert_eq!((&over.id, over.told, over.ended), (&alert.id, 2, Some(Ended::Watched)));
+    assert_eq!(hook.next().body["ended"], "it is watched again");
+    assert_eq!(scene.check().unknown, []);
+}
+
+#[test]
+fn an_agent_that_is_there_again_at_once_is_told_to_no_sink() {
+    let cut = Arc::new(Cut::default());
+    let scene = Scene::with(Arc::clone(&cut) as Arc<dyn Agents>);
+    scene.add("notify: [{log: false}]\n");
+    cut.cut();
+    scene.until(|what| matches!(what, What::Unwatched { .. }).then_some(()));
+    cut.restore();
+    let mut events = scene.events(0).filter(|event| matches!(event.what, What::Watched));
+    assert!(events.nth(1).is_some(), "at first, and again");
+    drop(events);
+    assert!(!scene.so_far().iter().any(|what| matches!(what, What::Alert(_))));
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn bound_finding(finding: &mut Finding) {
         Finding::Attribute { shadow, primary, .. } => {
             shadow.iter_mut().chain(primary).for_each(bound_value);
         }
-        Finding::Unreadable { why } => bound_words(why),
+        Finding::Unreadable { why } | Finding::Unwatched { why } => bound_words(why),
         Finding::Unexpected { expected } => bound_words(expected),
         Finding::Appeared | Finding::Vanished | Finding::Nears { .. } => {}
     }

@@ -192,7 +192,7 @@ impl Life {
         alert.since_ms = now_ms;
         alert.ended = Some(ended);
         // That a person did it is an end, however often it came before.
-        let meant = ended != Ended::Agrees;
+        let meant = !matches!(ended, Ended::Agrees | Ended::Watched);
         if meant || !(flapping || self.flaps(now_ms)) {
             return self.end(alert, now_ms);
         }
@@ -302,7 +302,9 @@ impl Life {
 
     fn suggest(&mut self, alert: &mut Alert, now_ms: i64) -> bool {
         let repeats = self.within(REPEAT_WINDOW_MS, now_ms).filter(|flip| flip.came).count();
-        if self.suggested || repeats < REPEATS {
+        // That the primary is not watched is not for a rule to ignore.
+        let ignorable = alert.discrepancy.why_unwatched().is_none();
+        if self.suggested || repeats < REPEATS || !ignorable {
             return false;
         }
         self.suggested = true;

@@ -125,6 +125,27 @@ fn flapping_that_settles_in_agreement_is_over() {
 }
 
 #[test]
+fn a_primary_that_is_watched_now_and_then_flaps_and_no_rule_is_offered() {
+    let mut desk = Desk::new();
+    let lost = || differs(Discrepancy::unwatched("its agent has ended".into()));
+    let (primary, item) = ("web".to_owned(), Item::primary());
+    let watched = Event::Agrees { primary, item, ended: Ended::Watched };
+    let opened = desk.tells(lost(), &[News::Opened]);
+    assert_eq!(opened[0].next_steps, ["umbra primary show web"]);
+    let over = desk.pass(SECOND).tells(watched.clone(), &[News::Resolved]);
+    assert_eq!((&over[0].id, over[0].ended), (&opened[0].id, Some(Ended::Watched)));
+    let mut told = Vec::new();
+    for _ in 0..2 * REPEATS {
+        told.extend(desk.pass(SECOND).on(lost()));
+        told.extend(desk.pass(SECOND).on(watched.clone()));
+    }
+    let news: Vec<News> = told.iter().map(|alert| alert.news).collect();
+    assert_eq!(news, [News::Opened, News::Resolved, News::Flapping]);
+    assert!(told.iter().all(|alert| alert.suggestion.is_none()));
+    desk.pass(SETTLE_MS).tells(Event::Tick, &[News::Resolved]);
+}
+
+#[test]
 fn criticals_are_told_again_until_they_are_over() {
     let mut desk = Desk::new();
     desk.on(differs(found("a", "x", Severity::Critical)));

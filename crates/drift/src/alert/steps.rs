@@ -7,9 +7,13 @@ use crate::discrepancy::Finding;
 use crate::render::text::is_unprintable;
 
 /// Commands that show, try, undo or accept a drift; fewer once it is over. Where all that was
-/// found is about what is expected there is nothing to try, to undo or to accept.
+/// found is about what is expected there is nothing to try, to undo or to accept; of a primary
+/// that is not watched there is nothing but the primary to look at.
 pub fn next_steps(key: &Key, standing: Standing, findings: &[Finding]) -> Vec<String> {
     let primary = word(key.primary.as_bytes());
+    if findings.iter().any(|finding| matches!(finding, Finding::Unwatched { .. })) {
+        return vec![format!("umbra primary show {primary}")];
+    }
     let parameter = word(key.item.parameter.as_bytes());
     let mut which = format!("{primary} --parameter {parameter}");
     let path = key.item.part.as_ref().filter(|part| part.0.starts_with(b"/"));

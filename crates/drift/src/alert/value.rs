@@ -105,6 +105,8 @@ pub enum Ended {
     Accepted,
     /// Nobody watches the item any more.
     Unwatched,
+    /// Somebody watches the primary again.
+    Watched,
 }
 
 /// That an item came again and again.
@@ -176,6 +178,7 @@ impl Ended {
             Self::RolledBack => "a rollback put the shadow's value back",
             Self::Accepted => "the primary's value was accepted",
             Self::Unwatched => "it is not watched any more",
+            Self::Watched => "it is watched again",
         }
     }
 }

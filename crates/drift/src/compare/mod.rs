@@ -246,7 +246,8 @@ fn changed(findings: &[Finding]) -> Vec<Attribute> {
         Finding::Unreadable { .. }
         | Finding::Value { .. }
         | Finding::Unexpected { .. }
-        | Finding::Nears { .. } => Attribute::Content,
+        | Finding::Nears { .. }
+        | Finding::Unwatched { .. } => Attribute::Content,
     };
     findings.iter().map(attribute).collect()
 }

@@ -21,6 +21,7 @@ use umbra_document::{Found, Problem};
 use super::shapes::PARAMETER;
 use super::source::{self, CertificateFact, KernelFact, MemoryFact, MountFact};
 use crate::format::{Format, Key, KeyError};
+use crate::reading::Item;
 
 /// The list of parameters and the path it stands at.
 pub(super) fn parameters(root: &Node) -> (&'static str, &[Node]) {
@@ -79,6 +80,7 @@ struct Rules<'a> {
 
 impl Rules<'_> {
     fn check(&mut self) {
+        self.name();
         let word = self.node.get("source").map_or(Some("file"), Node::text);
         // An unknown word has been reported, and what belongs to it is unknown too.
         if let Some(source) = RULES.iter().find(|source| Some(source.word) == word) {
@@ -99,6 +101,15 @@ impl Rules<'_> {
         self.patterns(self.node.get("nodiff"), "nodiff");
         let rollback = self.node.get("rollback");
         self.patterns(rollback.and_then(|rollback| rollback.get("never")), "rollback.never");
+    }
+
+    /// Alerts of the primary itself stand beside those of its parameters.
+    fn name(&mut self) {
+        let name = self.node.get("name");
+        if let Some(name) = name.filter(|name| name.text() == Some(Item::PRIMARY)) {
+            let message = format!("`{}` is what alerts call the machine itself", Item::PRIMARY);
+            self.bad(name, message, "name");
+        }
     }
 
     fn source(&mut self, source: &'static Source) {

@@ -174,6 +174,7 @@ fn mistakes_say_what_was_expected() {
     let slip = parse("x", "[{name: a, paht: /a}]").unwrap_err();
     assert_eq!(slip.diagnostics.len(), 1, "{}", slip.render(false));
     refused("[{name: a, path: /a}, {name: a, path: /b}]", "duplicate-name", "two parameters");
+    refused("[{name: the primary, path: /a}]", "bad-value", "what alerts call the machine");
     refused("{parameters: [{name: a, path: /a}], monitoring: []}", "one-of", "only one of");
 }
 

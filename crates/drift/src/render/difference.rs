@@ -70,6 +70,9 @@ pub(super) fn difference(raw: &Discrepancy, masked: &Discrepancy) -> (Vec<Line>,
             Finding::Unreadable { why } => {
                 shown.note(format!("unreadable: {}", line(why.as_bytes(), CHARS_MAX)));
             }
+            Finding::Unwatched { why } => {
+                shown.note(format!("because {}", line(why.as_bytes(), CHARS_MAX)));
+            }
             Finding::Unexpected { expected } => {
                 shown.note(format!("expected: {}", line(expected.as_bytes(), CHARS_MAX)));
                 number = true;

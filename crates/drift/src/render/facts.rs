@@ -30,7 +30,7 @@ pub(crate) struct Facts {
     pub(crate) lines: Vec<Line>,
     /// Lines beyond those.
     pub(crate) more_lines: usize,
-    /// Who, one writer each.
+    /// Who, one writer each; empty where nobody did anything to the machine.
     pub(crate) who: Vec<String>,
 }
 
@@ -52,7 +52,10 @@ impl Facts {
             what: what(&masked),
             lines,
             more_lines,
-            who: sentences(attribution),
+            who: match discrepancy.why_unwatched() {
+                Some(_) => Vec::new(),
+                None => sentences(attribution),
+            },
             // Held against each other was all of it; told is no more than is kept.
             masked: bounded(masked),
         }
@@ -121,6 +124,7 @@ fn what(discrepancy: &Discrepancy) -> String {
             Finding::Nears { bound, breach } => {
                 format!("will be {bound} on {}", moment(breach.expected_ms))
             }
+            Finding::Unwatched { .. } => "is not watched".to_owned(),
         };
         if !parts.contains(&part) {
             parts.push(part);

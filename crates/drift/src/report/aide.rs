@@ -210,7 +210,9 @@ fn details(told: &Told<'_>, lines: &mut Vec<String>) {
                 let primary = digest(&raw.primary, &masked.primary);
                 detail("BLAKE3", &shadow, &primary, lines);
             }
-            Finding::Unreadable { why } => detail("Unread", "", &line(why.as_bytes(), 300), lines),
+            Finding::Unreadable { why } | Finding::Unwatched { why } => {
+                detail("Unread", "", &line(why.as_bytes(), 300), lines);
+            }
             Finding::Unexpected { expected } => {
                 detail("Expected", &line(expected.as_bytes(), 300), "", lines);
             }

@@ -20,7 +20,7 @@ use umbra_drift::primary::Primary;
 use umbra_drift::reading::{Item, Reading, Snapshot};
 use umbra_drift::service::Forecast;
 
-use super::Desk;
+use super::{Desk, Pace};
 use crate::clock::now_ms;
 use crate::db::drift::DriftWrite;
 
@@ -34,21 +34,6 @@ const ITEMS_MAX: usize = 256;
 const NEAR: Duration = Duration::from_secs(24 * 3600);
 /// Who was told of is near until it is further away than this: an expected time moves.
 const NEAR_STILL: Duration = Duration::from_secs(36 * 3600);
-
-/// How numbers are kept and forecast.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pace {
-    /// How often they are kept.
-    pub every: Duration,
-    /// How many are needed.
-    pub rules: Rules,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { every: Duration::from_secs(60), rules: Rules::default() }
-    }
-}
 
 /// Numbers over time.
 #[derive(Debug, Default)]
@@ -180,7 +165,7 @@ impl Desk {
     /// Time passed: numbers are kept, and who is near is told of.
     pub(super) fn on_forecast_tick(&mut self) -> Result<(), WireError> {
         let now_ms = now_ms();
-        let Pace { every, rules } = self.given.pace;
+        let Pace { every, rules, .. } = self.given.pace;
         let is_watched = self.line.is_some() && self.lost.is_none();
         let passed_ms = now_ms.saturating_sub(self.series.kept_at_ms).unsigned_abs();
         if !is_watched || u128::from(passed_ms) < every.as_millis() {

@@ -156,9 +156,13 @@ impl Desk {
     }
 
     pub(super) fn drift(&self) -> DriftReply {
-        let mut alerts: Vec<_> = self.book.open().cloned().collect();
+        // Where nobody watches nobody knows whether more differs: that is no difference.
+        let (unwatched, mut alerts): (Vec<_>, Vec<_>) =
+            self.book.open().cloned().partition(|one| one.discrepancy.why_unwatched().is_some());
         alerts.sort_by_key(|alert| std::cmp::Reverse(alert.discrepancy.severity));
-        let unknown = self.primary.iter().flat_map(Primary::unknown);
+        let unwatched = unwatched.iter().map(|alert| &alert.discrepancy);
+        let unwatched = unwatched.filter_map(|one| Some((&one.item, one.why_unwatched()?)));
+        let unknown = unwatched.chain(self.primary.iter().flat_map(Primary::unknown));
         DriftReply {
             alerts,
             unknown: unknown.map(|(item, why)| (item.clone(), why.to_owned())).collect(),

@@ -38,6 +38,15 @@ fn who(telling: &Telling<'_>, bytes_max: usize) -> String {
     cut(&telling.facts.who.join("; "), bytes_max).to_owned()
 }
 
+/// Who did it; where nobody did anything, what there is to say besides the title.
+fn by(telling: &Telling<'_>, bytes_max: usize) -> String {
+    if telling.facts.who.is_empty() {
+        let lines = telling.facts.lines.iter().map(|line| line.signed().trim().to_owned());
+        return cut(&lines.collect::<Vec<_>>().join("; "), bytes_max).to_owned();
+    }
+    format!("by {}", who(telling, bytes_max))
+}
+
 /// What might be done about its coming again and again.
 fn suggestion(telling: &Telling<'_>) -> Option<String> {
     let suggestion = telling.alert.suggestion?;

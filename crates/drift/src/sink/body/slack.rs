@@ -18,8 +18,11 @@ pub(in crate::sink) fn message(telling: &Telling<'_>) -> String {
         json!({"title": "Parameter", "value": escape(&facts.name()), "short": true}),
         json!({"title": "Severity", "value": alert.discrepancy.severity, "short": true}),
         json!({"title": "Since", "value": rfc3339(alert.differs_since_ms()), "short": true}),
-        json!({"title": "Who", "value": escape(&who(telling, 1000)), "short": false}),
     ];
+    if !facts.who.is_empty() {
+        let who = escape(&who(telling, 1000));
+        fields.push(json!({"title": "Who", "value": who, "short": false}));
+    }
     if let Some(suggestion) = suggestion(telling) {
         fields.push(json!({"title": "Note", "value": escape(&suggestion), "short": false}));
     }

@@ -5,6 +5,7 @@ use umbra_api::blob::Blob;
 
 use crate::alert::{Alert, Ended, News, Standing, Suggestion, next_steps};
 use crate::config::{Address, Dialect, Facility, Notify, Severity, SyslogAddress, Target};
+use crate::discrepancy::Discrepancy;
 use crate::reading::{Content, Item, Reading};
 use crate::render::samples::{AT_MS, resolv, texts, vim};
 use crate::sink::{DOCUMENT_BYTES_MAX, Document, again, document};
@@ -110,6 +111,30 @@ fn an_end_is_told_as_one() {
     assert!(screen.contains(over), "{screen}");
     let line = body(&told(Target::JsonLines { path: "/x".into() }, &alert));
     assert!(line.contains("\"duration\":60000000000"), "{line}");
+}
+
+#[test]
+fn that_nobody_watches_is_told_of_the_primary() {
+    let mut alert = alert();
+    alert.discrepancy = Discrepancy::unwatched("its agent has ended".into());
+    (alert.path, alert.attribution, alert.suggestion) = (None, None, None);
+    alert.next_steps = next_steps(&alert.key(), alert.standing, &alert.discrepancy.findings);
+    let said = "[high] web-1: the primary is not watched (escalated)";
+    for target in targets() {
+        let kind = target.kind();
+        let document = told(target, &alert);
+        assert_eq!(document.title, said);
+        let text = body(&document);
+        if kind != "slack" {
+            assert!(text.contains("because its agent has ended"), "{kind}: {text}");
+        }
+        assert!(!text.contains("nobody saw who"), "{kind}: {text}");
+    }
+    let screen = body(&told(Target::Terminal, &alert));
+    assert!(screen.ends_with("  next       umbra primary show web-1\n"), "{screen}");
+    (alert.standing, alert.ended) = (Standing::Resolved, Some(Ended::Watched));
+    let screen = body(&told(Target::Terminal, &alert));
+    assert!(screen.contains("over       it is watched again at "), "{screen}");
 }
 
 #[test]

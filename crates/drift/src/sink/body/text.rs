@@ -1,6 +1,6 @@
 //! Text for people: a line, a screen, a notification.
 
-use super::{difference, suggestion, who};
+use super::{by, difference, suggestion, who};
 use crate::alert::Standing;
 use crate::render::text::cut;
 use crate::render::time::rfc3339;
@@ -8,7 +8,7 @@ use crate::sink::document::Telling;
 
 /// One line for a log.
 pub(in crate::sink) fn line(telling: &Telling<'_>) -> String {
-    format!("{}; by {}\n", telling.title, who(telling, 1000))
+    format!("{}; {}\n", telling.title, by(telling, 1000))
 }
 
 /// Lines of a difference that leave room for the rest on a screen of 24.
@@ -52,6 +52,9 @@ pub(in crate::sink) fn screen(telling: &Telling<'_>) -> String {
 
 /// The body of a notification, in which some servers read markup.
 pub(in crate::sink) fn desktop(telling: &Telling<'_>) -> String {
-    let text = format!("{}\nby {}", difference(telling, 500), who(telling, 300));
+    let mut text = difference(telling, 500);
+    if !telling.facts.who.is_empty() {
+        text.push_str(&format!("\nby {}", who(telling, 300)));
+    }
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
