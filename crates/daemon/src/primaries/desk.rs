@@ -261,8 +261,9 @@ impl Desk {
             done = match input {
                 Ok(Input::Do(Task::Close)) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(input) => {
-                    // Whoever asks looks next.
+                    // Whoever asks looks next, maybe as soon as there is an answer.
                     if matches!(input, Input::Do(_)) {
+                        self.publish();
                         publish_at = Instant::now();
                     }
                     self.on_input(input)
