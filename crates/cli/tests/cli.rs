@@ -39,6 +39,10 @@ fn help_is_as_published() {
     insta::assert_snapshot!("help_drift_import", imports);
     let (add, _) = check(&umbra(dir.path(), &["primary", "add", "--help"]), 0);
     insta::assert_snapshot!("help_primary_add", add);
+    let (gateway, _) = check(&umbra(dir.path(), &["gateway", "--help"]), 0);
+    insta::assert_snapshot!("help_gateway", gateway);
+    let (mirror, _) = check(&umbra(dir.path(), &["mirror", "start", "--help"]), 0);
+    insta::assert_snapshot!("help_mirror_start", mirror);
     assert!(!out.contains("launcher"), "the launcher is nobody's command");
 }
 

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 pub mod drift;
+pub mod gateway;
 
 use std::path::PathBuf;
 
@@ -172,6 +173,14 @@ pub enum Command {
     },
     /// Try a drift, its rollback or a reboot on a disposable shadow, and say what would break.
     Rehearse(drift::Rehearse),
+    /// Stand in front of production, and mirror what comes to shadows.
+    Gateway(gateway::Gateway),
+    /// Copy production's requests to shadows, whose answers nobody gets.
+    Mirror {
+        /// What to do.
+        #[command(subcommand)]
+        command: gateway::Mirror,
+    },
     /// Remove states that nothing needs any more.
     Gc {
         /// Only say what would go.

@@ -5,6 +5,7 @@ mod doctor;
 mod drift;
 mod enter;
 mod follow;
+mod gateway;
 mod primary;
 mod prompt;
 mod read;
@@ -64,6 +65,8 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Primary { command } => primary::primary(ui, &client(), command),
         Command::Drift { command } => drift::drift(ui, &client(), command),
         Command::Rehearse(asked) => rehearse::rehearse(ui, &client(), asked),
+        Command::Gateway(asked) => gateway::gateway(ui, &config.state_dir, asked),
+        Command::Mirror { command } => gateway::mirror(ui, &config.state_dir, command),
         Command::Build(build) => build::build(ui, &client(), &build),
         Command::Follow { build, reports } => build::follow(ui, &client(), build, &reports),
         Command::Answer { build, answer } => build::answer(ui, &client(), build, answer),

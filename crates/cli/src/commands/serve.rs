@@ -8,6 +8,16 @@ use crate::error::{CliError, Finish};
 /// Runs the daemon until a signal ends it. Its story goes to standard error; `RUST_LOG`
 /// chooses how much of it.
 pub(super) fn serve(config: Config) -> Done {
+    log_to_stderr();
+    let launcher = std::env::current_exe().map_err(|error| {
+        CliError::because(Finish::Environment, "find this program's own file", &error)
+    })?;
+    umbra_daemon::serve::serve(config, launcher)?;
+    Ok(Finish::Pass)
+}
+
+/// The story of a program that goes on.
+pub(super) fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -15,9 +25,4 @@ pub(super) fn serve(config: Config) -> Done {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    let launcher = std::env::current_exe().map_err(|error| {
-        CliError::because(Finish::Environment, "find this program's own file", &error)
-    })?;
-    umbra_daemon::serve::serve(config, launcher)?;
-    Ok(Finish::Pass)
 }

@@ -10,6 +10,7 @@
 //! | [`lists`] | tables of builds, images, shadows, timelines |
 //! | [`difference`] | what differs between two states |
 //! | [`primaries`], [`drift`], [`rollback`], [`rehearsal`], [`forecast`] | machines under care |
+//! | [`gateway`] | the gateway and its mirrors |
 //! | [`units`] | times and sizes |
 
 pub mod difference;
@@ -17,6 +18,7 @@ pub mod doctor;
 pub mod drift;
 pub mod failure;
 pub mod forecast;
+pub mod gateway;
 pub mod lists;
 pub mod live;
 pub mod model;

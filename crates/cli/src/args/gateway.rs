@@ -1,0 +1,100 @@
+//! What can be typed about the gateway and its mirrors.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// A gateway in front of production.
+#[derive(Debug, Args)]
+pub struct Gateway {
+    /// Where clients come to; `:8080` is every address.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: String,
+    /// Where production is.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub primary: String,
+    /// Where `umbra mirror` finds it; in the state directory if left out.
+    #[command(flatten)]
+    pub control: Control,
+    /// Believe what clients say of where a request is from (they are proxies of your own).
+    #[arg(long)]
+    pub trust_forwarded: bool,
+    /// How long production may take until its answer begins.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub answer_time: u64,
+    /// How long what is under way may take once the gateway goes down.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub drain_time: u64,
+    /// Connections of clients at once; more wait.
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections: u32,
+    /// Memory for copies of requests, of all mirrors together, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub mirror_memory: u32,
+    /// Threads that serve; one for each processor if left out.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// Where a gateway is asked and told.
+#[derive(Debug, Args)]
+pub struct Control {
+    /// The gateway's socket; in the state directory if left out.
+    #[arg(long, env = "UMBRA_GATEWAY", hide_env_values = true, value_name = "PATH")]
+    pub gateway: Option<PathBuf>,
+}
+
+/// Copies of production's requests for shadows.
+#[derive(Debug, Subcommand)]
+pub enum Mirror {
+    /// Mirror a part of the requests to a shadow, or go on otherwise.
+    Start(Start),
+    /// Mirror no more.
+    Stop {
+        /// Its name.
+        name: String,
+        /// Of which gateway.
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Say what was mirrored, what was not and why, and how it ended.
+    Status {
+        /// Of which gateway.
+        #[command(flatten)]
+        control: Control,
+    },
+}
+
+/// A mirror.
+#[derive(Debug, Args)]
+pub struct Start {
+    /// What it is to be called; the shadow reads it in `x-umbra-shadow`.
+    pub name: String,
+    /// The shadow.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub to: String,
+    /// How much, from 0.001 to 100.
+    #[arg(long, value_name = "PERCENT", default_value = "100")]
+    pub percent: String,
+    /// Only requests of this method; can be given again.
+    #[arg(long = "method", value_name = "METHOD")]
+    pub methods: Vec<String>,
+    /// Only requests whose path begins so.
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    pub path: String,
+    /// The `Host` the shadow gets instead of production's.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Requests under way at once; what is more is dropped.
+    #[arg(long, value_name = "N")]
+    pub in_flight: Option<usize>,
+    /// Bytes of a body that are copied; longer ones break off.
+    #[arg(long, value_name = "BYTES")]
+    pub body_bytes: Option<u64>,
+    /// How long the shadow may take, in milliseconds.
+    #[arg(long, value_name = "MS")]
+    pub timeout_ms: Option<u64>,
+    /// Of which gateway.
+    #[command(flatten)]
+    pub control: Control,
+}

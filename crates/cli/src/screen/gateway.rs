@@ -1,0 +1,105 @@
+//! The gateway and its mirrors.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use umbra_gateway::control::{GatewayStatus, MirrorStatus};
+
+use super::safe;
+use super::summary::{right, table};
+
+/// What a gateway says once it serves.
+pub fn listening(at: SocketAddr, primary: &str, control: &Path) -> String {
+    format!(
+        "serving {at} from {}; `umbra mirror` finds it at {}",
+        safe(primary),
+        safe(&control.display().to_string())
+    )
+}
+
+/// What is said of a mirror that was begun.
+pub fn started(mirror: &MirrorStatus) -> String {
+    let MirrorStatus { name, to, percent, .. } = mirror;
+    format!(
+        "{percent} % of the requests are mirrored to {} as {}\n  umbra mirror status\n",
+        safe(to),
+        safe(name)
+    )
+}
+
+/// How it stands.
+pub fn status(status: &GatewayStatus) -> String {
+    let mut text = format!(
+        "{} -> {}: {} requests, {} not answered by the primary\n",
+        safe(&status.listen),
+        safe(&status.primary),
+        status.requests,
+        status.failed
+    );
+    if status.mirrors.is_empty() {
+        text.push_str("no mirrors; `umbra mirror start NAME --to HOST:PORT --percent 5` begins\n");
+        return text;
+    }
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    text.push_str(&format!(
+        "copies under way take {:.1} of {:.0} MiB\n",
+        mib(status.mirror_bytes),
+        mib(status.mirror_bytes_max)
+    ));
+    let mut table = table(&[
+        "mirror",
+        "to",
+        "percent",
+        "seen",
+        "eligible",
+        "mirrored",
+        "dropped",
+        "truncated",
+        "answered",
+        "failed",
+        "under way",
+    ]);
+    for mirror in &status.mirrors {
+        let counted = &mirror.counted;
+        let numbers = [
+            mirror.seen,
+            counted.eligible,
+            counted.mirrored,
+            counted.dropped(),
+            counted.truncated,
+            counted.answered,
+            counted.failed(),
+            counted.in_flight(),
+        ];
+        let mut row = vec![
+            safe(&mirror.name).into(),
+            safe(&mirror.to).into(),
+            right(mirror.percent.to_string()),
+        ];
+        row.extend(numbers.map(|number| right(number.to_string())));
+        table.add_row(row);
+    }
+    let lines = table.to_string();
+    text.extend(lines.lines().map(|line| format!("{}\n", line.trim_end())));
+    for mirror in &status.mirrors {
+        text.push_str(&causes(mirror));
+    }
+    text
+}
+
+/// Why not everything was mirrored and answered.
+fn causes(mirror: &MirrorStatus) -> String {
+    let counted = &mirror.counted;
+    let causes = [
+        (counted.dropped_in_flight, "dropped: too many under way"),
+        (counted.dropped_memory, "dropped: no memory for copies"),
+        (counted.unreachable, "failed: no connection to the shadow"),
+        (counted.broken, "failed: the connection broke or no answer came"),
+        (counted.timed_out, "failed: the shadow took too long"),
+        (counted.too_long, "failed: the answer was too long"),
+        (counted.cut_off, "failed: the copy was truncated"),
+        (counted.unfinished, "failed: the client did not finish"),
+    ];
+    let told = causes.iter().filter(|(count, _)| *count > 0);
+    told.map(|(count, why)| format!("  {}: {count} {why}\n", safe(&mirror.name))).collect()
+}

@@ -1,0 +1,123 @@
+//! `umbra gateway` and `umbra mirror` as they are typed, with curl for a client.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A server that answers everything with its name.
+fn server(name: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut line = String::new();
+            while stream.read_line(&mut line).is_ok_and(|read| read > 2) {
+                line.clear();
+            }
+            let length = name.len();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}");
+            // The client may have what it wants.
+            let _ = stream.get_mut().write_all(answer.as_bytes());
+        }
+    });
+    at
+}
+
+struct Gateway {
+    process: Child,
+    at: String,
+}
+
+impl Gateway {
+    fn start(state: &Path, primary: SocketAddr) -> Self {
+        let mut process = command(state)
+            .args(["gateway", "--listen", "127.0.0.1:0", "--primary", &primary.to_string()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let mut story = BufReader::new(process.stderr.take().unwrap());
+        story.read_line(&mut said).unwrap();
+        let at = said.split_whitespace().nth(1).expect("where it listens").to_owned();
+        // Nobody reads the rest, and it must not wait for that.
+        std::thread::spawn(move || story.read_to_end(&mut Vec::new()));
+        Self { process, at }
+    }
+
+    fn ask(&self, arguments: &[&str]) -> String {
+        let url = format!("http://{}/", self.at);
+        let output = Command::new("curl").args(["-sS"]).args(arguments).arg(url).output();
+        let output = output.expect("curl: apt-get install curl");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn command(state: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_umbra"));
+    command.env("UMBRA_STATE_DIR", state).env_remove("UMBRA_GATEWAY").stdin(Stdio::null());
+    command
+}
+
+fn umbra(state: &Path, arguments: &[&str]) -> Output {
+    command(state).args(arguments).output().unwrap()
+}
+
+#[track_caller]
+fn good(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn production_is_served_and_mirrored_until_it_is_told_to_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path();
+    let mut gateway = Gateway::start(state, server("production"));
+    assert_eq!(gateway.ask(&[]), "production");
+    assert_eq!(gateway.ask(&["--http2-prior-knowledge"]), "production");
+
+    let shadow = server("shadow").to_string();
+    let started = umbra(state, &["mirror", "start", "new", "--to", &shadow, "--percent", "50"]);
+    assert!(good(&started).starts_with("50 % of the requests are mirrored to 127.0.0.1:"));
+    for _ in 0..20 {
+        assert_eq!(gateway.ask(&[]), "production");
+    }
+    let until = Instant::now() + Duration::from_secs(10);
+    let mirror = loop {
+        let status = good(&umbra(state, &["--json", "mirror", "status"]));
+        let mut status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        let mirror = status["mirrors"][0].take();
+        if mirror["counted"]["answered"] == 10 {
+            break mirror;
+        }
+        assert!(Instant::now() < until, "{mirror}");
+    };
+    assert_eq!((&mirror["seen"], &mirror["counted"]["eligible"]), (&20.into(), &10.into()));
+
+    let refused = umbra(state, &["mirror", "start", "new", "--to", &shadow, "--percent", "101"]);
+    assert_eq!(refused.status.code(), Some(2));
+    good(&umbra(state, &["mirror", "stop", "new"]));
+    assert_eq!(umbra(state, &["mirror", "stop", "new"]).status.code(), Some(2));
+
+    let pid = i32::try_from(gateway.process.id()).ok().and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(pid.unwrap(), rustix::process::Signal::TERM).unwrap();
+    assert!(gateway.process.wait().unwrap().success());
+    assert!(!state.join("gateway.sock").exists());
+    let nobody = umbra(state, &["mirror", "status"]);
+    assert_eq!(nobody.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("umbra gateway"));
+}

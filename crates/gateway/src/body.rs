@@ -1,0 +1,116 @@
+//! Bodies as they pass, and their copies for shadows.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::mirror::Copy;
+
+/// A body on its way.
+#[derive(Debug)]
+pub enum Passing {
+    /// As it comes.
+    Streamed(Incoming),
+    /// As it comes, and copied while it does.
+    Copied(Copied),
+    /// Made here.
+    Made(Full<Bytes>),
+}
+
+impl Passing {
+    /// Words of the gateway's own.
+    pub fn made(text: impl Into<Bytes>) -> Self {
+        Self::Made(Full::new(text.into()))
+    }
+
+    /// A request's body, copied for these.
+    pub fn copied(body: Incoming, copies: Vec<Copy>) -> Self {
+        if copies.is_empty() {
+            return Self::Streamed(body);
+        }
+        let mut copied = Copied { body, copies };
+        copied.end_with_body();
+        Self::Copied(copied)
+    }
+}
+
+impl Body for Passing {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Streamed(body) => Pin::new(body).poll_frame(context),
+            Self::Copied(body) => Pin::new(body).poll_frame(context),
+            Self::Made(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Streamed(body) => body.is_end_stream(),
+            Self::Copied(body) => body.body.is_end_stream(),
+            Self::Made(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Streamed(body) => body.size_hint(),
+            Self::Copied(body) => body.body.size_hint(),
+            Self::Made(body) => body.size_hint(),
+        }
+    }
+}
+
+/// A body that is copied while it streams. A copy never makes it wait; one that is not at its
+/// end when this is dropped breaks off.
+#[derive(Debug)]
+pub struct Copied {
+    body: Incoming,
+    copies: Vec<Copy>,
+}
+
+impl Copied {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => {
+                for copy in &mut self.copies {
+                    if let Some(data) = frame.data_ref() {
+                        copy.data(data);
+                    } else if let Some(trailers) = frame.trailers_ref() {
+                        copy.trailers(trailers);
+                    }
+                }
+                self.end_with_body();
+            }
+            Some(Err(_)) => self.copies.clear(),
+            None => self.end(),
+        }
+        Poll::Ready(frame)
+    }
+
+    /// Whoever reads a body stops where it says that it is at its end.
+    fn end_with_body(&mut self) {
+        if self.body.is_end_stream() {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        for copy in self.copies.drain(..) {
+            copy.end();
+        }
+    }
+}

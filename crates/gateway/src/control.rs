@@ -1,0 +1,315 @@
+//! The local socket that is asked and told. Only who may open it may: it is its owner's.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+use umbra_api::error::{ErrorCode, WireError};
+
+use crate::fraction::Fraction;
+use crate::mirror::{Counted, Limits, Mirror, Settings};
+use crate::proxy::Proxy;
+use crate::upstream::{Target, Upstream};
+
+/// A request to the socket is no longer.
+const REQUEST_BYTES_MAX: usize = 64 << 10;
+const HEAD_TIME: Duration = Duration::from_secs(10);
+const NAME_CHARS_MAX: usize = 64;
+const MIRRORS_MAX: usize = 16;
+
+/// How a gateway stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GatewayStatus {
+    /// Where clients come to.
+    pub listen: String,
+    /// Where production is.
+    pub primary: String,
+    /// Requests answered.
+    pub requests: u64,
+    /// Those of them that production did not answer.
+    pub failed: u64,
+    /// Memory for copies that is taken, in bytes.
+    pub mirror_bytes: u64,
+    /// As much as may be taken.
+    pub mirror_bytes_max: u64,
+    /// Its mirrors.
+    pub mirrors: Vec<MirrorStatus>,
+}
+
+/// How a mirror stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MirrorStatus {
+    /// Its name.
+    pub name: String,
+    /// Where copies go.
+    pub to: String,
+    /// How much is mirrored, in percent.
+    pub percent: f64,
+    /// Requests its filter let through.
+    pub seen: u64,
+    /// What became of those that were chosen.
+    pub counted: Counted,
+}
+
+/// A mirror to begin, or to change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartMirror {
+    /// `HOST:PORT`.
+    pub to: String,
+    /// How much, in percent; text, so that it is exact.
+    pub percent: String,
+    /// Only these methods; all, if there are none.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Only paths that begin so.
+    #[serde(default)]
+    pub path_prefix: String,
+    /// The shadow's `Host`; production's, if there is none.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Requests under way at once.
+    #[serde(default)]
+    pub in_flight_max: Option<usize>,
+    /// Bytes of a body that are copied.
+    #[serde(default)]
+    pub body_bytes_max: Option<u64>,
+    /// How long a request to the shadow may take.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+}
+
+/// What the socket speaks for.
+#[derive(Debug)]
+pub struct Control {
+    /// What is asked and told.
+    pub proxy: Arc<Proxy>,
+    /// Where clients come to.
+    pub listen: String,
+    /// Memory for copies, a permit a byte.
+    pub memory: Arc<Semaphore>,
+    /// How many there were at first.
+    pub memory_bytes_max: usize,
+}
+
+/// A socket at `path`, which nobody listens at yet. It goes with this.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// # Errors
+    /// Somebody listens there, or it cannot be made.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => {
+                std::fs::remove_file(path)?;
+            }
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path: path.to_owned() })
+    }
+
+    /// Answers whoever asks.
+    pub async fn serve(self, control: Arc<Control>) {
+        loop {
+            let Ok((stream, _)) = self.listener.accept().await else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let control = Arc::clone(&control);
+            let service = service_fn(move |request| {
+                let control = Arc::clone(&control);
+                async move { Ok::<_, Infallible>(control.answer(request).await) }
+            });
+            tokio::spawn(async move {
+                let mut builder = hyper::server::conn::http1::Builder::new();
+                builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+                // Who asked may be gone.
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Control {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path().to_owned();
+        let mirror = path.strip_prefix("/v1/mirrors/");
+        let answered = match (request.method(), path.as_str(), mirror) {
+            (&Method::GET, "/metrics", _) => {
+                let mirrors = self.proxy.mirrors();
+                let page = self.proxy.metrics().exposed(mirrors.iter().map(Arc::as_ref));
+                return answer(StatusCode::OK, "text/plain; version=0.0.4", page);
+            }
+            (&Method::GET, "/v1/gateway", _) => Ok(json(&self.status())),
+            (&Method::POST, _, Some(name)) => {
+                let name = name.to_owned();
+                match read(request).await {
+                    Ok(start) => self.start(&name, start).map(|status| json(&status)),
+                    Err(error) => Err(error),
+                }
+            }
+            (&Method::DELETE, _, Some(name)) => self.stop(name).map(|status| json(&status)),
+            _ => Err(WireError::new(ErrorCode::NotFound, format!("find {path:?} here"))),
+        };
+        answered.unwrap_or_else(|error| {
+            let status = StatusCode::from_u16(error.code.http_status());
+            let body = serde_json::to_string(&error).unwrap_or_default();
+            answer(status.unwrap_or(StatusCode::BAD_REQUEST), "application/json", body)
+        })
+    }
+
+    /// How everything stands.
+    pub fn status(&self) -> GatewayStatus {
+        let metrics = self.proxy.metrics();
+        let taken = self.memory_bytes_max.saturating_sub(self.memory.available_permits());
+        GatewayStatus {
+            listen: self.listen.clone(),
+            primary: self.proxy.primary().target().to_string(),
+            requests: metrics.requests(),
+            failed: metrics.failed(),
+            mirror_bytes: taken as u64,
+            mirror_bytes_max: self.memory_bytes_max as u64,
+            mirrors: self.proxy.mirrors().iter().map(|mirror| status(mirror)).collect(),
+        }
+    }
+
+    /// Begins to mirror, or goes on otherwise under a name that mirrors already.
+    ///
+    /// # Errors
+    /// What is wanted makes no sense.
+    pub fn start(&self, name: &str, wanted: StartMirror) -> Result<MirrorStatus, WireError> {
+        let settings = settings(name, &wanted)?;
+        let to: Target = wanted.to.parse().map_err(bad)?;
+        let mirrors = self.proxy.mirrors();
+        let others = mirrors.iter().filter(|mirror| mirror.name() != name).count();
+        if others >= MIRRORS_MAX {
+            return Err(WireError::new(
+                ErrorCode::Conflict,
+                format!("mirror to {name:?}: there are {MIRRORS_MAX} mirrors"),
+            ));
+        }
+        let memory = Arc::clone(&self.memory);
+        let mirror = Arc::new(Mirror::new(settings, Upstream::new(to), memory, seed()));
+        let status = status(&mirror);
+        self.proxy.change_mirrors(|mirrors| {
+            let others = mirrors.iter().filter(|one| one.name() != name).cloned();
+            others.chain([mirror]).collect()
+        });
+        Ok(status)
+    }
+
+    /// Mirrors no more under this name; what is under way ends by itself.
+    ///
+    /// # Errors
+    /// There is no such mirror.
+    pub fn stop(&self, name: &str) -> Result<MirrorStatus, WireError> {
+        let mut stopped = None;
+        self.proxy.change_mirrors(|mirrors| {
+            stopped = mirrors.iter().find(|one| one.name() == name).map(|one| status(one));
+            mirrors.iter().filter(|one| one.name() != name).cloned().collect()
+        });
+        stopped.ok_or_else(|| {
+            let name: String = name.chars().take(NAME_CHARS_MAX).collect();
+            WireError::new(ErrorCode::NotFound, format!("find a mirror {name:?}"))
+                .with_hint("`umbra mirror status` lists mirrors")
+        })
+    }
+}
+
+fn status(mirror: &Mirror) -> MirrorStatus {
+    MirrorStatus {
+        name: mirror.name().to_owned(),
+        to: mirror.shadow().target().to_string(),
+        percent: mirror.settings().fraction.percent(),
+        seen: mirror.seen(),
+        counted: mirror.counted(),
+    }
+}
+
+fn settings(name: &str, wanted: &StartMirror) -> Result<Settings, WireError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.chars().all(plain) {
+        let message = format!("name a mirror: up to {NAME_CHARS_MAX} letters, digits, - _ .");
+        return Err(WireError::new(ErrorCode::BadRequest, message));
+    }
+    let usual = Limits::default();
+    let fraction: Fraction = wanted.percent.parse().map_err(bad)?;
+    let methods = wanted.methods.iter().map(|method| method.parse().map_err(bad));
+    let host = wanted.host.as_deref().map(HeaderValue::from_str).transpose().map_err(bad)?;
+    let timeout = wanted.timeout_ms.map_or(usual.timeout, Duration::from_millis);
+    Ok(Settings {
+        name: name.to_owned(),
+        fraction,
+        methods: methods.collect::<Result<_, _>>()?,
+        path_prefix: wanted.path_prefix.clone(),
+        host,
+        limits: Limits {
+            in_flight_max: wanted.in_flight_max.unwrap_or(usual.in_flight_max).min(IN_FLIGHT_MAX),
+            body_bytes_max: wanted.body_bytes_max.unwrap_or(usual.body_bytes_max),
+            timeout,
+            ..usual
+        },
+    })
+}
+
+/// A semaphore holds no more.
+const IN_FLIGHT_MAX: usize = 1 << 20;
+
+fn bad(error: impl std::error::Error) -> WireError {
+    WireError::new(ErrorCode::BadRequest, error.to_string())
+}
+
+/// What clients cannot know.
+fn seed() -> u64 {
+    use std::hash::BuildHasher;
+    std::hash::RandomState::new().hash_one(())
+}
+
+async fn read(request: Request<Incoming>) -> Result<StartMirror, WireError> {
+    let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect().await;
+    let body = body
+        .map_err(|_| WireError::new(ErrorCode::BadRequest, "read the request's body".to_owned()))?;
+    serde_json::from_slice(&body.to_bytes()).map_err(bad)
+}
+
+fn json(value: &impl Serialize) -> Answer {
+    answer(StatusCode::OK, "application/json", serde_json::to_string(value).unwrap_or_default())
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}

@@ -1,0 +1,219 @@
+//! What speaks of one connection only, and what tells where a request is from.
+
+use std::net::SocketAddr;
+
+use hyper::header::{
+    CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Version};
+
+/// Headers of one connection (RFC 9110, 7.6.1), but those that upgrade it.
+const OF_CONNECTION: [HeaderName; 5] = [
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TRANSFER_ENCODING,
+    TE,
+    // What trailers there are is told anew by who sends them.
+    TRAILER,
+];
+
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What of a request's head makes it one that is not passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// A request says whom it is for, once.
+    #[error("a request has exactly one Host, which names its host")]
+    Host,
+    /// The gateway is no proxy for clients.
+    #[error("CONNECT is not for this server")]
+    Connect,
+    /// `OPTIONS *` asks about a server, and there are two.
+    #[error("a request asks for a path")]
+    Path,
+}
+
+/// Makes the head one that can be passed on, and says which protocol it wants to change to.
+///
+/// # Errors
+/// Two parties could understand it differently.
+pub fn pass_on(head: &mut Parts) -> Result<Option<HeaderValue>, Refused> {
+    if head.method == hyper::Method::CONNECT {
+        return Err(Refused::Connect);
+    }
+    if !head.uri.path().starts_with('/') {
+        return Err(Refused::Path);
+    }
+    settle_host(head)?;
+    let upgrade = wanted_upgrade(head);
+    strip(&mut head.headers);
+    // The server side of this connection answers it by itself as soon as the body is wanted.
+    head.headers.remove(EXPECT);
+    if let Some(protocol) = &upgrade {
+        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.insert(UPGRADE, protocol.clone());
+    }
+    head.version = Version::HTTP_11;
+    Ok(upgrade)
+}
+
+/// One `Host`, which an authority in the request's target overrules (RFC 9112, 3.2.2).
+fn settle_host(head: &mut Parts) -> Result<(), Refused> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let (first, more) = (hosts.next(), hosts.next().is_some());
+    if more {
+        return Err(Refused::Host);
+    }
+    let authority = head.uri.authority().map(|authority| authority.as_str());
+    if let Some(authority) = authority {
+        let host = HeaderValue::from_str(authority).map_err(|_| Refused::Host)?;
+        head.headers.insert(HOST, host);
+        return Ok(());
+    }
+    let named = first.is_some_and(|host| is_host(host.as_bytes()));
+    if named || (first.is_none() && head.version == Version::HTTP_10) {
+        return Ok(());
+    }
+    Err(Refused::Host)
+}
+
+/// Nothing that ends a host's name early for somebody else.
+fn is_host(host: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(byte);
+    !host.is_empty() && host.iter().all(plain)
+}
+
+fn wanted_upgrade(head: &Parts) -> Option<HeaderValue> {
+    if head.version != Version::HTTP_11 {
+        return None;
+    }
+    let wants = words(&head.headers, &CONNECTION).any(|word| word.eq_ignore_ascii_case("upgrade"));
+    let protocol = head.headers.get(UPGRADE).filter(|_| wants)?;
+    // To HTTP/2 nothing is upgraded on the way.
+    (!protocol.as_bytes().eq_ignore_ascii_case(b"h2c")).then(|| protocol.clone())
+}
+
+/// Removes what is of one connection: what is known to be, and what `Connection` names.
+pub fn strip(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> =
+            words(headers, &CONNECTION).filter_map(|word| word.parse().ok()).collect();
+        for name in named {
+            // What the message is about cannot be of its connection only.
+            if name != HOST && name != hyper::header::CONTENT_LENGTH {
+                headers.remove(name);
+            }
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in &OF_CONNECTION {
+        headers.remove(name);
+    }
+    headers.remove(UPGRADE);
+}
+
+fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|word| !word.is_empty())
+}
+
+/// Tells the target who asked, and how. What the client says of others before it is kept only if
+/// it is `trusted`.
+pub fn forwarded(headers: &mut HeaderMap, client: SocketAddr, proto: &'static str, trusted: bool) {
+    let address = client.ip().to_canonical().to_string();
+    let before = headers.get_all(FORWARDED_FOR).iter().filter(|_| trusted);
+    let before = before.filter_map(|value| value.to_str().ok());
+    let chain: Vec<&str> = before.chain([address.as_str()]).collect();
+    let value = HeaderValue::from_str(&chain.join(", "));
+    // Words of the client and an address: both can stand in a header.
+    if let Ok(value) = value {
+        headers.insert(FORWARDED_FOR, value);
+    }
+    if !trusted || !headers.contains_key(FORWARDED_PROTO) {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
+    }
+    if !trusted || !headers.contains_key(FORWARDED_HOST) {
+        match headers.get(HOST).cloned() {
+            Some(host) => headers.insert(FORWARDED_HOST, host),
+            None => headers.remove(FORWARDED_HOST),
+        };
+    }
+    if !trusted {
+        headers.remove(FORWARDED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+
+    fn head(lines: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder().uri("/a");
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        request.body(()).expect("a request").into_parts().0
+    }
+
+    #[track_caller]
+    fn check(lines: &[(&str, &str)], passed: Result<&[(&str, &str)], Refused>) {
+        let mut head = head(lines);
+        let is = pass_on(&mut head).map(|_| {
+            let lines = head.headers.iter();
+            lines.map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect::<Vec<_>>()
+        });
+        assert_eq!(is, passed.map(<[_]>::to_vec), "{lines:?}");
+    }
+
+    #[test]
+    fn what_is_of_one_connection_stays_on_it() {
+        let host = ("host", "app");
+        check(&[host, ("connection", "close, X-Mine"), ("x-mine", "1")], Ok(&[host]));
+        check(&[host, ("keep-alive", "1"), ("te", "trailers"), ("upgrade", "x")], Ok(&[host]));
+        check(&[host, ("expect", "100-continue")], Ok(&[host]));
+        let length = ("content-length", "3");
+        check(&[host, ("connection", "content-length, host"), length], Ok(&[host, length]));
+        let upgrade = [("connection", "upgrade"), ("upgrade", "websocket")];
+        check(&[host, upgrade[0], upgrade[1]], Ok(&[host, upgrade[0], upgrade[1]]));
+        check(&[host, ("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c")], Ok(&[host]));
+    }
+
+    #[test]
+    fn a_request_is_for_one_host() {
+        check(&[], Err(Refused::Host));
+        check(&[("host", "a"), ("host", "b")], Err(Refused::Host));
+        for bad in ["", "a b", "a/b", "a@b", "a#b"] {
+            check(&[("host", bad)], Err(Refused::Host));
+        }
+        check(&[("host", "[::1]:80")], Ok(&[("host", "[::1]:80")]));
+    }
+
+    #[test]
+    fn who_asked_is_told_and_others_are_believed_only_if_trusted() {
+        let client: SocketAddr = "[::ffff:192.0.2.7]:4000".parse().unwrap();
+        let told = |trusted: bool| {
+            let mut headers = head(&[
+                ("host", "app"),
+                ("x-forwarded-for", "198.51.100.1"),
+                ("x-forwarded-proto", "https"),
+                ("forwarded", "for=198.51.100.1"),
+            ])
+            .headers;
+            forwarded(&mut headers, client, "http", trusted);
+            let value = |name: HeaderName| {
+                headers.get(name).map(|value| value.to_str().unwrap().to_owned())
+            };
+            [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED].map(value)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(told(false), [some("192.0.2.7"), some("http"), some("app"), None]);
+        let chain = some("198.51.100.1, 192.0.2.7");
+        assert_eq!(told(true), [chain, some("https"), some("app"), some("for=198.51.100.1")]);
+    }
+}

@@ -1,0 +1,36 @@
+//! The component in the request path: a proxy in front of production that mirrors a part of what
+//! comes to shadows.
+//!
+//! Invariants:
+//!
+//! * **Production is never harmed by a shadow.** What is copied for a shadow goes into memory that
+//!   is bounded for all of them together, and nothing on production's path waits for one: where
+//!   there is no room, the copy is given up.
+//! * **No silent loss.** Of what was chosen to be mirrored every request is either mirrored or
+//!   dropped, with its cause; what was mirrored in part is counted as truncated.
+//! * **Nothing is passed on that two parties could read differently.** A request is parsed once
+//!   and written anew; what speaks of one connection only stays on it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`run`] | the program, until a signal ends it |
+//! | [`gateway`] | listening, serving, going down |
+//! | [`proxy`] | one request's way to production and back |
+//! | [`headers`] | what is of one connection, and what tells where a request is from |
+//! | [`upstream`] | connections to one target |
+//! | [`mirror`] | copies for shadows |
+//! | [`fraction`] | which requests are copied |
+//! | [`body`] | bodies as they pass, and their copies |
+//! | [`control`] | the local socket that is asked and told |
+//! | [`metrics`] | what is counted, for Prometheus |
+
+pub mod body;
+pub mod control;
+pub mod fraction;
+pub mod gateway;
+pub mod headers;
+pub mod metrics;
+pub mod mirror;
+pub mod proxy;
+pub mod run;
+pub mod upstream;

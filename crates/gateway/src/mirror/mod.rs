@@ -1,0 +1,223 @@
+//! Copies of requests for a shadow, whose answers are read and thrown away.
+//!
+//! ```text
+//! request ── filter ── chooser ── slot, memory ──> production, its body copied as it streams
+//!                         │          │                    │ pieces
+//!                         │          └ none: dropped      v
+//!                         └ not this one        a task of its own ──> shadow ──> answer, counted
+//! ```
+
+mod copy;
+mod counts;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::header::{HOST, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Request};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+pub use copy::{Copy, Read};
+pub use counts::{Counted, Counts, Dropped, Ended};
+
+use self::copy::{Fate, copy};
+use crate::fraction::{Chooser, Fraction};
+use crate::upstream::{Failure, Upstream};
+
+/// What mirrored requests carry, with the mirror's name.
+pub const SHADOW: HeaderName = HeaderName::from_static("x-umbra-shadow");
+
+/// What a head costs beside its headers.
+const HEAD_BYTES: usize = 512;
+
+/// How far a mirror may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests under way at once.
+    pub in_flight_max: usize,
+    /// Bytes of a request's body; longer ones are cut off.
+    pub body_bytes_max: u64,
+    /// Bytes of an answer that are read.
+    pub answer_bytes_max: u64,
+    /// How long a request may take, its answer included.
+    pub timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            in_flight_max: 256,
+            body_bytes_max: 16 << 20,
+            answer_bytes_max: 16 << 20,
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What is mirrored, and where to.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its name.
+    pub name: String,
+    /// How much of what the filter lets through.
+    pub fraction: Fraction,
+    /// Only requests of these methods; of all, if there are none.
+    pub methods: Vec<Method>,
+    /// Only requests whose path begins so.
+    pub path_prefix: String,
+    /// The shadow's `Host`, if it is not production's.
+    pub host: Option<HeaderValue>,
+    /// How far it may go.
+    pub limits: Limits,
+}
+
+/// A shadow that gets copies.
+#[derive(Debug)]
+pub struct Mirror {
+    settings: Settings,
+    shadow: Upstream<Read>,
+    chooser: Chooser,
+    slots: Arc<Semaphore>,
+    /// Shared by all mirrors.
+    memory: Arc<Semaphore>,
+    counts: Arc<Counts>,
+}
+
+impl Mirror {
+    /// Copies go to `shadow`; they take from `memory`, a permit a byte.
+    pub fn new(
+        settings: Settings,
+        shadow: Upstream<Read>,
+        memory: Arc<Semaphore>,
+        seed: u64,
+    ) -> Self {
+        let slots = Arc::new(Semaphore::new(settings.limits.in_flight_max));
+        let chooser = Chooser::new(settings.fraction, seed);
+        Self { settings, shadow, chooser, slots, memory, counts: Arc::default() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// What it does.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Where copies go.
+    pub fn shadow(&self) -> &Upstream<Read> {
+        &self.shadow
+    }
+
+    /// How many requests the filter let through so far.
+    pub fn seen(&self) -> u64 {
+        self.chooser.seen()
+    }
+
+    /// What became of them.
+    pub fn counted(&self) -> Counted {
+        self.counts.now()
+    }
+
+    /// Begins to copy a request with this head, if it is to be: what is returned takes its body.
+    /// Never waits.
+    pub fn begin(self: &Arc<Self>, head: &Parts, has_body: bool) -> Option<Copy> {
+        if !self.lets_through(head) || !self.chooser.choose() {
+            return None;
+        }
+        self.counts.eligible();
+        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+            self.counts.dropped(Dropped::InFlight);
+            return None;
+        };
+        let bytes = u32::try_from(bytes_of(&head.headers) + HEAD_BYTES).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.memory).try_acquire_many_owned(bytes) else {
+            self.counts.dropped(Dropped::Memory);
+            return None;
+        };
+        self.counts.mirrored();
+        let (copy, body, fate) = match has_body {
+            true => {
+                let (memory, counts) = (Arc::clone(&self.memory), Arc::clone(&self.counts));
+                let (copy, body, fate) = copy(self.settings.limits.body_bytes_max, memory, counts);
+                (Some(copy), body, fate)
+            }
+            false => (None, Read::empty(), Arc::default()),
+        };
+        let request = self.request(head, body);
+        tokio::spawn(Arc::clone(self).send(request, fate, (slot, room)));
+        copy
+    }
+
+    fn lets_through(&self, head: &Parts) -> bool {
+        let Settings { methods, path_prefix, .. } = &self.settings;
+        (methods.is_empty() || methods.contains(&head.method))
+            && head.uri.path().starts_with(path_prefix)
+    }
+
+    fn request(&self, head: &Parts, body: Read) -> Request<Read> {
+        let mut request = Request::new(body);
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = self.shadow.uri(&head.uri);
+        *request.headers_mut() = head.headers.clone();
+        // Names are letters and digits.
+        if let Ok(name) = HeaderValue::from_str(&self.settings.name) {
+            request.headers_mut().insert(SHADOW, name);
+        }
+        if let Some(host) = &self.settings.host {
+            request.headers_mut().insert(HOST, host.clone());
+        }
+        request
+    }
+
+    async fn send(
+        self: Arc<Self>,
+        request: Request<Read>,
+        fate: Arc<Fate>,
+        _while_under_way: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    ) {
+        let limits = &self.settings.limits;
+        let ended = match timeout(limits.timeout, self.answer(request)).await {
+            Ok(ended) => ended,
+            Err(_) => Ended::TimedOut,
+        };
+        let ended = match ended {
+            Ended::Answered => ended,
+            _ if fate.is_cut() => Ended::Truncated,
+            _ => ended,
+        };
+        self.counts.ended(ended);
+    }
+
+    async fn answer(&self, request: Request<Read>) -> Ended {
+        let mut answer = match self.shadow.send(request).await {
+            Ok(answer) => answer,
+            Err(Failure::Connect(_)) => return Ended::Unreachable,
+            Err(Failure::Body) => return Ended::Unfinished,
+            Err(Failure::Broken(_)) => return Ended::Broken,
+        };
+        let mut left = self.settings.limits.answer_bytes_max;
+        while let Some(frame) = answer.frame().await {
+            let Ok(frame) = frame else { return Ended::Broken };
+            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+            match left.checked_sub(bytes) {
+                Some(less) => left = less,
+                None => return Ended::TooLong,
+            }
+        }
+        Ended::Answered
+    }
+}
+
+/// How much memory headers take, about.
+pub(super) fn bytes_of(headers: &HeaderMap) -> usize {
+    let line = |(name, value): (&HeaderName, &HeaderValue)| {
+        name.as_str().len() + value.len() + std::mem::size_of::<(HeaderName, HeaderValue)>()
+    };
+    headers.iter().map(line).sum()
+}
