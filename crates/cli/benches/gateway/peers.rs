@@ -1,0 +1,190 @@
+//! Proxies and servers as processes of their own, each on one processor.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+/// Load and servers run on one processor, what is measured on another.
+pub(crate) const LOAD_CPU: &str = "0";
+pub(crate) const PROXY_CPU: &str = "1";
+
+/// A process with its children, ended when it is dropped.
+pub(crate) struct Peer {
+    process: Child,
+    pub(crate) port: u16,
+}
+
+impl Peer {
+    fn start(cpu: &str, port: u16, program: &str, arguments: &[&str]) -> Outcome<Self> {
+        let process = Command::new("taskset")
+            .args(["-c", cpu, program])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let peer = Self { process, port };
+        let until = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if Instant::now() > until {
+                return Err(format!("{program} does not listen").into());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(peer)
+    }
+
+    /// Processor time of it and its children so far.
+    pub(crate) fn cpu(&self) -> Outcome<Duration> {
+        let mut all = vec![self.process.id()];
+        let mut next = 0;
+        while let Some(pid) = all.get(next) {
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+            all.extend(children.unwrap_or_default().split_whitespace().flat_map(str::parse::<u32>));
+            next += 1;
+        }
+        all.into_iter().map(cpu).sum::<Outcome<Duration>>()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let _ = self.process.wait();
+    }
+}
+
+/// To the resolution of the scheduler's own count, where there is one.
+fn cpu(pid: u32) -> Outcome<Duration> {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))?.count();
+    if tasks == 1 {
+        let ns = text.split_whitespace().next().ok_or("no schedstat")?.parse()?;
+        return Ok(Duration::from_nanos(ns));
+    }
+    let mut all = Duration::ZERO;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        all += Duration::from_nanos(text.split_whitespace().next().ok_or("empty")?.parse()?);
+    }
+    Ok(all)
+}
+
+/// A port nobody listens at.
+fn port() -> Outcome<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// An nginx with this in its `http`, on one processor.
+fn nginx(dir: &Path, cpu: &str, port: u16, http: &str) -> Outcome<Peer> {
+    let dir = dir.join(port.to_string());
+    fs::create_dir(&dir)?;
+    let text = format!(
+        "daemon off; worker_processes 1; pid {0}/pid; error_log {0}/error;\n\
+         events {{ worker_connections 8192; }}\n\
+         http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {0}/body;\n\
+         proxy_temp_path {0}/proxy; fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u;\n\
+         scgi_temp_path {0}/s; {http} }}\n",
+        dir.display()
+    );
+    let file = dir.join("nginx.conf");
+    fs::write(&file, text)?;
+    Peer::start(cpu, port, "nginx", &["-c", &file.display().to_string()])
+}
+
+/// A server that answers with a kilobyte.
+pub(crate) fn server(dir: &Path) -> Outcome<Peer> {
+    let (port, body) = (port()?, "x".repeat(1024));
+    let http = format!(
+        "server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 \"{body}\"; }} }}"
+    );
+    nginx(dir, LOAD_CPU, port, &http)
+}
+
+/// nginx as a proxy, mirroring everything if there is a shadow.
+pub(crate) fn nginx_proxy(dir: &Path, to: u16, shadow: Option<u16>) -> Outcome<Peer> {
+    let port = port()?;
+    let kept = "proxy_http_version 1.1; proxy_set_header Connection \"\";";
+    let upstream = |name: &str, port: u16| {
+        format!(
+            "upstream {name} {{ server 127.0.0.1:{port}; keepalive 64; \
+             keepalive_requests 1000000000; }}"
+        )
+    };
+    let (mirror, place, shadow) = match shadow {
+        Some(shadow) => (
+            "mirror /mirror;",
+            format!("location = /mirror {{ internal; {kept} proxy_pass http://s$request_uri; }}"),
+            upstream("s", shadow),
+        ),
+        None => ("", String::new(), String::new()),
+    };
+    let http = format!(
+        "{} {shadow} server {{ listen 127.0.0.1:{port} backlog=4096; \
+         location / {{ {mirror} {kept} proxy_pass http://p; }} {place} }}",
+        upstream("p", to)
+    );
+    nginx(dir, PROXY_CPU, port, &http)
+}
+
+/// HAProxy as a proxy.
+pub(crate) fn haproxy(dir: &Path, to: u16) -> Outcome<Peer> {
+    let port = port()?;
+    let text = format!(
+        "global\n nbthread 1\ndefaults\n mode http\n timeout connect 5s\n timeout client 60s\n \
+         timeout server 60s\nfrontend f\n bind 127.0.0.1:{port}\n default_backend b\nbackend b\n \
+         http-reuse always\n server s 127.0.0.1:{to}\n"
+    );
+    let file = dir.join(format!("haproxy-{port}"));
+    fs::write(&file, text)?;
+    Peer::start(PROXY_CPU, port, "haproxy", &["-db", "-f", &file.display().to_string()])
+}
+
+/// Our own, mirroring everything if there is a shadow.
+pub(crate) fn umbra(dir: &Path, to: u16, shadow: Option<u16>) -> Outcome<Peer> {
+    let port = port()?;
+    let program = env!("CARGO_BIN_EXE_umbra");
+    let socket = dir.join(format!("umbra-{port}")).display().to_string();
+    let (listen, primary) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{to}"));
+    let peer = Peer::start(
+        PROXY_CPU,
+        port,
+        program,
+        &[
+            "gateway",
+            "--threads",
+            "1",
+            "--listen",
+            &listen,
+            "--primary",
+            &primary,
+            "--gateway",
+            &socket,
+        ],
+    )?;
+    if let Some(shadow) = shadow {
+        let to = format!("127.0.0.1:{shadow}");
+        let mirror = ["mirror", "start", "bench", "--to", &to, "--gateway", &socket];
+        let begun = Command::new(program).args(mirror).stdout(Stdio::null()).status()?;
+        if !begun.success() {
+            return Err("the gateway does not mirror".into());
+        }
+    }
+    Ok(peer)
+}
+
+/// A shadow that takes connections and never answers. It ends with the process.
+pub(crate) fn hung() -> Outcome<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    std::thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+    Ok(port)
+}
