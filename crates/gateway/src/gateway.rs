@@ -13,6 +13,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::headers::Client;
 use crate::proxy::Proxy;
 
 /// What clients may do.
@@ -78,10 +79,10 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
         let proxy = Arc::clone(&proxy);
         let service = {
-            let proxy = Arc::clone(&proxy);
+            let (proxy, told) = (Arc::clone(&proxy), Client::new(client));
             service_fn(move |request| {
-                let proxy = Arc::clone(&proxy);
-                async move { Ok::<_, Infallible>(proxy.answer(request, client).await) }
+                let (proxy, told) = (Arc::clone(&proxy), told.clone());
+                async move { Ok::<_, Infallible>(proxy.answer(request, &told).await) }
             })
         };
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);

@@ -121,17 +121,26 @@ fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|word| !word.is_empty())
 }
 
+/// A client's address, as it is told.
+#[derive(Debug, Clone)]
+pub struct Client(HeaderValue);
+
+impl Client {
+    /// Made once for each connection.
+    pub fn new(address: SocketAddr) -> Self {
+        let text = address.ip().to_canonical().to_string();
+        // Digits, dots and colons can stand in a header.
+        Self(HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown")))
+    }
+}
+
 /// Tells the target who asked, and how. What the client says of others before it is kept only if
 /// it is `trusted`.
-pub fn forwarded(headers: &mut HeaderMap, client: SocketAddr, proto: &'static str, trusted: bool) {
-    let address = client.ip().to_canonical().to_string();
-    let before = headers.get_all(FORWARDED_FOR).iter().filter(|_| trusted);
-    let before = before.filter_map(|value| value.to_str().ok());
-    let chain: Vec<&str> = before.chain([address.as_str()]).collect();
-    let value = HeaderValue::from_str(&chain.join(", "));
-    // Words of the client and an address: both can stand in a header.
-    if let Ok(value) = value {
-        headers.insert(FORWARDED_FOR, value);
+pub fn forwarded(headers: &mut HeaderMap, client: &Client, proto: &'static str, trusted: bool) {
+    if !trusted || !headers.contains_key(FORWARDED_FOR) {
+        headers.insert(FORWARDED_FOR, client.0.clone());
+    } else {
+        headers.append(FORWARDED_FOR, client.0.clone());
     }
     if !trusted || !headers.contains_key(FORWARDED_PROTO) {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
@@ -196,7 +205,7 @@ mod tests {
 
     #[test]
     fn who_asked_is_told_and_others_are_believed_only_if_trusted() {
-        let client: SocketAddr = "[::ffff:192.0.2.7]:4000".parse().unwrap();
+        let client = Client::new("[::ffff:192.0.2.7]:4000".parse().unwrap());
         let told = |trusted: bool| {
             let mut headers = head(&[
                 ("host", "app"),
@@ -205,9 +214,11 @@ mod tests {
                 ("forwarded", "for=198.51.100.1"),
             ])
             .headers;
-            forwarded(&mut headers, client, "http", trusted);
+            forwarded(&mut headers, &client, "http", trusted);
             let value = |name: HeaderName| {
-                headers.get(name).map(|value| value.to_str().unwrap().to_owned())
+                let all: Vec<_> = headers.get_all(name).iter().collect();
+                let all = all.iter().map(|value| value.to_str().unwrap());
+                all.map(str::to_owned).reduce(|all, one| format!("{all}, {one}"))
             };
             [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED].map(value)
         };

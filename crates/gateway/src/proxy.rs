@@ -7,7 +7,6 @@
 //!                                       shadows
 //! ```
 
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use crate::body::Passing;
-use crate::headers::{forwarded, pass_on, strip};
+use crate::headers::{Client, forwarded, pass_on, strip};
 use crate::metrics::{Cause, Metrics};
 use crate::mirror::Mirror;
 use crate::upstream::{Failure, Upstream};
@@ -78,11 +77,7 @@ impl Proxy {
     }
 
     /// Answers one request of a client.
-    pub async fn answer(
-        &self,
-        request: Request<Incoming>,
-        client: SocketAddr,
-    ) -> Response<Passing> {
+    pub async fn answer(&self, request: Request<Incoming>, client: &Client) -> Response<Passing> {
         let began = Instant::now();
         let answer = match self.pass(request, client).await {
             Ok(answer) => answer,
@@ -98,7 +93,7 @@ impl Proxy {
     async fn pass(
         &self,
         request: Request<Incoming>,
-        client: SocketAddr,
+        client: &Client,
     ) -> Result<Response<Passing>, (Cause, String)> {
         let (mut head, body) = request.into_parts();
         let upgrade =
