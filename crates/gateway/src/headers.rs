@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use hyper::header::{
-    CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Version};
@@ -35,6 +36,9 @@ pub enum Refused {
     /// `OPTIONS *` asks about a server, and there are two.
     #[error("a request asks for a path")]
     Path,
+    /// Where its body ends is not said in one way only.
+    #[error("a body has one Content-Length, or the Transfer-Encoding chunked and no other")]
+    Framing,
 }
 
 /// Makes the head one that can be passed on, and says which protocol it wants to change to.
@@ -49,6 +53,7 @@ pub fn pass_on(head: &mut Parts) -> Result<Option<HeaderValue>, Refused> {
         return Err(Refused::Path);
     }
     settle_host(head)?;
+    settle_framing(&mut head.headers)?;
     let upgrade = wanted_upgrade(head);
     strip(&mut head.headers);
     // The server side of this connection answers it by itself as soon as the body is wanted.
@@ -61,6 +66,13 @@ pub fn pass_on(head: &mut Parts) -> Result<Option<HeaderValue>, Refused> {
     Ok(upgrade)
 }
 
+/// Says how a request's body ends: who sends it takes a `GET` to have none where nothing is said.
+pub fn frame(headers: &mut HeaderMap, has_body: bool) {
+    if has_body && !headers.contains_key(CONTENT_LENGTH) {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
 /// One `Host`, which an authority in the request's target overrules (RFC 9112, 3.2.2).
 fn settle_host(head: &mut Parts) -> Result<(), Refused> {
     let mut hosts = head.headers.get_all(HOST).iter();
@@ -68,9 +80,11 @@ fn settle_host(head: &mut Parts) -> Result<(), Refused> {
     if more {
         return Err(Refused::Host);
     }
-    let authority = head.uri.authority().map(|authority| authority.as_str());
-    if let Some(authority) = authority {
-        let host = HeaderValue::from_str(authority).map_err(|_| Refused::Host)?;
+    if let Some(authority) = head.uri.authority() {
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| Refused::Host)?;
+        if !is_host(host.as_bytes()) {
+            return Err(Refused::Host);
+        }
         head.headers.insert(HOST, host);
         return Ok(());
     }
@@ -79,6 +93,32 @@ fn settle_host(head: &mut Parts) -> Result<(), Refused> {
         return Ok(());
     }
     Err(Refused::Host)
+}
+
+/// A body framed in one way, written in one way. An encoding beside `chunked` would go with its
+/// header while what it encodes is passed on; `010` is eight to some.
+///
+/// # Errors
+/// Where it ends is said in two ways, or in one that is none.
+pub fn settle_framing(headers: &mut HeaderMap) -> Result<(), Refused> {
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().map(length);
+    let lengths = lengths.collect::<Option<Vec<u64>>>().ok_or(Refused::Framing)?;
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (lengths.as_slice(), encodings.next(), encodings.next()) {
+        ([], None, _) => Ok(()),
+        ([], Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        ([length, more @ ..], None, _) if more.iter().all(|other| other == length) => {
+            headers.insert(CONTENT_LENGTH, (*length).into());
+            Ok(())
+        }
+        _ => Err(Refused::Framing),
+    }
+}
+
+fn length(value: &HeaderValue) -> Option<u64> {
+    let digits = value.to_str().ok()?;
+    // A sign is a number's to Rust.
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 /// Nothing that ends a host's name early for somebody else.
@@ -104,7 +144,7 @@ pub fn strip(headers: &mut HeaderMap) {
             words(headers, &CONNECTION).filter_map(|word| word.parse().ok()).collect();
         for name in named {
             // What the message is about cannot be of its connection only.
-            if name != HOST && name != hyper::header::CONTENT_LENGTH {
+            if name != HOST && name != CONTENT_LENGTH {
                 headers.remove(name);
             }
         }
@@ -201,6 +241,24 @@ mod tests {
             check(&[("host", bad)], Err(Refused::Host));
         }
         check(&[("host", "[::1]:80")], Ok(&[("host", "[::1]:80")]));
+    }
+
+    #[test]
+    fn a_body_is_framed_once() {
+        let (host, encoding) = (("host", "a"), "transfer-encoding");
+        check(&[host, (encoding, "Chunked")], Ok(&[host]));
+        for bad in ["xchunked", "gzip, chunked", "chunked, chunked", "identity", ""] {
+            check(&[host, (encoding, bad)], Err(Refused::Framing));
+        }
+        check(&[host, (encoding, "chunked"), (encoding, "chunked")], Err(Refused::Framing));
+        let length = "content-length";
+        check(&[host, (length, "3"), (encoding, "chunked")], Err(Refused::Framing));
+        check(&[host, (length, "3"), (length, "4")], Err(Refused::Framing));
+        check(&[host, (length, "3"), (length, "03")], Ok(&[host, (length, "3")]));
+        check(&[host, (length, "010")], Ok(&[host, (length, "10")]));
+        for bad in ["+3", "-3", "3, 3", "0x3", "", "18446744073709551616"] {
+            check(&[host, (length, bad)], Err(Refused::Framing));
+        }
     }
 
     #[test]

@@ -15,11 +15,11 @@ use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 
 use crate::body::Passing;
-use crate::headers::{Client, forwarded, pass_on, strip};
+use crate::headers::{Client, forwarded, frame, pass_on, settle_framing, strip};
 use crate::metrics::{Cause, Metrics};
 use crate::mirror::Mirror;
 use crate::upstream::{Failure, Upstream};
@@ -79,11 +79,17 @@ impl Proxy {
     /// Answers one request of a client.
     pub async fn answer(&self, request: Request<Incoming>, client: &Client) -> Response<Passing> {
         let began = Instant::now();
+        let version = request.version();
         let answer = match self.pass(request, client).await {
             Ok(answer) => answer,
             Err((cause, sentence)) => {
                 self.metrics.caused(cause);
-                instead(cause, &sentence)
+                let mut answer = instead(cause, &sentence);
+                if cause == Cause::Refused && version < Version::HTTP_2 {
+                    // Where a request with two readings ends has two, too.
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                answer
             }
         };
         self.metrics.answered(answer.status(), began.elapsed());
@@ -98,13 +104,15 @@ impl Proxy {
         let (mut head, body) = request.into_parts();
         let upgrade =
             pass_on(&mut head).map_err(|refused| (Cause::Refused, refused.to_string()))?;
+        let has_body = !body.is_end_stream();
+        frame(&mut head.headers, has_body);
         forwarded(&mut head.headers, client, "http", self.rules.trust_forwarded);
         let upgrade = upgrade.and_then(|_| head.extensions.remove::<OnUpgrade>());
         let copies = match upgrade {
             // What becomes of the connection then is no request and answer any more.
             Some(_) => Vec::new(),
             None => {
-                let (mirrors, has_body) = (self.mirrors(), !body.is_end_stream());
+                let mirrors = self.mirrors();
                 mirrors.iter().filter_map(|mirror| mirror.begin(&head, has_body)).collect()
             }
         };
@@ -112,6 +120,9 @@ impl Proxy {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return switch(answer, upgrade);
         }
+        // A client that takes it the other way would read another answer out of its body.
+        settle_framing(answer.headers_mut())
+            .map_err(|refused| (Cause::Broken, refused.to_string()))?;
         strip(answer.headers_mut());
         Ok(answer.map(Passing::Streamed))
     }

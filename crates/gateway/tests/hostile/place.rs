@@ -1,0 +1,96 @@
+//! A gateway in front of a server that writes down what it gets.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufRead, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use umbra_gateway::gateway::{Limits, serve};
+use umbra_gateway::proxy::{Proxy, Rules};
+use umbra_gateway::upstream::Upstream;
+
+use crate::message::{self, Message};
+
+/// What the primary got, request by request; or why it was none.
+pub(crate) type Got = Result<Message, String>;
+
+pub(crate) struct Place {
+    pub(crate) at: SocketAddr,
+    got: Arc<Mutex<Vec<Got>>>,
+}
+
+impl Place {
+    /// Its primary answers each request with what `answer` makes of it, and closes the connection
+    /// behind an answer that says so.
+    pub(crate) async fn new(limits: Limits, answer: fn(&Message) -> Vec<u8>) -> Self {
+        let got: Arc<Mutex<Vec<Got>>> = Arc::default();
+        let (primary, listener) = listen().await;
+        let writes = Arc::clone(&got);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(record(stream, Arc::clone(&writes), answer));
+            }
+        });
+        let at = gateway(primary, limits).await;
+        Self { at, got }
+    }
+
+    /// What came since this was asked last.
+    pub(crate) fn got(&self) -> Vec<Got> {
+        std::mem::take(&mut *self.got.lock().expect("nobody panicked"))
+    }
+}
+
+pub(crate) async fn listen() -> (SocketAddr, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    (listener.local_addr().expect("an address"), listener)
+}
+
+/// A gateway in front of `primary`.
+pub(crate) async fn gateway(primary: SocketAddr, limits: Limits) -> SocketAddr {
+    let (at, listener) = listen().await;
+    let target = primary.to_string().parse().expect("a target");
+    let proxy = Arc::new(Proxy::new(Upstream::new(target), Rules::default()));
+    tokio::spawn(serve(listener, proxy, limits, std::future::pending()));
+    at
+}
+
+pub(crate) fn ok(_: &Message) -> Vec<u8> {
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec()
+}
+
+/// Sends bytes and reads answers until the gateway closes.
+pub(crate) async fn ask(at: SocketAddr, sent: &[u8]) -> Vec<Message> {
+    let mut stream = TcpStream::connect(at).await.expect("a connection");
+    // It may close before everything is sent.
+    let _ = stream.write_all(sent).await;
+    answers(&mut BufReader::new(stream)).await
+}
+
+pub(crate) async fn answers(from: &mut (impl AsyncBufRead + Unpin)) -> Vec<Message> {
+    let mut answers = Vec::new();
+    // A connection that is reset is closed, too.
+    while let Ok(Some(answer)) = message::answer(from, false).await {
+        answers.push(answer);
+    }
+    answers
+}
+
+async fn record(stream: TcpStream, got: Arc<Mutex<Vec<Got>>>, answer: fn(&Message) -> Vec<u8>) {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let request = match message::request(&mut stream).await {
+            Ok(None) => return,
+            Ok(Some(request)) => Ok(request),
+            Err(why) => Err(why),
+        };
+        got.lock().expect("nobody panicked").push(request.clone());
+        let Ok(request) = request else { return };
+        let bytes = answer(&request);
+        // The gateway may be gone.
+        let _ = stream.write_all(&bytes).await;
+        if bytes.windows(17).any(|part| part.eq_ignore_ascii_case(b"connection: close")) {
+            return;
+        }
+    }
+}
