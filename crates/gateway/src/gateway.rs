@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::headers::Client;
+use crate::opening::Opening;
 use crate::proxy::Proxy;
 
 /// What clients may do.
@@ -21,7 +22,7 @@ use crate::proxy::Proxy;
 pub struct Limits {
     /// Connections at once; more wait to be accepted.
     pub connections_max: usize,
-    /// How long a client may take for a request's head.
+    /// How long a client may take for a request's head, and to say which HTTP it speaks.
     pub head_time: Duration,
     /// Bytes of a request's head.
     pub head_bytes_max: usize,
@@ -85,7 +86,8 @@ pub async fn serve(
                 async move { Ok::<_, Infallible>(proxy.answer(request, &told).await) }
             })
         };
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let stream = TokioIo::new(Opening::new(stream, limits.head_time));
+        let connection = builder.serve_connection_with_upgrades(stream, service);
         let connection = graceful.watch(connection.into_owned());
         tokio::spawn(async move {
             let _open = proxy.metrics().connection();

@@ -15,6 +15,7 @@
 //! |---|---|
 //! | [`run`] | the program, until a signal ends it |
 //! | [`gateway`] | listening, serving, going down |
+//! | [`opening`] | the first bytes of a connection |
 //! | [`proxy`] | one request's way to production and back |
 //! | [`headers`] | what is of one connection, and what tells where a request is from |
 //! | [`upstream`] | connections to one target |
@@ -31,6 +32,7 @@ pub mod gateway;
 pub mod headers;
 pub mod metrics;
 pub mod mirror;
+pub mod opening;
 pub mod proxy;
 pub mod run;
 pub mod upstream;

@@ -1,6 +1,9 @@
 //! Raw bytes through a gateway: whatever a client or production sends, both sides read the same.
 
 mod answers;
+mod floods;
+mod frames;
 mod message;
 mod place;
 mod requests;
+mod slow;

@@ -39,6 +39,13 @@ impl Place {
     pub(crate) fn got(&self) -> Vec<Got> {
         std::mem::take(&mut *self.got.lock().expect("nobody panicked"))
     }
+
+    /// A client that sends nothing odd is answered.
+    pub(crate) async fn still_serves(&self) {
+        let sent = b"GET /still HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let answers = ask(self.at, sent).await;
+        assert_eq!(answers.iter().map(Message::status).collect::<Vec<_>>(), [200]);
+    }
 }
 
 pub(crate) async fn listen() -> (SocketAddr, TcpListener) {
