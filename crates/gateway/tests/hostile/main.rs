@@ -3,7 +3,9 @@
 mod answers;
 mod floods;
 mod frames;
+mod long;
 mod message;
 mod place;
 mod requests;
 mod slow;
+mod upgrade;

@@ -16,6 +16,7 @@ pub(crate) type Got = Result<Message, String>;
 
 pub(crate) struct Place {
     pub(crate) at: SocketAddr,
+    pub(crate) proxy: Arc<Proxy>,
     got: Arc<Mutex<Vec<Got>>>,
 }
 
@@ -23,16 +24,9 @@ impl Place {
     /// Its primary answers each request with what `answer` makes of it, and closes the connection
     /// behind an answer that says so.
     pub(crate) async fn new(limits: Limits, answer: fn(&Message) -> Vec<u8>) -> Self {
-        let got: Arc<Mutex<Vec<Got>>> = Arc::default();
-        let (primary, listener) = listen().await;
-        let writes = Arc::clone(&got);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(record(stream, Arc::clone(&writes), answer));
-            }
-        });
-        let at = gateway(primary, limits).await;
-        Self { at, got }
+        let (primary, got) = recorder(answer).await;
+        let (at, proxy) = gateway(primary, limits).await;
+        Self { at, proxy, got }
     }
 
     /// What came since this was asked last.
@@ -54,12 +48,27 @@ pub(crate) async fn listen() -> (SocketAddr, TcpListener) {
 }
 
 /// A gateway in front of `primary`.
-pub(crate) async fn gateway(primary: SocketAddr, limits: Limits) -> SocketAddr {
+pub(crate) async fn gateway(primary: SocketAddr, limits: Limits) -> (SocketAddr, Arc<Proxy>) {
     let (at, listener) = listen().await;
     let target = primary.to_string().parse().expect("a target");
     let proxy = Arc::new(Proxy::new(Upstream::new(target), Rules::default()));
-    tokio::spawn(serve(listener, proxy, limits, std::future::pending()));
-    at
+    tokio::spawn(serve(listener, Arc::clone(&proxy), limits, std::future::pending()));
+    (at, proxy)
+}
+
+/// A server that writes down what it gets.
+pub(crate) async fn recorder(
+    answer: fn(&Message) -> Vec<u8>,
+) -> (SocketAddr, Arc<Mutex<Vec<Got>>>) {
+    let got: Arc<Mutex<Vec<Got>>> = Arc::default();
+    let (at, listener) = listen().await;
+    let writes = Arc::clone(&got);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(record(stream, Arc::clone(&writes), answer));
+        }
+    });
+    (at, got)
 }
 
 pub(crate) fn ok(_: &Message) -> Vec<u8> {
@@ -96,7 +105,10 @@ async fn record(stream: TcpStream, got: Arc<Mutex<Vec<Got>>>, answer: fn(&Messag
         let bytes = answer(&request);
         // The gateway may be gone.
         let _ = stream.write_all(&bytes).await;
-        if bytes.windows(17).any(|part| part.eq_ignore_ascii_case(b"connection: close")) {
+        if bytes[..bytes.len().min(500)]
+            .windows(17)
+            .any(|part| part.eq_ignore_ascii_case(b"connection: close"))
+        {
             return;
         }
     }
