@@ -15,13 +15,14 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`api`], [`drift`], [`recipe`], [`store`], [`suite`] | the targets |
+//! | [`api`], [`drift`], [`gateway`], [`recipe`], [`store`], [`suite`] | the targets |
 //! | [`seeds`] | inputs to begin with: fixtures, and `fuzz/corpus` |
 //! | [`mutate`] | the next input |
 //! | [`run`], [`heap`] | trying a target, and measuring it |
 
 pub mod api;
 pub mod drift;
+pub mod gateway;
 pub mod heap;
 pub mod mutate;
 pub mod recipe;
@@ -74,6 +75,10 @@ pub const TARGETS: &[Target] = &[
     drift::WIRE,
     drift::CERTIFICATE,
     drift::LINES,
+    gateway::HEAD,
+    gateway::MIRROR,
+    gateway::PERCENTAGE,
+    gateway::UPSTREAM,
 ];
 
 /// The target of this name.

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use umbra_api::error::{ErrorCode, WireError};
 
 use crate::fraction::Fraction;
+use crate::headers::is_host;
 use crate::mirror::{Counted, Limits, Mirror, Settings};
 use crate::proxy::Proxy;
 use crate::upstream::{Target, Upstream};
@@ -257,7 +258,11 @@ fn status(mirror: &Mirror) -> MirrorStatus {
     }
 }
 
-fn settings(name: &str, wanted: &StartMirror) -> Result<Settings, WireError> {
+/// What a mirror of this name is to do.
+///
+/// # Errors
+/// What is wanted makes no sense.
+pub fn settings(name: &str, wanted: &StartMirror) -> Result<Settings, WireError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.chars().all(plain) {
         let message = format!("name a mirror: up to {NAME_CHARS_MAX} letters, digits, - _ .");
@@ -266,7 +271,7 @@ fn settings(name: &str, wanted: &StartMirror) -> Result<Settings, WireError> {
     let usual = Limits::default();
     let fraction: Fraction = wanted.percent.parse().map_err(bad)?;
     let methods = wanted.methods.iter().map(|method| method.parse().map_err(bad));
-    let host = wanted.host.as_deref().map(HeaderValue::from_str).transpose().map_err(bad)?;
+    let host = wanted.host.as_deref().map(host).transpose()?;
     let timeout = wanted.timeout_ms.map_or(usual.timeout, Duration::from_millis);
     Ok(Settings {
         name: name.to_owned(),
@@ -280,6 +285,14 @@ fn settings(name: &str, wanted: &StartMirror) -> Result<Settings, WireError> {
             timeout,
             ..usual
         },
+    })
+}
+
+fn host(name: &str) -> Result<HeaderValue, WireError> {
+    let value = HeaderValue::from_str(name).ok().filter(|value| is_host(value.as_bytes()));
+    value.ok_or_else(|| {
+        let shown: String = name.chars().take(NAME_CHARS_MAX).collect();
+        WireError::new(ErrorCode::BadRequest, format!("read {shown:?} as a host's name"))
     })
 }
 

@@ -122,7 +122,7 @@ fn length(value: &HeaderValue) -> Option<u64> {
 }
 
 /// Nothing that ends a host's name early for somebody else.
-fn is_host(host: &[u8]) -> bool {
+pub(crate) fn is_host(host: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(byte);
     !host.is_empty() && host.iter().all(plain)
 }
