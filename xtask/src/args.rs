@@ -18,6 +18,7 @@ cargo xtask COMMAND
   bench [NAME...]  measure, in release; without a name, everything
   bench fuzz [TARGET...] [SECONDS]
                    try parsers with hostile bytes, each so long (60)
+  bench gateway    the gateway beside nginx and HAProxy
   bench crash      kill a daemon at every point of a build; `test` tries some
   help             this
 

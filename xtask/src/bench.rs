@@ -14,12 +14,13 @@ const SECONDS_MAX: &str = "1800";
 /// Tells the test of a killed daemon to try every point, not some.
 const EVERY_POINT: &str = "UMBRA_CRASH_EVERY_POINT";
 
-/// Runs what the words name: `fuzz`, `crash`, `drift`, benchmarks, or all of these last.
+/// Runs what the words name: `fuzz`, `crash`, `drift`, `gateway`, benchmarks, or all of these last.
 pub(crate) fn bench(words: &[String]) -> Result<(), Stop> {
     match words.split_first() {
         Some((word, rest)) if word == "fuzz" => fuzz(rest),
         Some((word, rest)) if word == "crash" && rest.is_empty() => crash(),
         Some((word, rest)) if word == "drift" => drift(rest),
+        Some((word, rest)) if word == "gateway" && rest.is_empty() => gateway(),
         _ => measure(words),
     }
 }
@@ -60,6 +61,16 @@ fn drift(words: &[String]) -> Result<(), Stop> {
         must(&mut limited(&cargo(&run)), example)?;
     }
     Ok(())
+}
+
+/// The gateway beside other proxies.
+fn gateway() -> Result<(), Stop> {
+    setup::setup(&[Purpose::Build, Purpose::Bench])?;
+    heading("building, in release");
+    let bench = ["bench", "--locked", "--package", "umbra-cli", "--bench", "gateway"];
+    must(cargo(&bench).arg("--no-run"), "building the benchmark")?;
+    heading("measuring");
+    must(limited(&cargo(&bench)).args(["--quiet"]), "measuring the gateway")
 }
 
 /// Runs the named benchmarks, or all, in release.

@@ -40,7 +40,7 @@ pub(crate) struct Need {
     why: &'static str,
 }
 
-const NEEDS: [Need; 20] = [
+const NEEDS: [Need; 23] = [
     need("gcc", Purpose::Build, Sign::Program("cc"), "compiles SQLite, zstd and AWS-LC"),
     need("libc6-dev", Purpose::Build, Sign::File("/usr/include/stdio.h"), "C headers"),
     need("pkg-config", Purpose::Build, Sign::Program("pkg-config"), "finds OpenSSL"),
@@ -75,6 +75,9 @@ const NEEDS: [Need; 20] = [
     need("openscap-scanner", Purpose::Test, Sign::Program("oscap"), "likewise, benchmarks"),
     need("augeas-tools", Purpose::Test, Sign::Program("augtool"), "reads what our formats read"),
     need("rsync", Purpose::Bench, Sign::Program("rsync"), "what umbra is compared with"),
+    need("nginx-light", Purpose::Bench, Sign::Program("nginx"), "likewise, as a proxy"),
+    need("haproxy", Purpose::Bench, Sign::Program("haproxy"), "likewise"),
+    need("wrk", Purpose::Bench, Sign::Program("wrk"), "asks the proxies"),
     need("strace", Purpose::Bench, Sign::Program("strace"), "counts system calls"),
 ];
 
