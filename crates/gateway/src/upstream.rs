@@ -19,6 +19,7 @@ use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
+use umbra_state::chain;
 
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// A connection nobody uses is closed after this.
@@ -140,12 +141,6 @@ fn failure(error: &Error) -> Failure {
         source = cause.source();
     }
     Failure::Broken(chain)
-}
-
-/// An error with what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// What a target's name was last found to be.

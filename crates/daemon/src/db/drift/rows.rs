@@ -1,10 +1,13 @@
 //! Rows that every drift adds, many in one statement: a storm of drifts is a storm of these.
+//!
+//! They wait until the end of a transaction: nothing else that is written reads them or goes
+//! into their tables, but that a primary is forgotten.
 
 use std::collections::BTreeMap;
 
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::{ChangeRow, DriftWrite, EventRow, outbox_id};
+use super::{ChangeRow, EventRow, outbox_id};
 use crate::db::record::{ROWS_MAX, signed};
 use crate::db::{DbError, failed};
 
@@ -20,20 +23,22 @@ pub(in crate::db) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Takes what can wait; false of what cannot, before which all that waits must be written.
-    pub(super) fn take(&mut self, write: &'a DriftWrite) -> bool {
-        match write {
-            DriftWrite::Change(row) => self.changes.push(row),
-            DriftWrite::Event(row) => self.events.push(row),
-            DriftWrite::Life { name, item, life } => {
-                self.lives.insert((name, item), life.as_deref());
-            }
-            DriftWrite::Outbox { name, id, row } => {
-                self.outbox.insert(outbox_id(name, *id), row.as_deref());
-            }
-            _ => return false,
-        }
-        true
+    pub(super) fn change(&mut self, row: &'a ChangeRow) {
+        self.changes.push(row);
+    }
+
+    pub(super) fn event(&mut self, row: &'a EventRow) {
+        self.events.push(row);
+    }
+
+    /// What is known of an item now; `None` if nothing is any more.
+    pub(super) fn life(&mut self, name: &'a str, item: &'a str, life: Option<&'a str>) {
+        self.lives.insert((name, item), life);
+    }
+
+    /// A row of the outbox as it is now; `None` if it is gone.
+    pub(super) fn outbox(&mut self, name: &str, id: u64, row: Option<&'a str>) {
+        self.outbox.insert(outbox_id(name, id), row);
     }
 
     /// Writes all that waits.

@@ -21,25 +21,23 @@ const OF_PRIMARY: [&str; 7] = [
 
 type Tx = SqliteConnection;
 
-/// Writes all of them but what `rows` takes to write it together.
+/// Writes all of them but what waits in `rows`.
 pub(in crate::db) async fn record<'a>(
     tx: &mut Tx,
     batch: &'a DriftBatch,
     rows: &mut Rows<'a>,
 ) -> Result<(), DbError> {
     for write in &batch.writes {
-        if rows.take(write) {
-            continue;
-        }
-        rows.write(tx).await?;
         match write {
-            // Taken above.
-            DriftWrite::Life { .. }
-            | DriftWrite::Change(_)
-            | DriftWrite::Event(_)
-            | DriftWrite::Outbox { .. } => {}
+            DriftWrite::Change(row) => rows.change(row),
+            DriftWrite::Event(row) => rows.event(row),
+            DriftWrite::Life { name, item, life } => rows.life(name, item, life.as_deref()),
+            DriftWrite::Outbox { name, id, row } => rows.outbox(name, *id, row.as_deref()),
             DriftWrite::Primary(row) => put_primary(tx, row).await?,
-            DriftWrite::Forget(name) => forget(tx, name).await?,
+            DriftWrite::Forget(name) => {
+                rows.write(tx).await?;
+                forget(tx, name).await?;
+            }
             DriftWrite::Shadow { row, objects } => put_shadow(tx, row, objects).await?,
             DriftWrite::Good { name, sequence } => good(tx, name, *sequence).await?,
             DriftWrite::Labels { name, sequence, labels, kept } => {

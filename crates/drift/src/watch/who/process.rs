@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use super::origin::{self, Origin};
 
@@ -115,9 +116,14 @@ fn exe(pid: i32) -> Option<PathBuf> {
 }
 
 fn sees_what_we_see(pid: i32) -> bool {
-    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
-    let its = namespace(&pid.to_string());
-    its.is_some() && its == namespace("self")
+    static OWN: LazyLock<Option<PathBuf>> = LazyLock::new(|| mounts_of("self"));
+    let its = mounts_of(&pid.to_string());
+    its.is_some() && its == *OWN
+}
+
+/// A process's mount namespace, by the name the kernel gives it.
+fn mounts_of(process: &str) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok()
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {
