@@ -19,6 +19,8 @@
 //! | [`error`] | the wire form of a failure |
 //! | [`blob`] | bytes in JSON |
 //! | [`client`] | a blocking client |
+//! | [`socket`] | where one is asked and told |
+//! | [`exposition`] | counters as Prometheus reads them |
 
 pub mod attach;
 pub mod blob;
@@ -26,6 +28,8 @@ pub mod build;
 pub mod client;
 pub mod daemon;
 pub mod error;
+pub mod exposition;
 pub mod image;
 pub mod shadow;
+pub mod socket;
 pub mod state;

@@ -4,9 +4,7 @@
 //! body too ([`crate::http`]), their number is bounded, and only the daemon's own user and
 //! root are served.
 
-use std::fs::{self, DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +12,11 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use umbra_api::error::{ErrorCode, WireError};
+use umbra_api::socket::{BindError, Socket};
 
 const CONNECTIONS_MAX: usize = 256;
 const HEADER_BYTES_MAX: usize = 64 * 1024;
@@ -25,41 +24,26 @@ const HEADERS_MAX: usize = 64;
 const HEADER_WAIT: Duration = Duration::from_secs(10);
 const GOODBYE_WAIT: Duration = Duration::from_secs(5);
 
-/// A listening socket; dropping it removes its file.
+/// The daemon's socket; dropping it removes its file.
 #[derive(Debug)]
-pub struct Listener {
-    listener: UnixListener,
-    path: PathBuf,
-    inode: u64,
-}
+pub struct Listener(Socket);
 
 impl Listener {
-    /// Listens at `path`, readable and writable by its owner alone from the first moment on.
-    /// A socket nobody listens at any more is replaced; any other file is not.
+    /// Listens at `path`; see [`Socket::bind`].
     pub fn bind(path: &Path) -> Result<Self, WireError> {
-        let failed = |error: std::io::Error| {
-            let message = format!("listen at {}", path.display());
-            WireError::new(ErrorCode::Environment, message).caused_by(error)
+        let refused = |why: &str| {
+            let message = format!("listen at {}: {why}", path.display());
+            WireError::new(ErrorCode::Conflict, message)
+                .with_hint("choose another place with --socket or UMBRA_SOCKET")
         };
-        if let Some(parent) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
-        }
-        if let Ok(metadata) = fs::symlink_metadata(path) {
-            check_stale(path, metadata.file_type().is_socket())?;
-        }
-        // Bound under another name and renamed, so that nobody ever connects to it with
-        // wider permissions or to a half-made one.
-        let draft = path.with_extension(format!("{}.new", std::process::id()));
-        let _ = fs::remove_file(&draft);
-        let listener = UnixListener::bind(&draft).map_err(failed)?;
-        let prepared = fs::set_permissions(&draft, Permissions::from_mode(0o600))
-            .and_then(|()| fs::rename(&draft, path))
-            .and_then(|()| fs::symlink_metadata(path));
-        let inode = prepared.map_err(|error| {
-            let _ = fs::remove_file(&draft);
-            failed(error)
-        })?;
-        Ok(Self { listener, path: path.to_owned(), inode: inode.ino() })
+        Socket::bind(path).map(Self).map_err(|error| match error {
+            BindError::NoSocket => refused("there is a file that is no socket"),
+            BindError::Taken => refused("another daemon listens there"),
+            BindError::System(error) => {
+                let message = format!("listen at {}", path.display());
+                WireError::new(ErrorCode::Environment, message).caused_by(error)
+            }
+        })
     }
 
     /// Serves until `closing` turns true.
@@ -69,12 +53,12 @@ impl Listener {
         let (goodbye, _) = watch::channel(false);
         loop {
             let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
+                accepted = self.0.accept() => accepted,
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
                 () = said(&mut closing) => break,
             };
             let stream = match accepted {
-                Ok((stream, _)) => stream,
+                Ok(stream) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     // Out of files, most likely: give others time to close theirs.
@@ -82,7 +66,7 @@ impl Listener {
                     continue;
                 }
             };
-            if !may_speak(&stream) {
+            if !self.0.may_speak(&stream) {
                 tracing::warn!("a connection of another user was refused");
                 continue;
             }
@@ -97,16 +81,6 @@ impl Listener {
             });
         }
         Connections { tasks, goodbye, _listener: self }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode)
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            tracing::warn!(%error, "the socket could not be removed");
-        }
     }
 }
 
@@ -153,25 +127,4 @@ async fn converse(stream: UnixStream, router: Router, mut goodbye: watch::Receiv
 /// Waits for a flag to turn true; its sender's end counts as that.
 async fn said(flag: &mut watch::Receiver<bool>) {
     drop(flag.wait_for(|said| *said).await);
-}
-
-/// Root and the daemon's own user may speak with it.
-fn may_speak(stream: &UnixStream) -> bool {
-    let own = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
-}
-
-fn check_stale(path: &Path, is_socket: bool) -> Result<(), WireError> {
-    let refuse = |why: &str| {
-        let message = format!("listen at {}: {why}", path.display());
-        Err(WireError::new(ErrorCode::Conflict, message)
-            .with_hint("choose another place with --socket or UMBRA_SOCKET"))
-    };
-    if !is_socket {
-        return refuse("there is a file that is no socket");
-    }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => refuse("another daemon listens there"),
-        Err(_) => Ok(()),
-    }
 }

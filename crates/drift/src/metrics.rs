@@ -9,13 +9,12 @@
 //! their own, all others are counted together as `other`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
+use umbra_api::exposition::Page;
 
 use crate::alert::{Alert, Book, News};
 use crate::config::Severity;
-use crate::render::text::line;
 use crate::sink::outbox::{Cause, Change, Outbox};
 use crate::watch::{Lost, Mode, Receipt};
 
@@ -280,39 +279,6 @@ fn of<'a, T: Default>(names: &'a mut BTreeMap<String, T>, name: &str) -> &'a mut
     let known = names.contains_key(name) || names.len() < NAMES_MAX;
     let name = if known { name } else { OTHER };
     names.entry(name.to_owned()).or_default()
-}
-
-/// The text that Prometheus scrapes: exposition format 0.0.4.
-#[derive(Debug, Default)]
-pub struct Page {
-    text: String,
-    name: &'static str,
-}
-
-impl Page {
-    /// What it says.
-    pub fn into_text(self) -> String {
-        self.text
-    }
-
-    /// Begins with what has this name.
-    pub fn family(&mut self, name: &'static str, kind: &str, help: &str) {
-        self.name = name;
-        // Writing to a text does not fail.
-        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-    }
-
-    /// One of these, whatever its labels say.
-    pub fn sample(&mut self, labels: &[(&str, &str)], value: u64) {
-        self.text.push_str(self.name);
-        for (index, (label, value)) in labels.iter().enumerate() {
-            let sign = if index == 0 { '{' } else { ',' };
-            let value = line(value.as_bytes(), 200).replace('\\', r"\\").replace('"', "\\\"");
-            let _ = write!(self.text, "{sign}{label}=\"{value}\"");
-        }
-        let end = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.text, "{end} {value}");
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! The local socket that is asked and told. Only who may open it may: it is its owner's.
 
 use std::convert::Infallible;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +12,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
-use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use umbra_api::error::{ErrorCode, WireError};
+use umbra_api::exposition::FORMAT;
+use umbra_api::socket::Socket;
 
 use crate::fraction::Fraction;
+use crate::gateway::ACCEPT_AGAIN;
 use crate::headers::is_host;
 use crate::mirror::{Counted, Limits, Mirror, Settings};
 use crate::proxy::Proxy;
@@ -106,57 +105,29 @@ pub struct Control {
     pub memory_bytes_max: usize,
 }
 
-/// A socket at `path`, which nobody listens at yet. It goes with this.
-#[derive(Debug)]
-pub struct Socket {
-    listener: UnixListener,
-    path: PathBuf,
-}
-
-impl Socket {
-    /// # Errors
-    /// Somebody listens there, or it cannot be made.
-    pub fn bind(path: &Path) -> io::Result<Self> {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::ErrorKind::AddrInUse.into());
+/// Answers whoever may ask at this socket.
+pub async fn serve(socket: Socket, control: Arc<Control>) {
+    loop {
+        let Ok(stream) = socket.accept().await else {
+            // Out of files, most likely: clients of the gateway may close theirs.
+            tokio::time::sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
+        if !socket.may_speak(&stream) {
+            tracing::warn!("a connection of another user was refused");
+            continue;
         }
-        match std::fs::symlink_metadata(path) {
-            Ok(found) if std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => {
-                std::fs::remove_file(path)?;
-            }
-            _ => {}
-        }
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, path: path.to_owned() })
-    }
-
-    /// Answers whoever asks.
-    pub async fn serve(self, control: Arc<Control>) {
-        loop {
-            let Ok((stream, _)) = self.listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
+        let control = Arc::clone(&control);
+        let service = service_fn(move |request| {
             let control = Arc::clone(&control);
-            let service = service_fn(move |request| {
-                let control = Arc::clone(&control);
-                async move { Ok::<_, Infallible>(control.answer(request).await) }
-            });
-            tokio::spawn(async move {
-                let mut builder = hyper::server::conn::http1::Builder::new();
-                builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
-                // Who asked may be gone.
-                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-            });
-        }
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = std::fs::remove_file(&self.path);
+            async move { Ok::<_, Infallible>(control.answer(request).await) }
+        });
+        tokio::spawn(async move {
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+            // Who asked may be gone.
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+        });
     }
 }
 
@@ -170,7 +141,7 @@ impl Control {
             (&Method::GET, "/metrics", _) => {
                 let mirrors = self.proxy.mirrors();
                 let page = self.proxy.metrics().exposed(mirrors.iter().map(Arc::as_ref));
-                return answer(StatusCode::OK, "text/plain; version=0.0.4", page);
+                return answer(StatusCode::OK, FORMAT, page);
             }
             (&Method::GET, "/v1/gateway", _) => Ok(json(&self.status())),
             (&Method::POST, _, Some(name)) => {

@@ -45,7 +45,7 @@ impl Default for Limits {
 }
 
 /// How soon it is tried again to accept where there are no descriptors or no memory.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// Serves clients until `ending`, and then what is under way.
 pub async fn serve(

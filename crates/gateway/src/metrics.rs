@@ -1,10 +1,10 @@
 //! What is counted of production's own requests, and all of it as Prometheus reads it.
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::StatusCode;
+use umbra_api::exposition::Page;
 
 use crate::mirror::Mirror;
 
@@ -89,45 +89,38 @@ impl Metrics {
         self.causes.iter().map(read).sum()
     }
 
-    /// In Prometheus's text format.
+    /// As Prometheus reads it.
     pub fn exposed<'a>(&self, mirrors: impl Iterator<Item = &'a Mirror>) -> String {
         let mut page = Page::default();
         page.family("umbra_gateway_requests_total", "counter", "Requests answered.");
         for (class, counter) in self.answers.iter().enumerate().skip(1) {
-            page.sample(
-                "umbra_gateway_requests_total",
-                &[("code", &format!("{class}xx"))],
-                read(counter),
-            );
+            page.sample(&[("code", &format!("{class}xx"))], read(counter));
         }
         page.family("umbra_gateway_failures_total", "counter", "Answered instead of the primary.");
         for ((_, cause), counter) in CAUSES.iter().zip(&self.causes) {
-            page.sample("umbra_gateway_failures_total", &[("cause", cause)], read(counter));
+            page.sample(&[("cause", cause)], read(counter));
         }
-        let name = "umbra_gateway_request_duration_seconds";
-        page.family(name, "histogram", "Until the answer's head.");
+        let help = "Until the answer's head.";
+        page.family("umbra_gateway_request_duration_seconds", "histogram", help);
         let mut so_far = 0;
         for (bound, counter) in BOUNDS_US.iter().zip(&self.times) {
             so_far += read(counter);
             let bound = (*bound as f64 / 1e6).to_string();
-            page.sample(&format!("{name}_bucket"), &[("le", &bound)], so_far);
+            page.part("_bucket", &[("le", &bound)], so_far);
         }
         so_far += self.times.last().map_or(0, read);
-        page.sample(&format!("{name}_bucket"), &[("le", "+Inf")], so_far);
-        page.line(&format!("{name}_sum"), &(read(&self.times_us) as f64 / 1e6).to_string());
-        page.line(&format!("{name}_count"), &so_far.to_string());
-        page.family(
-            "umbra_gateway_retries_total",
-            "counter",
-            "Requests sent to the primary again.",
-        );
-        page.sample("umbra_gateway_retries_total", &[], read(&self.retried));
+        page.part("_bucket", &[("le", "+Inf")], so_far);
+        page.part("_sum", &[], read(&self.times_us) as f64 / 1e6);
+        page.part("_count", &[], so_far);
+        let retries = "Requests sent to the primary again.";
+        page.family("umbra_gateway_retries_total", "counter", retries);
+        page.sample(&[], read(&self.retried));
         page.family("umbra_gateway_connections_total", "counter", "Connections of clients.");
-        page.sample("umbra_gateway_connections_total", &[], read(&self.connections));
+        page.sample(&[], read(&self.connections));
         page.family("umbra_gateway_connections", "gauge", "Connections of clients that are open.");
-        page.sample("umbra_gateway_connections", &[], read(&self.open));
-        page.mirrors(mirrors);
-        page.0
+        page.sample(&[], read(&self.open));
+        of_mirrors(&mut page, mirrors);
+        page.into_text()
     }
 }
 
@@ -140,60 +133,41 @@ impl Drop for Open<'_> {
     }
 }
 
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // A string takes everything.
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+fn of_mirrors<'a>(page: &mut Page, mirrors: impl Iterator<Item = &'a Mirror>) {
+    let all: Vec<_> =
+        mirrors.map(|mirror| (mirror.name(), mirror.seen(), mirror.counted())).collect();
+    page.family("umbra_mirror_seen_total", "counter", "Requests the filter let through.");
+    for (name, seen, _) in &all {
+        page.sample(&[("mirror", name)], *seen);
     }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
-        let labels: Vec<String> =
-            labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-        let labels =
-            if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        self.line(&format!("{name}{labels}"), &value.to_string());
+    page.family("umbra_mirror_eligible_total", "counter", "Requests chosen to be mirrored.");
+    for (name, _, counted) in &all {
+        page.sample(&[("mirror", name)], counted.eligible);
     }
-
-    fn line(&mut self, name: &str, value: &str) {
-        let _ = writeln!(self.0, "{name} {value}");
+    page.family("umbra_mirror_mirrored_total", "counter", "Requests mirrored.");
+    for (name, _, counted) in &all {
+        page.sample(&[("mirror", name)], counted.mirrored);
     }
-
-    fn mirrors<'a>(&mut self, mirrors: impl Iterator<Item = &'a Mirror>) {
-        let all: Vec<_> =
-            mirrors.map(|mirror| (mirror.name(), mirror.seen(), mirror.counted())).collect();
-        type Read = fn(&(&str, u64, crate::mirror::Counted)) -> Vec<(&'static str, u64)>;
-        let families: [(&str, &str, &str, Read); 5] = [
-            ("seen", "", "Requests the filter let through.", |one| vec![("", one.1)]),
-            ("eligible", "", "Requests chosen to be mirrored.", |one| vec![("", one.2.eligible)]),
-            ("mirrored", "", "Requests mirrored.", |one| vec![("", one.2.mirrored)]),
-            ("dropped", "cause", "Requests chosen and not mirrored.", |one| {
-                vec![("in_flight", one.2.dropped_in_flight), ("memory", one.2.dropped_memory)]
-            }),
-            ("ended", "how", "How mirrored requests ended.", |one| {
-                vec![
-                    ("answered", one.2.answered),
-                    ("unreachable", one.2.unreachable),
-                    ("broken", one.2.broken),
-                    ("timed_out", one.2.timed_out),
-                    ("too_long", one.2.too_long),
-                    ("truncated", one.2.cut_off),
-                    ("unfinished", one.2.unfinished),
-                ]
-            }),
+    page.family("umbra_mirror_dropped_total", "counter", "Requests chosen and not mirrored.");
+    for (name, _, counted) in &all {
+        let causes = [("in_flight", counted.dropped_in_flight), ("memory", counted.dropped_memory)];
+        for (cause, count) in causes {
+            page.sample(&[("mirror", name), ("cause", cause)], count);
+        }
+    }
+    page.family("umbra_mirror_ended_total", "counter", "How mirrored requests ended.");
+    for (name, _, counted) in &all {
+        let ends = [
+            ("answered", counted.answered),
+            ("unreachable", counted.unreachable),
+            ("broken", counted.broken),
+            ("timed_out", counted.timed_out),
+            ("too_long", counted.too_long),
+            ("truncated", counted.cut_off),
+            ("unfinished", counted.unfinished),
         ];
-        for (family, label, help, read) in families {
-            let name = format!("umbra_mirror_{family}_total");
-            self.family(&name, "counter", help);
-            for one in &all {
-                for (value, count) in read(one) {
-                    let labels = [("mirror", one.0), (label, value)];
-                    let labels = if label.is_empty() { &labels[..1] } else { &labels[..] };
-                    self.sample(&name, labels, count);
-                }
-            }
+        for (how, count) in ends {
+            page.sample(&[("mirror", name), ("how", how)], count);
         }
     }
 }

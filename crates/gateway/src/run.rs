@@ -8,8 +8,9 @@ use std::sync::Arc;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
+use umbra_api::socket::{BindError, Socket};
 
-use crate::control::{Control, Socket, StartMirror};
+use crate::control::{self, Control, StartMirror};
 use crate::gateway::{self, Limits};
 use crate::proxy::{Proxy, Rules};
 use crate::upstream::{Target, Upstream};
@@ -55,6 +56,15 @@ pub enum RunError {
         /// The kernel's answer.
         #[source]
         source: io::Error,
+    },
+    /// Nobody can ask it or tell it anything.
+    #[error("listen at {at}")]
+    Control {
+        /// Where.
+        at: String,
+        /// Why.
+        #[source]
+        source: BindError,
     },
     /// The kernel refuses something else.
     #[error("{doing}")]
@@ -107,9 +117,11 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
             .start(&name, mirror)
             .map_err(|error| RunError::Mirror { name, why: error.message })?;
     }
-    let socket =
-        Socket::bind(&options.control).map_err(refused(options.control.display().to_string()))?;
-    let controlled = tokio::spawn(socket.serve(control));
+    let socket = Socket::bind(&options.control).map_err(|source| RunError::Control {
+        at: options.control.display().to_string(),
+        source,
+    })?;
+    let controlled = tokio::spawn(control::serve(socket, control));
     told(listens);
     let ending = async {
         tokio::select! {

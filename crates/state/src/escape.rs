@@ -18,6 +18,22 @@ pub fn escape_output(bytes: &[u8]) -> Escaped<'_> {
     Escaped { bytes, keep_newlines: true }
 }
 
+/// Bytes as one printable line of at most `chars_max` characters; what is left out is counted.
+pub fn line(bytes: &[u8], chars_max: usize) -> String {
+    // One byte is at most ten characters: what is certainly left out is not even escaped.
+    let looked_at = &bytes[..bytes.len().min(chars_max.saturating_mul(4).saturating_add(4))];
+    let shown = escape(looked_at).to_string();
+    let fits = looked_at.len() == bytes.len() && shown.chars().count() <= chars_max;
+    if fits {
+        return shown;
+    }
+    let rest = format!("... ({} bytes)", bytes.len());
+    let kept = chars_max.saturating_sub(rest.len());
+    let mut cut: String = shown.chars().take(kept).collect();
+    cut.push_str(&rest);
+    cut
+}
+
 /// See [`escape`] and [`escape_output`].
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'a> {
@@ -49,6 +65,8 @@ fn is_invisible(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[track_caller]
@@ -70,5 +88,22 @@ mod tests {
     #[test]
     fn output_keeps_its_lines() {
         assert_eq!(escape_output(b"one\ntwo\t\\3\x07").to_string(), "one\ntwo\t\\3\\u{7}");
+    }
+
+    #[test]
+    fn lines_are_cut_and_say_so() {
+        assert_eq!(line(b"a\nb", 10), "a\\u{a}b");
+        assert_eq!(line(&[b'x'; 100], 20), "xxxxx... (100 bytes)");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_printable_line(
+            bytes in prop::collection::vec(any::<u8>(), 0..300), max in 30usize..80,
+        ) {
+            let line = line(&bytes, max);
+            prop_assert!(line.chars().count() <= max);
+            prop_assert!(!line.chars().any(char::is_control), "{:?}", line);
+        }
     }
 }

@@ -23,11 +23,6 @@ pub(super) fn gateway(ui: &Ui, state_dir: &Path, asked: Gateway) -> Done {
     super::serve::log_to_stderr();
     let usage = |error: &dyn std::error::Error| CliError::new(Finish::Usage, error.to_string());
     let control = socket(state_dir, asked.control);
-    if let Some(dir) = control.parent() {
-        std::fs::create_dir_all(dir).map_err(|error| {
-            CliError::because(Finish::Environment, format!("make {}", dir.display()), &error)
-        })?;
-    }
     let primary = asked.primary.parse().map_err(|error| usage(&error))?;
     let usual = Limits::default();
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);

@@ -5,15 +5,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use umbra_drift::metrics::{self, Page};
+use umbra_api::exposition::{FORMAT, Page};
+use umbra_drift::metrics;
 use umbra_drift::service::Phase;
 
 use super::ApiError;
 use crate::daemon::Daemon;
 use crate::states::blocking;
-
-/// Text, in exposition format 0.0.4.
-const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) async fn metrics(State(daemon): State<Arc<Daemon>>) -> Result<Response, ApiError> {
     let mut page = Page::default();

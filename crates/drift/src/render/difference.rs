@@ -2,10 +2,10 @@
 
 use umbra_api::blob::Blob;
 
-use super::text::line;
 use crate::config::Difference;
 use crate::discrepancy::{Discrepancy, Finding, KeyChange};
 use crate::reading::{Content, Reading};
+use umbra_state::escape::line;
 
 /// Lines shown of one discrepancy.
 const LINES_MAX: usize = 200;

@@ -4,12 +4,12 @@ use umbra_api::blob::Blob;
 
 use super::difference::{Line, difference};
 use super::secret::masked;
-use super::text::line;
 use super::time::moment;
 use super::who::sentences;
 use crate::alert::bounded;
 use crate::config::{Attribute, Difference, Provenance};
 use crate::discrepancy::{Attribution, Discrepancy, Finding};
+use umbra_state::escape::line;
 
 const NAME_CHARS_MAX: usize = 300;
 

@@ -5,22 +5,6 @@ use std::fmt::Write;
 use serde::Serialize;
 use umbra_state::escape::escape;
 
-/// Bytes as one printable line of at most `chars_max` characters; what is left out is counted.
-pub(crate) fn line(bytes: &[u8], chars_max: usize) -> String {
-    // One byte is at most ten characters: what is certainly left out is not even escaped.
-    let looked_at = &bytes[..bytes.len().min(chars_max.saturating_mul(4).saturating_add(4))];
-    let shown = escape(looked_at).to_string();
-    let fits = looked_at.len() == bytes.len() && shown.chars().count() <= chars_max;
-    if fits {
-        return shown;
-    }
-    let rest = format!("... ({} bytes)", bytes.len());
-    let kept = chars_max.saturating_sub(rest.len());
-    let mut cut: String = shown.chars().take(kept).collect();
-    cut.push_str(&rest);
-    cut
-}
-
 /// A text as it is, of at most `bytes_max`.
 pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
@@ -76,12 +60,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_cut_and_say_so() {
-        assert_eq!(line(b"a\nb", 10), "a\\u{a}b");
-        assert_eq!(line(&[b'x'; 100], 20), "xxxxx... (100 bytes)");
-    }
-
-    #[test]
     fn json_is_printable_and_means_the_same() {
         let value = "a\u{1b}[2J\u{7f}\u{9b}\u{202e}é😀\u{e0001}";
         let json = json(value);
@@ -91,15 +69,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn any_bytes_are_a_printable_line(
-            bytes in prop::collection::vec(any::<u8>(), 0..300), max in 30usize..80,
-        ) {
-            let line = line(&bytes, max);
-            prop_assert!(line.chars().count() <= max);
-            prop_assert!(!line.chars().any(char::is_control), "{:?}", line);
-        }
-
         #[test]
         fn any_text_survives_json(text: String) {
             let json = json(&text);

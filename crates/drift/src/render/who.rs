@@ -3,10 +3,10 @@
 use std::os::unix::ffi::OsStrExt;
 
 use super::secret::mask_argv;
-use super::text::line;
 use super::time::rfc3339;
 use crate::discrepancy::Attribution;
 use crate::watch::who::{Class, Program, Writer};
+use umbra_state::escape::line;
 
 const WORDS_MAX: usize = 64;
 const CHARS_MAX: usize = 200;

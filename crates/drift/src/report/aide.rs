@@ -8,8 +8,8 @@ use crate::attributes;
 use crate::config::Attribute;
 use crate::discrepancy::Finding;
 use crate::reading::{Content, Reading};
-use crate::render::text::line;
 use crate::render::time::moment;
+use umbra_state::escape::line;
 
 const RULE: &str = "---------------------------------------------------";
 /// As wide as AIDE's columns.

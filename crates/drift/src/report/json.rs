@@ -7,10 +7,11 @@ use super::{Check, Told};
 use crate::config::{Provenance, Severity};
 use crate::discrepancy::Finding;
 use crate::reading::Reading;
-use crate::render::text::{json, json_pretty, line};
+use crate::render::text::{json, json_pretty};
 use crate::render::time::rfc3339;
 use crate::render::{argv, program_name};
 use crate::watch::who::Writer;
+use umbra_state::escape::line;
 
 /// The form's number: keys are added under one number, changed only under another.
 const VERSION: u32 = 1;

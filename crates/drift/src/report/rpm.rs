@@ -5,7 +5,7 @@
 use super::{Check, Told, length};
 use crate::config::Attribute;
 use crate::discrepancy::Finding;
-use crate::render::text::line;
+use umbra_state::escape::line;
 
 pub(super) fn report(check: &Check, told: &[Told<'_>]) -> String {
     let mut text = String::new();

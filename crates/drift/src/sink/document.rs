@@ -7,7 +7,8 @@ use super::body;
 use crate::alert::Alert;
 use crate::config::{Dialect, Notify, Severity, SyslogAddress, Target};
 use crate::render::Facts;
-use crate::render::text::{cut, line};
+use crate::render::text::cut;
+use umbra_state::escape::line;
 
 /// No document is longer, whatever it tells of.
 pub const DOCUMENT_BYTES_MAX: usize = 64 << 10;

@@ -6,11 +6,12 @@ use serde_json::{Map, Value, json};
 use super::{difference, suggestion};
 use crate::alert::{News, Standing};
 use crate::config::Severity;
-use crate::render::text::{cut, json as printable, line as shown};
+use crate::render::text::{cut, json as printable};
 use crate::render::time::rfc3339;
 use crate::render::{argv, program_name};
 use crate::sink::document::Telling;
 use crate::watch::who::Writer;
+use umbra_state::escape::line as shown;
 
 /// One line.
 pub(in crate::sink) fn line(telling: &Telling<'_>) -> String {
