@@ -440,18 +440,17 @@ impl Session {
 
     /// Whether a package manager made this and is not done: what it is, its lists say then.
     fn is_unfinished(&mut self, readings: &[(Item, Reading)], by: &Attribution) -> bool {
-        let unexplained = readings.iter().any(|(item, _)| {
-            provenance::may_turn_out(&by.writers, self.owners(item))
-                && self.provenance(item, &by.writers) == Provenance::Unexplained
-        });
-        unexplained
+        let items = readings.iter().map(|(item, _)| item);
+        let may_turn_out =
+            |item: &&Item| provenance::may_turn_out(&by.writers, owners(&self.config, item));
+        let open: Vec<&Item> = items.filter(may_turn_out).collect();
+        // What costs most comes last: files are read to compare them with the lists.
+        !open.is_empty()
             && self.held.has_room()
             && packages::at_work(self.collector.place().root()).is_some()
-    }
-
-    fn owners(&self, item: &Item) -> &[String] {
-        let parameter = self.config.parameters.iter().find(|one| one.name == item.parameter);
-        parameter.map(|one| one.owned_by.as_slice()).unwrap_or_default()
+            && open
+                .into_iter()
+                .any(|item| self.provenance(item, &by.writers) == Provenance::Unexplained)
     }
 
     /// Tells what of these readings is news.
@@ -483,10 +482,10 @@ impl Session {
     }
 
     fn provenance(&mut self, item: &Item, writers: &[Writer]) -> Provenance {
-        let owners = self.owners(item).to_vec();
+        let owners = owners(&self.config, item);
         let path = self.config.path_of(item);
         let (place, manifest) = (self.collector.place(), &mut self.manifest);
-        provenance::of(writers, &owners, || {
+        provenance::of(writers, owners, || {
             let path = path.as_ref().map(|path| Path::new(OsStr::from_bytes(&path.0)));
             path.is_some_and(|path| manifest.explains(place, path).is_some())
         })
@@ -505,6 +504,12 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Whose changes of an item are expected.
+fn owners<'a>(config: &'a Config, item: &Item) -> &'a [String] {
+    let parameter = config.parameters.iter().find(|one| one.name == item.parameter);
+    parameter.map(|one| one.owned_by.as_slice()).unwrap_or_default()
 }
 
 /// The items as they are now: by parameter, since that is how they are read.
