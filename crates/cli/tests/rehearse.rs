@@ -3,11 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 
 const BUSYBOX: &str = "/bin/busybox";
 
@@ -92,20 +93,7 @@ struct Daemon(Option<Child>);
 
 impl Daemon {
     fn start(dir: &Path) -> Self {
-        let mut serve = umbra(dir);
-        serve.arg("serve").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = serve.spawn().unwrap();
-        let mut story = BufReader::new(child.stderr.take().unwrap());
-        let (mut line, mut seen) = (String::new(), String::new());
-        while !line.contains("listening") {
-            line.clear();
-            let count = story.read_line(&mut line).unwrap();
-            seen.push_str(&line);
-            assert!(count > 0, "the daemon ended: {seen}");
-        }
-        // What it says later is read, so that it never waits for its reader.
-        std::thread::spawn(move || std::io::copy(&mut story, &mut std::io::sink()));
-        Self(Some(child))
+        Self(Some(support::serve(umbra(dir))))
     }
 
     /// Ends it in order and looks that nothing is left.

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader, Write};
+mod support;
+
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -90,23 +92,7 @@ struct Daemon {
 
 impl Daemon {
     fn start(dir: &Path) -> Self {
-        let mut child = umbra(dir)
-            .arg("serve")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut story = BufReader::new(child.stderr.take().unwrap());
-        let (mut line, mut seen) = (String::new(), String::new());
-        while !line.contains("listening") {
-            line.clear();
-            let count = story.read_line(&mut line).unwrap();
-            seen.push_str(&line);
-            assert!(count > 0, "the daemon ended: {seen}");
-        }
-        // What it says later is read, so that it never waits for its reader.
-        std::thread::spawn(move || std::io::copy(&mut story, &mut std::io::sink()));
+        let child = support::serve(umbra(dir));
         Self { child: Some(child), state: dir.join("state") }
     }
 

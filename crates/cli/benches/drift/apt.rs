@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use umbra_drift::config::Severity;
 use umbra_drift::service::DriftReply;
 
-use crate::machine::{self, Machine, Outcome};
+use crate::machine::{self, Machine};
+use crate::process::Outcome;
 
 const PAIRS: usize = 7;
 /// Memory: what a disk does meanwhile would be more than what is measured.

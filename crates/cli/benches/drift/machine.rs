@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use umbra_api::client::Client;
 use umbra_drift::service::{AddPrimary, ConfigText, Event, PrimaryInfo};
 
-pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+use crate::process::{Outcome, end};
 
 /// Everything is gone when it is dropped.
 pub(crate) struct Machine {
@@ -114,12 +114,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let pid = i32::try_from(self.daemon.id()).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid {
-            // It may have ended by itself.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        let _ = self.daemon.wait();
+        end(&mut self.daemon);
     }
 }
 
@@ -183,16 +178,6 @@ pub(crate) fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
-}
-
-/// Processor time of a process so far.
-pub(crate) fn cpu(pid: u32) -> Outcome<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let after = stat.rsplit_once(')').ok_or("no stat")?.1;
-    let fields: Vec<&str> = after.split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
-    let all = ticks(11).zip(ticks(12)).map(|(user, system)| user + system).ok_or("no times")?;
-    Ok(Duration::from_millis(all * 10))
 }
 
 /// Memory of a process, in words.

@@ -4,13 +4,16 @@
 
 mod apt;
 mod machine;
+#[path = "../process/mod.rs"]
+mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use machine::{Followed, Machine, Outcome};
+use machine::{Followed, Machine};
+use process::Outcome;
 use umbra_drift::alert::Standing;
 use umbra_drift::service::{DriftReply, ShadowEntry, TakeShadow, What};
 
@@ -120,9 +123,9 @@ fn idle() -> Outcome {
     let machine = Machine::start(TREE, |etc| machine::copy(Path::new("/etc"), etc))?;
     std::thread::sleep(Duration::from_secs(5));
     let agent = machine.agent()?;
-    let (began, before) = (Instant::now(), machine::cpu(agent)?);
+    let (began, before) = (Instant::now(), process::cpu(agent)?);
     std::thread::sleep(SPAN);
-    let share = (machine::cpu(agent)? - before).as_secs_f64() / began.elapsed().as_secs_f64();
+    let share = (process::cpu(agent)? - before).as_secs_f64() / began.elapsed().as_secs_f64();
     println!(
         "idle: the agent over a copy of /etc uses {:.3} % of a core and {} (asked: 0.1 %, 30 MB)",
         share * 100.0,

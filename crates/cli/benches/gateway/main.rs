@@ -3,10 +3,13 @@
 //! `cargo bench -p umbra-cli --bench gateway`, with nginx, haproxy, wrk and taskset.
 
 mod peers;
+#[path = "../process/mod.rs"]
+mod process;
 
 use std::process::Command;
 
-use peers::{LOAD_CPU, Outcome, Peer};
+use peers::{LOAD_CPU, Peer};
+use process::Outcome;
 
 const ROUNDS: usize = 5;
 const SECONDS: &str = "4";

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+use crate::process::{Outcome, cpu, end};
 
 /// Load and servers run on one processor, what is measured on another.
 pub(crate) const LOAD_CPU: &str = "0";
@@ -53,29 +53,8 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        let pid = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid {
-            // It may have ended by itself.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        let _ = self.process.wait();
+        end(&mut self.process);
     }
-}
-
-/// To the resolution of the scheduler's own count, where there is one.
-fn cpu(pid: u32) -> Outcome<Duration> {
-    let text = fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
-    let tasks = fs::read_dir(format!("/proc/{pid}/task"))?.count();
-    if tasks == 1 {
-        let ns = text.split_whitespace().next().ok_or("no schedstat")?.parse()?;
-        return Ok(Duration::from_nanos(ns));
-    }
-    let mut all = Duration::ZERO;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        all += Duration::from_nanos(text.split_whitespace().next().ok_or("empty")?.parse()?);
-    }
-    Ok(all)
 }
 
 /// A port nobody listens at.

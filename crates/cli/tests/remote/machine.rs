@@ -4,7 +4,6 @@
 //! it or changed. Everything it starts descends from it, and ends with it.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -14,6 +13,8 @@ use std::time::{Duration, Instant};
 use umbra_api::client::Client;
 use umbra_drift::alert::{Alert, News};
 use umbra_drift::service::{Event, PrimaryInfo, What};
+
+use crate::support::serve;
 
 /// As long as anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,7 +70,7 @@ impl Machine {
             .stderr(fs::File::create(dir.path().join("ssh/log")).unwrap())
             .spawn()
             .unwrap();
-        let machine = Self { daemon: Some(serve(dir.path())), dir, sshd, port };
+        let machine = Self { daemon: Some(serve(umbra(dir.path()))), dir, sshd, port };
         let answers = || TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(());
         until("the server answers", answers);
         machine
@@ -271,23 +272,6 @@ fn umbra(dir: &Path) -> Command {
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("UMBRA_STATE_DIR", dir.join("state"));
     command
-}
-
-fn serve(dir: &Path) -> Child {
-    let mut daemon = umbra(dir);
-    daemon.arg("serve").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut daemon = daemon.spawn().unwrap();
-    let mut story = BufReader::new(daemon.stderr.take().unwrap());
-    let (mut line, mut seen) = (String::new(), String::new());
-    while !line.contains("listening") {
-        line.clear();
-        let count = story.read_line(&mut line).unwrap();
-        seen.push_str(&line);
-        assert!(count > 0, "the daemon ended: {seen}");
-    }
-    // What it says later is read, so that it never waits for its reader.
-    std::thread::spawn(move || std::io::copy(&mut story, &mut std::io::sink()));
-    daemon
 }
 
 /// Programs, keys, accounts and files, before anything runs.

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod machine;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -2,6 +2,8 @@
 
 mod place;
 mod shadow;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::sync::Arc;
 

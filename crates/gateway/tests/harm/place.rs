@@ -13,12 +13,11 @@ use hyper::{Request, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use umbra_gateway::control::{Control, MirrorStatus, StartMirror};
-use umbra_gateway::gateway::{Limits, serve};
-use umbra_gateway::proxy::{Proxy, Rules};
-use umbra_gateway::upstream::Upstream;
+use umbra_gateway::gateway::Limits;
+
+use crate::support::{gateway, listen};
 
 pub(crate) const MEMORY: usize = 8 << 20;
 
@@ -32,17 +31,13 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) async fn new() -> Self {
         let primary = echo().await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let at = listener.local_addr().expect("an address");
-        let target = primary.to_string().parse().expect("a target");
-        let proxy = Arc::new(Proxy::new(Upstream::new(target), Rules::default()));
+        let (at, proxy) = gateway(primary, Limits::default()).await;
         let control = Control {
-            proxy: Arc::clone(&proxy),
+            proxy,
             listen: at.to_string(),
             memory: Arc::new(Semaphore::new(MEMORY)),
             memory_bytes_max: MEMORY,
         };
-        tokio::spawn(serve(listener, proxy, Limits::default(), std::future::pending()));
         Self { at, control, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
@@ -87,8 +82,7 @@ impl Place {
 }
 
 async fn echo() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let at = listener.local_addr().expect("an address");
+    let (at, listener) = listen().await;
     tokio::spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else { return };

@@ -1,10 +1,11 @@
 //! Shadows with something wrong with them.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+
+use crate::support::listen;
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +38,7 @@ pub(crate) async fn shadow(fault: Fault) -> String {
         // No resolver may know it (RFC 6761).
         return "shadow.invalid:80".to_owned();
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let at: SocketAddr = listener.local_addr().expect("an address");
+    let (at, listener) = listen().await;
     if fault != Fault::Refuses {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {

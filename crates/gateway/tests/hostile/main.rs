@@ -8,4 +8,6 @@ mod message;
 mod place;
 mod requests;
 mod slow;
+#[path = "../support/mod.rs"]
+mod support;
 mod upgrade;

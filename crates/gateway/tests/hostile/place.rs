@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufRead, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use umbra_gateway::gateway::{Limits, serve};
-use umbra_gateway::proxy::{Proxy, Rules};
-use umbra_gateway::upstream::Upstream;
+use tokio::net::TcpStream;
+use umbra_gateway::gateway::Limits;
+use umbra_gateway::proxy::Proxy;
 
 use crate::message::{self, Message};
+pub(crate) use crate::support::{gateway, listen};
 
 /// What the primary got, request by request; or why it was none.
 pub(crate) type Got = Result<Message, String>;
@@ -40,20 +40,6 @@ impl Place {
         let answers = ask(self.at, sent).await;
         assert_eq!(answers.iter().map(Message::status).collect::<Vec<_>>(), [200]);
     }
-}
-
-pub(crate) async fn listen() -> (SocketAddr, TcpListener) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    (listener.local_addr().expect("an address"), listener)
-}
-
-/// A gateway in front of `primary`.
-pub(crate) async fn gateway(primary: SocketAddr, limits: Limits) -> (SocketAddr, Arc<Proxy>) {
-    let (at, listener) = listen().await;
-    let target = primary.to_string().parse().expect("a target");
-    let proxy = Arc::new(Proxy::new(Upstream::new(target), Rules::default()));
-    tokio::spawn(serve(listener, Arc::clone(&proxy), limits, std::future::pending()));
-    (at, proxy)
 }
 
 /// A server that writes down what it gets.

@@ -143,12 +143,7 @@ fn predicate(cursor: &mut Cursor<'_>) -> Result<Pick, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::key::Key;
-
-    #[track_caller]
-    fn check(text: &str, ours: &str) {
-        assert_eq!(text.parse::<Key>().unwrap().to_string(), ours);
-    }
+    use super::super::checks::{check, refused};
 
     #[test]
     fn paths_become_keys_of_ours() {
@@ -164,7 +159,7 @@ mod tests {
 
     #[test]
     fn what_is_no_one_thing_is_refused_where_it_stands() {
-        for (text, at, what) in [
+        refused(&[
             ("/a[1]//b", 6, "recursive descent"),
             ("//b[1]/c", 1, "recursive descent"),
             ("/a[1]/*", 6, "* alone"),
@@ -189,10 +184,6 @@ mod tests {
             ("/1[2]/b", 2, "already"),
             ("/a[1]b", 5, "expected / or ["),
             ("/a[1]/", 6, "a name"),
-        ] {
-            let error = text.parse::<Key>().unwrap_err();
-            assert_eq!(error.at, at, "{error}");
-            assert!(error.what.contains(what), "{error}");
-        }
+        ]);
     }
 }

@@ -22,3 +22,23 @@ fn add_pick(steps: &mut Vec<Step>, pick: Pick) {
         _ => steps.push(Step { name: Vec::new(), exact: false, pick: Some(pick) }),
     }
 }
+
+#[cfg(test)]
+mod checks {
+    use super::super::key::Key;
+
+    #[track_caller]
+    pub(super) fn check(text: &str, ours: &str) {
+        assert_eq!(text.parse::<Key>().unwrap().to_string(), ours);
+    }
+
+    /// Each is refused at this place, with these words.
+    #[track_caller]
+    pub(super) fn refused(cases: &[(&str, usize, &str)]) {
+        for (text, at, what) in cases {
+            let error = text.parse::<Key>().unwrap_err();
+            assert_eq!(error.at, *at, "{error}");
+            assert!(error.what.contains(what), "{error}");
+        }
+    }
+}

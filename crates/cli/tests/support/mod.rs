@@ -1,0 +1,21 @@
+//! A daemon of the real program.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+/// Runs `umbra serve`, which `umbra` is the program for, until it listens.
+pub(crate) fn serve(mut umbra: Command) -> Child {
+    umbra.arg("serve").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut daemon = umbra.spawn().unwrap();
+    let mut story = BufReader::new(daemon.stderr.take().unwrap());
+    let (mut line, mut seen) = (String::new(), String::new());
+    while !line.contains("listening") {
+        line.clear();
+        let count = story.read_line(&mut line).unwrap();
+        seen.push_str(&line);
+        assert!(count > 0, "the daemon ended: {seen}");
+    }
+    // What it says later is read, so that it never waits for its reader.
+    std::thread::spawn(move || std::io::copy(&mut story, &mut std::io::sink()));
+    daemon
+}

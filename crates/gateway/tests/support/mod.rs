@@ -1,0 +1,23 @@
+//! A gateway in this process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use umbra_gateway::gateway::{Limits, serve};
+use umbra_gateway::proxy::{Proxy, Rules};
+use umbra_gateway::upstream::Upstream;
+
+pub(crate) async fn listen() -> (SocketAddr, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    (listener.local_addr().expect("an address"), listener)
+}
+
+/// One in front of `primary`.
+pub(crate) async fn gateway(primary: SocketAddr, limits: Limits) -> (SocketAddr, Arc<Proxy>) {
+    let (at, listener) = listen().await;
+    let target = primary.to_string().parse().expect("a target");
+    let proxy = Arc::new(Proxy::new(Upstream::new(target), Rules::default()));
+    tokio::spawn(serve(listener, Arc::clone(&proxy), limits, std::future::pending()));
+    (at, proxy)
+}
