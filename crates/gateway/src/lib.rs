@@ -22,10 +22,12 @@
 //! | [`mirror`] | copies for shadows |
 //! | [`fraction`] | which requests are copied |
 //! | [`body`] | bodies as they pass, and their copies |
+//! | [`capture`] | requests that are kept in files |
 //! | [`control`] | the local socket that is asked and told |
 //! | [`metrics`] | what is counted, for Prometheus |
 
 pub mod body;
+pub mod capture;
 pub mod control;
 pub mod fraction;
 pub mod gateway;
