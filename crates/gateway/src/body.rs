@@ -9,12 +9,15 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::mirror::Copy;
+use crate::upstream::Answer;
 
 /// A body on its way.
 #[derive(Debug)]
 pub enum Passing {
-    /// As it comes.
+    /// A request's, as it comes.
     Streamed(Incoming),
+    /// An answer's, as it comes.
+    Answered(Answer<Passing>),
     /// As it comes, and copied while it does.
     Copied(Copied),
     /// Made here.
@@ -48,6 +51,7 @@ impl Body for Passing {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Streamed(body) => Pin::new(body).poll_frame(context),
+            Self::Answered(body) => Pin::new(body).poll_frame(context),
             Self::Copied(body) => Pin::new(body).poll_frame(context),
             Self::Made(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
         }
@@ -56,6 +60,7 @@ impl Body for Passing {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Streamed(body) => body.is_end_stream(),
+            Self::Answered(body) => body.is_end_stream(),
             Self::Copied(body) => body.body.is_end_stream(),
             Self::Made(body) => body.is_end_stream(),
         }
@@ -64,6 +69,7 @@ impl Body for Passing {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Streamed(body) => body.size_hint(),
+            Self::Answered(body) => body.size_hint(),
             Self::Copied(body) => body.body.size_hint(),
             Self::Made(body) => body.size_hint(),
         }

@@ -22,7 +22,7 @@ use crate::gateway::ACCEPT_AGAIN;
 use crate::headers::is_host;
 use crate::mirror::{Counted, Limits, Mirror, Settings};
 use crate::proxy::Proxy;
-use crate::upstream::{Target, Upstream};
+use crate::upstream::{Target, Trust, Upstream};
 
 /// A request to the socket is no longer.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
@@ -97,6 +97,8 @@ pub struct StartMirror {
 pub struct Control {
     /// What is asked and told.
     pub proxy: Arc<Proxy>,
+    /// Whom targets that speak TLS have to be, shadows as well.
+    pub trust: Trust,
     /// Where clients come to.
     pub listen: String,
     /// Memory for copies, a permit a byte.
@@ -140,7 +142,8 @@ impl Control {
         let answered = match (request.method(), path.as_str(), mirror) {
             (&Method::GET, "/metrics", _) => {
                 let mirrors = self.proxy.mirrors();
-                let page = self.proxy.metrics().exposed(mirrors.iter().map(Arc::as_ref));
+                let retried = self.proxy.primary().asked_again();
+                let page = self.proxy.metrics().exposed(retried, mirrors.iter().map(Arc::as_ref));
                 return answer(StatusCode::OK, FORMAT, page);
             }
             (&Method::GET, "/v1/gateway", _) => Ok(json(&self.status())),
@@ -192,7 +195,8 @@ impl Control {
             ));
         }
         let memory = Arc::clone(&self.memory);
-        let mirror = Arc::new(Mirror::new(settings, Upstream::new(to), memory, seed()));
+        let shadow = Upstream::new(to, &self.trust).map_err(bad)?;
+        let mirror = Arc::new(Mirror::new(settings, shadow, memory, seed()));
         let status = status(&mirror);
         self.proxy.change_mirrors(|mirrors| {
             let others = mirrors.iter().filter(|one| one.name() != name).cloned();

@@ -3,20 +3,18 @@
 use std::net::SocketAddr;
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Version};
 
 /// Headers of one connection (RFC 9110, 7.6.1), but those that upgrade it.
-const OF_CONNECTION: [HeaderName; 5] = [
+const OF_CONNECTION: [HeaderName; 4] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     TRANSFER_ENCODING,
     TE,
-    // What trailers there are is told anew by who sends them.
-    TRAILER,
 ];
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
@@ -55,7 +53,12 @@ pub fn pass_on(head: &mut Parts) -> Result<Option<HeaderValue>, Refused> {
     settle_host(head)?;
     settle_framing(&mut head.headers)?;
     let upgrade = wanted_upgrade(head);
+    let trailers = words(&head.headers, &TE).any(|word| word.eq_ignore_ascii_case("trailers"));
     strip(&mut head.headers);
+    if trailers {
+        // Who asks for them gets them: they are passed on.
+        head.headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
     // The server side of this connection answers it by itself as soon as the body is wanted.
     head.headers.remove(EXPECT);
     if let Some(protocol) = &upgrade {
@@ -64,13 +67,6 @@ pub fn pass_on(head: &mut Parts) -> Result<Option<HeaderValue>, Refused> {
     }
     head.version = Version::HTTP_11;
     Ok(upgrade)
-}
-
-/// Says how a request's body ends: who sends it takes a `GET` to have none where nothing is said.
-pub fn frame(headers: &mut HeaderMap, has_body: bool) {
-    if has_body && !headers.contains_key(CONTENT_LENGTH) {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
 }
 
 /// One `Host`, which an authority in the request's target overrules (RFC 9112, 3.2.2).
@@ -224,7 +220,10 @@ mod tests {
     fn what_is_of_one_connection_stays_on_it() {
         let host = ("host", "app");
         check(&[host, ("connection", "close, X-Mine"), ("x-mine", "1")], Ok(&[host]));
-        check(&[host, ("keep-alive", "1"), ("te", "trailers"), ("upgrade", "x")], Ok(&[host]));
+        check(&[host, ("keep-alive", "1"), ("te", "deflate"), ("upgrade", "x")], Ok(&[host]));
+        let trailers = [("te", "trailers"), ("trailer", "x-sum")];
+        let (other, kept) = (("te", "deflate, Trailers"), trailers[1]);
+        check(&[host, other, kept], Ok(&[host, kept, trailers[0]]));
         check(&[host, ("expect", "100-continue")], Ok(&[host]));
         let length = ("content-length", "3");
         check(&[host, ("connection", "content-length, host"), length], Ok(&[host, length]));

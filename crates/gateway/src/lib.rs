@@ -19,6 +19,7 @@
 //! | [`proxy`] | one request's way to production and back |
 //! | [`headers`] | what is of one connection, and what tells where a request is from |
 //! | [`upstream`] | connections to one target |
+//! | [`stream`] | a connection's bytes |
 //! | [`mirror`] | copies for shadows |
 //! | [`fraction`] | which requests are copied |
 //! | [`body`] | bodies as they pass, and their copies |
@@ -37,4 +38,5 @@ pub mod mirror;
 pub mod opening;
 pub mod proxy;
 pub mod run;
+pub mod stream;
 pub mod upstream;

@@ -47,7 +47,6 @@ pub struct Metrics {
     /// Until the answer's head; the last is of what took longer than any bound.
     times: [AtomicU64; BOUNDS_US.len() + 1],
     times_us: AtomicU64,
-    retried: AtomicU64,
     connections: AtomicU64,
     open: AtomicU64,
 }
@@ -68,10 +67,6 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn retried(&self) {
-        add(&self.retried);
-    }
-
     /// A connection of a client, until this is dropped.
     pub(crate) fn connection(&self) -> Open<'_> {
         add(&self.connections);
@@ -90,7 +85,7 @@ impl Metrics {
     }
 
     /// As Prometheus reads it.
-    pub fn exposed<'a>(&self, mirrors: impl Iterator<Item = &'a Mirror>) -> String {
+    pub fn exposed<'a>(&self, retried: u64, mirrors: impl Iterator<Item = &'a Mirror>) -> String {
         let mut page = Page::default();
         page.family("umbra_gateway_requests_total", "counter", "Requests answered.");
         for (class, counter) in self.answers.iter().enumerate().skip(1) {
@@ -114,7 +109,7 @@ impl Metrics {
         page.part("_count", &[], so_far);
         let retries = "Requests sent to the primary again.";
         page.family("umbra_gateway_retries_total", "counter", retries);
-        page.sample(&[], read(&self.retried));
+        page.sample(&[], retried);
         page.family("umbra_gateway_connections_total", "counter", "Connections of clients.");
         page.sample(&[], read(&self.connections));
         page.family("umbra_gateway_connections", "gauge", "Connections of clients that are open.");
@@ -190,7 +185,7 @@ mod tests {
         metrics.answered(StatusCode::OK, Duration::from_micros(250));
         metrics.answered(StatusCode::BAD_GATEWAY, Duration::from_secs(60));
         metrics.caused(Cause::Broken);
-        let page = metrics.exposed(std::iter::empty());
+        let page = metrics.exposed(0, std::iter::empty());
         for line in [
             "umbra_gateway_requests_total{code=\"2xx\"} 1",
             "umbra_gateway_requests_total{code=\"5xx\"} 1",

@@ -19,10 +19,10 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 
 use crate::body::Passing;
-use crate::headers::{Client, forwarded, frame, pass_on, settle_framing, strip};
+use crate::headers::{Client, forwarded, pass_on, settle_framing, strip};
 use crate::metrics::{Cause, Metrics};
 use crate::mirror::Mirror;
-use crate::upstream::{Failure, Upstream};
+use crate::upstream::{Answer, Failure, Upstream};
 
 /// What holds for every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +105,6 @@ impl Proxy {
         let upgrade =
             pass_on(&mut head).map_err(|refused| (Cause::Refused, refused.to_string()))?;
         let has_body = !body.is_end_stream();
-        frame(&mut head.headers, has_body);
         forwarded(&mut head.headers, client, "http", self.rules.trust_forwarded);
         let upgrade = upgrade.and_then(|_| head.extensions.remove::<OnUpgrade>());
         let copies = match upgrade {
@@ -124,37 +123,21 @@ impl Proxy {
         settle_framing(answer.headers_mut())
             .map_err(|refused| (Cause::Broken, refused.to_string()))?;
         strip(answer.headers_mut());
-        Ok(answer.map(Passing::Streamed))
+        Ok(answer.map(Passing::Answered))
     }
 
     /// Asks production, again if that is safe and a connection that was kept for long broke.
     async fn ask(
         &self,
-        mut head: Parts,
+        head: Parts,
         body: Incoming,
         copies: Vec<crate::mirror::Copy>,
-    ) -> Result<Response<Incoming>, (Cause, String)> {
-        head.uri = self.primary.uri(&head.uri);
-        let safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        let again = (safe && body.is_end_stream()).then(|| again(&head));
+    ) -> Result<Response<Answer<Passing>>, (Cause, String)> {
         let request = Request::from_parts(head, Passing::copied(body, copies));
-        match self.ask_once(request).await {
-            Err((Cause::Broken, why)) => {
-                let Some(again) = again else { return Err((Cause::Broken, why)) };
-                self.metrics.retried();
-                self.ask_once(again).await
-            }
-            answer => answer,
-        }
-    }
-
-    async fn ask_once(
-        &self,
-        request: Request<Passing>,
-    ) -> Result<Response<Incoming>, (Cause, String)> {
-        match tokio::time::timeout(self.rules.answer_time, self.primary.send(request)).await {
+        let answer = self.primary.send(request, again);
+        match tokio::time::timeout(self.rules.answer_time, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(Failure::Connect(why))) => Err((Cause::Unreachable, why)),
+            Ok(Err(Failure::Connect { why, .. })) => Err((Cause::Unreachable, why)),
             Ok(Err(Failure::Broken(why))) => Err((Cause::Broken, why)),
             Ok(Err(Failure::Body)) => {
                 Err((Cause::Unfinished, "the request's body breaks off".to_owned()))
@@ -164,13 +147,17 @@ impl Proxy {
     }
 }
 
-/// A request without a body, once more.
-fn again(head: &Parts) -> Request<Passing> {
-    let mut request = Request::new(Passing::made(""));
-    *request.method_mut() = head.method.clone();
-    *request.uri_mut() = head.uri.clone();
-    *request.headers_mut() = head.headers.clone();
-    request
+/// A request that may be asked twice, once more: it is safe, and has no body that would be gone.
+fn again(request: &Request<Passing>) -> Option<Request<Passing>> {
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !safe || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut again = Request::new(Passing::made(""));
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    Some(again)
 }
 
 /// What the client gets where production's answer cannot be had. Why goes to the log: it may name
@@ -195,7 +182,7 @@ fn instead(cause: Cause, why: &str) -> Response<Passing> {
 
 /// Connects the two connections whose protocol changes.
 fn switch(
-    mut answer: Response<Incoming>,
+    mut answer: Response<Answer<Passing>>,
     client: Option<OnUpgrade>,
 ) -> Result<Response<Passing>, (Cause, String)> {
     let Some(client) = client else {

@@ -13,7 +13,7 @@ use umbra_api::socket::{BindError, Socket};
 use crate::control::{self, Control, StartMirror};
 use crate::gateway::{self, Limits};
 use crate::proxy::{Proxy, Rules};
-use crate::upstream::{Target, Upstream};
+use crate::upstream::{Target, Trust, TrustError, Upstream};
 
 /// Clients that wait to be accepted; the kernel may hold fewer.
 const BACKLOG: u32 = 4096;
@@ -25,6 +25,8 @@ pub struct Options {
     pub listen: String,
     /// Where production is.
     pub primary: Target,
+    /// Whom targets that speak TLS have to be.
+    pub trust: Trust,
     /// The socket that is asked and told.
     pub control: PathBuf,
     /// Threads that serve.
@@ -75,6 +77,9 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
+    /// Nobody could be trusted.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// A mirror makes no sense.
     #[error("mirror to {name:?}: {why}")]
     Mirror {
@@ -105,9 +110,11 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
     let refused = |at: String| move |source| RunError::Listen { at, source };
     let listener = listen(at).map_err(refused(at.to_string()))?;
     let listens = listener.local_addr().map_err(refused(at.to_string()))?;
-    let proxy = Arc::new(Proxy::new(Upstream::new(options.primary), options.rules));
+    let primary = Upstream::new(options.primary, &options.trust)?;
+    let proxy = Arc::new(Proxy::new(primary, options.rules));
     let control = Arc::new(Control {
         proxy: Arc::clone(&proxy),
+        trust: options.trust,
         listen: listens.to_string(),
         memory: Arc::new(Semaphore::new(options.mirror_bytes_max)),
         memory_bytes_max: options.mirror_bytes_max,

@@ -29,6 +29,7 @@ pub(super) fn gateway(ui: &Ui, state_dir: &Path, asked: Gateway) -> Done {
     let options = Options {
         listen: asked.listen,
         primary,
+        trust: umbra_gateway::upstream::Trust::default(),
         control: control.clone(),
         threads: asked.threads.map_or_else(processors, usize::from),
         mirror_bytes_max: (asked.mirror_memory as usize) << 20,

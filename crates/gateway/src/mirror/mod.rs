@@ -163,7 +163,7 @@ impl Mirror {
     fn request(&self, head: &Parts, body: Read) -> Request<Read> {
         let mut request = Request::new(body);
         *request.method_mut() = head.method.clone();
-        *request.uri_mut() = self.shadow.uri(&head.uri);
+        *request.uri_mut() = head.uri.clone();
         *request.headers_mut() = head.headers.clone();
         // Names are letters and digits.
         if let Ok(name) = HeaderValue::from_str(&self.settings.name) {
@@ -195,9 +195,9 @@ impl Mirror {
     }
 
     async fn answer(&self, request: Request<Read>) -> Ended {
-        let mut answer = match self.shadow.send(request).await {
+        let mut answer = match self.shadow.send(request, |_| None).await {
             Ok(answer) => answer,
-            Err(Failure::Connect(_)) => return Ended::Unreachable,
+            Err(Failure::Connect { .. }) => return Ended::Unreachable,
             Err(Failure::Body) => return Ended::Unfinished,
             Err(Failure::Broken(_)) => return Ended::Broken,
         };

@@ -34,6 +34,7 @@ impl Place {
         let (at, proxy) = gateway(primary, Limits::default()).await;
         let control = Control {
             proxy,
+            trust: umbra_gateway::upstream::Trust::default(),
             listen: at.to_string(),
             memory: Arc::new(Semaphore::new(MEMORY)),
             memory_bytes_max: MEMORY,

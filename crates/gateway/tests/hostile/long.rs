@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use umbra_gateway::fraction::Fraction;
 use umbra_gateway::gateway::Limits;
 use umbra_gateway::mirror::{self, Mirror, Settings};
-use umbra_gateway::upstream::Upstream;
+use umbra_gateway::upstream::{Trust, Upstream};
 
 use crate::message::{self, Framing, Message};
 use crate::place::{Place, ok, recorder};
@@ -53,7 +53,12 @@ async fn check(memory: usize) -> bool {
     };
     let to = shadow.to_string().parse().expect("a target");
     let memory = Arc::new(Semaphore::new(memory));
-    let mirror = Arc::new(Mirror::new(settings, Upstream::new(to), memory, 0));
+    let mirror = Arc::new(Mirror::new(
+        settings,
+        Upstream::new(to, &Trust::default()).expect("no TLS"),
+        memory,
+        0,
+    ));
     place.proxy.change_mirrors(|_| vec![Arc::clone(&mirror)]);
 
     let body = body();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use umbra_gateway::gateway::{Limits, serve};
 use umbra_gateway::proxy::{Proxy, Rules};
-use umbra_gateway::upstream::Upstream;
+use umbra_gateway::upstream::{Trust, Upstream};
 
 pub(crate) async fn listen() -> (SocketAddr, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -17,7 +17,10 @@ pub(crate) async fn listen() -> (SocketAddr, TcpListener) {
 pub(crate) async fn gateway(primary: SocketAddr, limits: Limits) -> (SocketAddr, Arc<Proxy>) {
     let (at, listener) = listen().await;
     let target = primary.to_string().parse().expect("a target");
-    let proxy = Arc::new(Proxy::new(Upstream::new(target), Rules::default()));
+    let proxy = Arc::new(Proxy::new(
+        Upstream::new(target, &Trust::default()).expect("no TLS"),
+        Rules::default(),
+    ));
     tokio::spawn(serve(listener, Arc::clone(&proxy), limits, std::future::pending()));
     (at, proxy)
 }

@@ -1,5 +1,6 @@
 //! One request to a shadow, and what its answer should look like.
 
+pub mod anyone;
 pub(crate) mod client;
 mod json_path;
 pub(crate) mod tls;
