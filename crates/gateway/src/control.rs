@@ -11,21 +11,25 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_api::exposition::FORMAT;
 use umbra_api::socket::Socket;
+use umbra_state::chain;
 
 use crate::fraction::Fraction;
 use crate::gateway::ACCEPT_AGAIN;
 use crate::headers::is_host;
 use crate::mirror::{Counted, Limits, Mirror, Settings};
 use crate::proxy::Proxy;
+use crate::routes::setup::is_name;
+use crate::routes::{Backend, Route, Routes, RoutesSetup};
 use crate::upstream::{Target, Trust, Upstream};
 
 /// A request to the socket is no longer.
-const REQUEST_BYTES_MAX: usize = 64 << 10;
+const REQUEST_BYTES_MAX: usize = 4 << 20;
 const HEAD_TIME: Duration = Duration::from_secs(10);
 const NAME_CHARS_MAX: usize = 64;
 const MIRRORS_MAX: usize = 16;
@@ -35,8 +39,6 @@ const MIRRORS_MAX: usize = 16;
 pub struct GatewayStatus {
     /// Where clients come to.
     pub listen: String,
-    /// Where production is.
-    pub primary: String,
     /// Requests answered.
     pub requests: u64,
     /// Those of them that production did not answer.
@@ -45,8 +47,36 @@ pub struct GatewayStatus {
     pub mirror_bytes: u64,
     /// As much as may be taken.
     pub mirror_bytes_max: u64,
+    /// Its routes.
+    pub routes: Vec<RouteStatus>,
     /// Its mirrors.
     pub mirrors: Vec<MirrorStatus>,
+}
+
+/// How a route stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RouteStatus {
+    /// Its name.
+    pub name: String,
+    /// Its targets.
+    pub targets: Vec<TargetStatus>,
+}
+
+/// How a target of a route stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    /// Where it is.
+    pub to: String,
+    /// Its part of all weights of the route.
+    pub weight: f64,
+    /// Whether its health checks are answered well.
+    pub well: bool,
+    /// Whether it is left out for a while because of its answers.
+    pub ejected: bool,
+    /// Requests it was asked, on all routes.
+    pub requests: u64,
+    /// Those it did not answer, or answered with a server error.
+    pub failures: u64,
 }
 
 /// How a mirror stands.
@@ -142,11 +172,20 @@ impl Control {
         let answered = match (request.method(), path.as_str(), mirror) {
             (&Method::GET, "/metrics", _) => {
                 let mirrors = self.proxy.mirrors();
-                let retried = self.proxy.primary().asked_again();
-                let page = self.proxy.metrics().exposed(retried, mirrors.iter().map(Arc::as_ref));
+                let routes = self.proxy.routes();
+                let page = self.proxy.metrics().exposed(&routes, mirrors.iter().map(Arc::as_ref));
                 return answer(StatusCode::OK, FORMAT, page);
             }
             (&Method::GET, "/v1/gateway", _) => Ok(json(&self.status())),
+            (&Method::GET, "/v1/routes/status", _) => {
+                let routes = self.proxy.routes();
+                Ok(json(&routes.all().iter().map(route_status).collect::<Vec<_>>()))
+            }
+            (&Method::GET, "/v1/routes", _) => Ok(json(self.proxy.routes().setup())),
+            (&Method::POST, "/v1/routes", _) => match read(request).await {
+                Ok(setup) => self.route(setup).map(|status| json(&status)),
+                Err(error) => Err(error),
+            },
             (&Method::POST, _, Some(name)) => {
                 let name = name.to_owned();
                 match read(request).await {
@@ -170,13 +209,23 @@ impl Control {
         let taken = self.memory_bytes_max.saturating_sub(self.memory.available_permits());
         GatewayStatus {
             listen: self.listen.clone(),
-            primary: self.proxy.primary().target().to_string(),
             requests: metrics.requests(),
             failed: metrics.failed(),
             mirror_bytes: taken as u64,
             mirror_bytes_max: self.memory_bytes_max as u64,
+            routes: self.proxy.routes().all().iter().map(route_status).collect(),
             mirrors: self.proxy.mirrors().iter().map(|mirror| status(mirror)).collect(),
         }
+    }
+
+    /// Puts other routes into force. Targets both have keep their connections and their health.
+    ///
+    /// # Errors
+    /// There can be no such routes; those in force stay.
+    pub fn route(&self, setup: RoutesSetup) -> Result<Vec<RouteStatus>, WireError> {
+        let change = |before: &Routes| Routes::new(setup, &self.trust, Some(before));
+        let routes = self.proxy.change_routes(change).map_err(bad)?;
+        Ok(routes.all().iter().map(route_status).collect())
     }
 
     /// Begins to mirror, or goes on otherwise under a name that mirrors already.
@@ -223,6 +272,17 @@ impl Control {
     }
 }
 
+fn route_status(route: &Route) -> RouteStatus {
+    let target = |(backend, weight): &(Arc<Backend>, f64)| {
+        let (requests, failures) = backend.asked();
+        let (well, ejected) = backend.standing();
+        let to = backend.upstream().target().to_string();
+        TargetStatus { to, weight: *weight, well, ejected, requests, failures }
+    };
+    let targets = route.targets().iter().map(target).collect();
+    RouteStatus { name: route.name().to_owned(), targets }
+}
+
 fn status(mirror: &Mirror) -> MirrorStatus {
     MirrorStatus {
         name: mirror.name().to_owned(),
@@ -238,8 +298,7 @@ fn status(mirror: &Mirror) -> MirrorStatus {
 /// # Errors
 /// What is wanted makes no sense.
 pub fn settings(name: &str, wanted: &StartMirror) -> Result<Settings, WireError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.chars().all(plain) {
+    if !is_name(name) {
         let message = format!("name a mirror: up to {NAME_CHARS_MAX} letters, digits, - _ .");
         return Err(WireError::new(ErrorCode::BadRequest, message));
     }
@@ -275,7 +334,7 @@ fn host(name: &str) -> Result<HeaderValue, WireError> {
 const IN_FLIGHT_MAX: usize = 1 << 20;
 
 fn bad(error: impl std::error::Error) -> WireError {
-    WireError::new(ErrorCode::BadRequest, error.to_string())
+    WireError::new(ErrorCode::BadRequest, chain(&error))
 }
 
 /// What clients cannot know.
@@ -284,7 +343,7 @@ fn seed() -> u64 {
     std::hash::RandomState::new().hash_one(())
 }
 
-async fn read(request: Request<Incoming>) -> Result<StartMirror, WireError> {
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, WireError> {
     let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect().await;
     let body = body
         .map_err(|_| WireError::new(ErrorCode::BadRequest, "read the request's body".to_owned()))?;

@@ -1,6 +1,6 @@
 //! What speaks of one connection only, and what tells where a request is from.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
@@ -157,16 +157,26 @@ fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|word| !word.is_empty())
 }
 
-/// A client's address, as it is told.
+/// A client's address, and how it is told.
 #[derive(Debug, Clone)]
-pub struct Client(HeaderValue);
+pub struct Client {
+    address: IpAddr,
+    told: HeaderValue,
+}
 
 impl Client {
     /// Made once for each connection.
     pub fn new(address: SocketAddr) -> Self {
-        let text = address.ip().to_canonical().to_string();
+        let address = address.ip().to_canonical();
+        let told = HeaderValue::from_str(&address.to_string());
         // Digits, dots and colons can stand in a header.
-        Self(HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown")))
+        let told = told.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self { address, told }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> IpAddr {
+        self.address
     }
 }
 
@@ -174,9 +184,9 @@ impl Client {
 /// it is `trusted`.
 pub fn forwarded(headers: &mut HeaderMap, client: &Client, proto: &'static str, trusted: bool) {
     if !trusted || !headers.contains_key(FORWARDED_FOR) {
-        headers.insert(FORWARDED_FOR, client.0.clone());
+        headers.insert(FORWARDED_FOR, client.told.clone());
     } else {
-        headers.append(FORWARDED_FOR, client.0.clone());
+        headers.append(FORWARDED_FOR, client.told.clone());
     }
     if !trusted || !headers.contains_key(FORWARDED_PROTO) {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));

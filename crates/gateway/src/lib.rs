@@ -17,6 +17,7 @@
 //! | [`gateway`] | listening, serving, going down |
 //! | [`opening`] | the first bytes of a connection |
 //! | [`proxy`] | one request's way to production and back |
+//! | [`routes`] | which target a request goes to |
 //! | [`headers`] | what is of one connection, and what tells where a request is from |
 //! | [`upstream`] | connections to one target |
 //! | [`stream`] | a connection's bytes |
@@ -37,6 +38,7 @@ pub mod metrics;
 pub mod mirror;
 pub mod opening;
 pub mod proxy;
+pub mod routes;
 pub mod run;
 pub mod stream;
 pub mod upstream;

@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use umbra_api::exposition::Page;
 
 use crate::mirror::Mirror;
+use crate::routes::{Backend, Routes};
 
 /// Upper bounds of the buckets of times, in microseconds.
 const BOUNDS_US: [u64; 14] = [
@@ -19,6 +20,8 @@ const BOUNDS_US: [u64; 14] = [
 pub enum Cause {
     /// The request is not one that is passed on.
     Refused,
+    /// No route is for it.
+    NoRoute,
     /// No connection to production was made.
     Unreachable,
     /// Its connection broke, or what came was no answer.
@@ -29,8 +32,9 @@ pub enum Cause {
     Unfinished,
 }
 
-const CAUSES: [(Cause, &str); 5] = [
+const CAUSES: [(Cause, &str); 6] = [
     (Cause::Refused, "refused"),
+    (Cause::NoRoute, "no_route"),
     (Cause::Unreachable, "unreachable"),
     (Cause::Broken, "broken"),
     (Cause::TimedOut, "timed_out"),
@@ -43,7 +47,7 @@ pub struct Metrics {
     /// By the first digit of the status.
     answers: [AtomicU64; 6],
     /// By place in [`CAUSES`].
-    causes: [AtomicU64; 5],
+    causes: [AtomicU64; CAUSES.len()],
     /// Until the answer's head; the last is of what took longer than any bound.
     times: [AtomicU64; BOUNDS_US.len() + 1],
     times_us: AtomicU64,
@@ -85,7 +89,11 @@ impl Metrics {
     }
 
     /// As Prometheus reads it.
-    pub fn exposed<'a>(&self, retried: u64, mirrors: impl Iterator<Item = &'a Mirror>) -> String {
+    pub fn exposed<'a>(
+        &self,
+        routes: &Routes,
+        mirrors: impl Iterator<Item = &'a Mirror>,
+    ) -> String {
         let mut page = Page::default();
         page.family("umbra_gateway_requests_total", "counter", "Requests answered.");
         for (class, counter) in self.answers.iter().enumerate().skip(1) {
@@ -107,13 +115,11 @@ impl Metrics {
         page.part("_bucket", &[("le", "+Inf")], so_far);
         page.part("_sum", &[], read(&self.times_us) as f64 / 1e6);
         page.part("_count", &[], so_far);
-        let retries = "Requests sent to the primary again.";
-        page.family("umbra_gateway_retries_total", "counter", retries);
-        page.sample(&[], retried);
         page.family("umbra_gateway_connections_total", "counter", "Connections of clients.");
         page.sample(&[], read(&self.connections));
         page.family("umbra_gateway_connections", "gauge", "Connections of clients that are open.");
         page.sample(&[], read(&self.open));
+        of_targets(&mut page, routes);
         of_mirrors(&mut page, mirrors);
         page.into_text()
     }
@@ -126,6 +132,29 @@ impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn of_targets(page: &mut Page, routes: &Routes) {
+    let mut family = |name, kind, help, value: &dyn Fn(&Backend) -> u64| {
+        page.family(name, kind, help);
+        for route in routes.all() {
+            for (backend, _) in route.targets() {
+                let target = backend.upstream().target().to_string();
+                page.sample(&[("route", route.name()), ("target", &target)], value(backend));
+            }
+        }
+    };
+    let help = "Requests a target was asked.";
+    family("umbra_target_requests_total", "counter", help, &|one| one.asked().0);
+    let help = "Those it did not answer, or answered with a server error.";
+    family("umbra_target_failures_total", "counter", help, &|one| one.asked().1);
+    let help = "Requests asked again, since a connection that was kept broke.";
+    family("umbra_target_retries_total", "counter", help, &|one| one.upstream().asked_again());
+    let help = "Whether a target is asked: it is well and not ejected.";
+    family("umbra_target_up", "gauge", help, &|one| match one.standing() {
+        (true, false) => 1,
+        _ => 0,
+    });
 }
 
 fn of_mirrors<'a>(page: &mut Page, mirrors: impl Iterator<Item = &'a Mirror>) {
@@ -178,14 +207,18 @@ fn read(counter: &AtomicU64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routes::RoutesSetup;
+    use crate::upstream::Trust;
 
-    #[test]
-    fn a_page_has_every_request_once() {
+    #[tokio::test]
+    async fn a_page_has_every_request_once() {
         let metrics = Metrics::default();
         metrics.answered(StatusCode::OK, Duration::from_micros(250));
         metrics.answered(StatusCode::BAD_GATEWAY, Duration::from_secs(60));
         metrics.caused(Cause::Broken);
-        let page = metrics.exposed(0, std::iter::empty());
+        let setup = RoutesSetup::all_to(&"127.0.0.1:9".parse().unwrap());
+        let routes = Routes::new(setup, &Trust::default(), None).expect("routes");
+        let page = metrics.exposed(&routes, std::iter::empty());
         for line in [
             "umbra_gateway_requests_total{code=\"2xx\"} 1",
             "umbra_gateway_requests_total{code=\"5xx\"} 1",
@@ -194,6 +227,7 @@ mod tests {
             "umbra_gateway_request_duration_seconds_bucket{le=\"10\"} 1",
             "umbra_gateway_request_duration_seconds_bucket{le=\"+Inf\"} 2",
             "umbra_gateway_request_duration_seconds_count 2",
+            "umbra_target_up{route=\"all\",target=\"127.0.0.1:9\"} 1",
         ] {
             assert!(page.lines().any(|one| one == line), "{line} is not in\n{page}");
         }

@@ -1,7 +1,7 @@
 //! One request's way to production and back.
 //!
 //! ```text
-//! client ── head checked and cleaned ── copies begun ──> production ── head cleaned ──> client
+//! client ── head checked and cleaned ── route ── copies begun ──> target ── head cleaned ──> client
 //!                                          │ body, as it streams
 //!                                          v
 //!                                       shadows
@@ -13,16 +13,17 @@ use std::time::{Duration, Instant};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
-use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 
 use crate::body::Passing;
 use crate::headers::{Client, forwarded, pass_on, settle_framing, strip};
 use crate::metrics::{Cause, Metrics};
 use crate::mirror::Mirror;
-use crate::upstream::{Answer, Failure, Upstream};
+use crate::routes::{Backend, Route, Routes, Way};
+use crate::upstream::{Answer, Failure};
 
 /// What holds for every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,20 +40,27 @@ impl Default for Rules {
     }
 }
 
-/// What is in front of one primary.
+/// Where requests go and what is copied of them, at one time. Never changed: another one is put
+/// in its place, and no request sees half of either.
+#[derive(Debug)]
+struct InForce {
+    routes: Arc<Routes>,
+    mirrors: Arc<[Arc<Mirror>]>,
+}
+
+/// What is in front of production.
 #[derive(Debug)]
 pub struct Proxy {
-    primary: Upstream<Passing>,
+    in_force: RwLock<Arc<InForce>>,
     rules: Rules,
-    mirrors: RwLock<Arc<[Arc<Mirror>]>>,
     metrics: Metrics,
 }
 
 impl Proxy {
-    /// In front of `primary`.
-    pub fn new(primary: Upstream<Passing>, rules: Rules) -> Self {
-        let mirrors = RwLock::new(Arc::from([]));
-        Self { primary, rules, mirrors, metrics: Metrics::default() }
+    /// With these routes and no mirrors.
+    pub fn new(routes: Routes, rules: Rules) -> Self {
+        let in_force = InForce { routes: Arc::new(routes), mirrors: Arc::from([]) };
+        Self { in_force: RwLock::new(Arc::new(in_force)), rules, metrics: Metrics::default() }
     }
 
     /// What is counted.
@@ -60,20 +68,40 @@ impl Proxy {
         &self.metrics
     }
 
-    /// Where requests go.
-    pub fn primary(&self) -> &Upstream<Passing> {
-        &self.primary
+    fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The routes in force.
+    pub fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.in_force().routes)
     }
 
     /// The mirrors in force.
     pub fn mirrors(&self) -> Arc<[Arc<Mirror>]> {
-        Arc::clone(&self.mirrors.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.in_force().mirrors)
+    }
+
+    /// Puts other routes into force, from one request to the next, and returns them.
+    ///
+    /// # Errors
+    /// There can be no such routes; then nothing changes.
+    pub fn change_routes<E>(
+        &self,
+        change: impl FnOnce(&Routes) -> Result<Routes, E>,
+    ) -> Result<Arc<Routes>, E> {
+        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        let routes = Arc::new(change(&in_force.routes)?);
+        let mirrors = Arc::clone(&in_force.mirrors);
+        *in_force = Arc::new(InForce { routes: Arc::clone(&routes), mirrors });
+        Ok(routes)
     }
 
     /// Puts other mirrors into force, from one request to the next.
     pub fn change_mirrors(&self, change: impl FnOnce(&[Arc<Mirror>]) -> Vec<Arc<Mirror>>) {
-        let mut mirrors = self.mirrors.write().unwrap_or_else(PoisonError::into_inner);
-        *mirrors = change(&mirrors).into();
+        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        let mirrors = change(&in_force.mirrors).into();
+        *in_force = Arc::new(InForce { routes: Arc::clone(&in_force.routes), mirrors });
     }
 
     /// Answers one request of a client.
@@ -104,6 +132,10 @@ impl Proxy {
         let (mut head, body) = request.into_parts();
         let upgrade =
             pass_on(&mut head).map_err(|refused| (Cause::Refused, refused.to_string()))?;
+        let in_force = self.in_force();
+        let route = in_force.routes.route(&head);
+        let route = route.ok_or_else(|| (Cause::NoRoute, "nothing is served there".to_owned()))?;
+        let way = in_force.routes.way(route, &head, client.address());
         let has_body = !body.is_end_stream();
         forwarded(&mut head.headers, client, "http", self.rules.trust_forwarded);
         let upgrade = upgrade.and_then(|_| head.extensions.remove::<OnUpgrade>());
@@ -111,11 +143,12 @@ impl Proxy {
             // What becomes of the connection then is no request and answer any more.
             Some(_) => Vec::new(),
             None => {
-                let mirrors = self.mirrors();
-                mirrors.iter().filter_map(|mirror| mirror.begin(&head, has_body)).collect()
+                let mirrors = in_force.mirrors.iter();
+                mirrors.filter_map(|mirror| mirror.begin(&head, has_body)).collect()
             }
         };
-        let mut answer = self.ask(head, body, copies).await?;
+        let request = Request::from_parts(head, Passing::copied(body, copies));
+        let mut answer = self.ask(route, way.as_ref(), request).await?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return switch(answer, upgrade);
         }
@@ -123,27 +156,69 @@ impl Proxy {
         settle_framing(answer.headers_mut())
             .map_err(|refused| (Cause::Broken, refused.to_string()))?;
         strip(answer.headers_mut());
+        if let Some(way) = way {
+            way.tell(answer.headers_mut(), false);
+        }
         Ok(answer.map(Passing::Answered))
     }
 
-    /// Asks production, again if that is safe and a connection that was kept for long broke.
+    /// Asks the target on the way, or another if that one cannot be reached.
     async fn ask(
         &self,
-        head: Parts,
-        body: Incoming,
-        copies: Vec<crate::mirror::Copy>,
+        route: &Route,
+        way: Option<&Way>,
+        request: Request<Passing>,
     ) -> Result<Response<Answer<Passing>>, (Cause, String)> {
-        let request = Request::from_parts(head, Passing::copied(body, copies));
-        let answer = self.primary.send(request, again);
-        match tokio::time::timeout(self.rules.answer_time, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(Failure::Connect { why, .. })) => Err((Cause::Unreachable, why)),
-            Ok(Err(Failure::Broken(why))) => Err((Cause::Broken, why)),
-            Ok(Err(Failure::Body)) => {
-                Err((Cause::Unfinished, "the request's body breaks off".to_owned()))
-            }
-            Err(_) => Err((Cause::TimedOut, "it does not answer in time".to_owned())),
+        let time = route.answer_time().unwrap_or(self.rules.answer_time);
+        let nobody = || (Cause::Unreachable, "it has no target".to_owned());
+        let first = route.target(way, None).ok_or_else(nobody)?;
+        let unsent = match ask_one(first, request, time).await {
+            Err(Unanswered::Unreached(why, request)) => (why, request),
+            answered => return answered.map_err(Unanswered::cause),
+        };
+        let (why, request) = unsent;
+        match route.target(way, Some(first)) {
+            Some(second) => ask_one(second, *request, time).await.map_err(Unanswered::cause),
+            None => Err((Cause::Unreachable, why)),
         }
+    }
+}
+
+/// Why a target did not answer.
+enum Unanswered {
+    /// It was not even reached, and the request is as it was.
+    Unreached(String, Box<Request<Passing>>),
+    Other(Cause, String),
+}
+
+impl Unanswered {
+    fn cause(self) -> (Cause, String) {
+        match self {
+            Self::Unreached(why, _) => (Cause::Unreachable, why),
+            Self::Other(cause, why) => (cause, why),
+        }
+    }
+}
+
+/// Asks one target, again if that is safe and a connection that was kept for long broke.
+async fn ask_one(
+    target: &Backend,
+    request: Request<Passing>,
+    time: Duration,
+) -> Result<Response<Answer<Passing>>, Unanswered> {
+    let answer = timeout(time, target.upstream().send(request, again)).await;
+    let unfinished = matches!(answer, Ok(Err(Failure::Body)));
+    if !unfinished {
+        let answered = answer.as_ref().ok().and_then(|answer| answer.as_ref().ok());
+        target.answered(answered.map(Response::status));
+    }
+    let other = |cause, why: &str| Err(Unanswered::Other(cause, why.to_owned()));
+    match answer {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(Failure::Connect { why, request })) => Err(Unanswered::Unreached(why, request)),
+        Ok(Err(Failure::Broken(why))) => Err(Unanswered::Other(Cause::Broken, why)),
+        Ok(Err(Failure::Body)) => other(Cause::Unfinished, "the request's body breaks off"),
+        Err(_) => other(Cause::TimedOut, "it does not answer in time"),
     }
 }
 
@@ -165,12 +240,13 @@ fn again(request: &Request<Passing>) -> Option<Request<Passing>> {
 fn instead(cause: Cause, why: &str) -> Response<Passing> {
     let (status, words) = match cause {
         Cause::Refused => (StatusCode::BAD_REQUEST, why),
+        Cause::NoRoute => (StatusCode::NOT_FOUND, why),
         Cause::Unfinished => (StatusCode::BAD_REQUEST, "the request is not complete"),
         Cause::Unreachable => (StatusCode::BAD_GATEWAY, "the server cannot be reached"),
         Cause::Broken => (StatusCode::BAD_GATEWAY, "the server did not answer"),
         Cause::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "the server did not answer in time"),
     };
-    if cause != Cause::Refused {
+    if !matches!(cause, Cause::Refused | Cause::NoRoute) {
         tracing::warn!(why, "production is not reached");
     }
     let mut answer = Response::new(Passing::made(format!("{words}\n")));

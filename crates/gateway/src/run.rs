@@ -13,7 +13,8 @@ use umbra_api::socket::{BindError, Socket};
 use crate::control::{self, Control, StartMirror};
 use crate::gateway::{self, Limits};
 use crate::proxy::{Proxy, Rules};
-use crate::upstream::{Target, Trust, TrustError, Upstream};
+use crate::routes::{Routes, RoutesError, RoutesSetup};
+use crate::upstream::Trust;
 
 /// Clients that wait to be accepted; the kernel may hold fewer.
 const BACKLOG: u32 = 4096;
@@ -23,8 +24,8 @@ const BACKLOG: u32 = 4096;
 pub struct Options {
     /// Where clients come to: `ADDRESS:PORT`, or `:PORT` for all addresses.
     pub listen: String,
-    /// Where production is.
-    pub primary: Target,
+    /// Where requests go.
+    pub routes: RoutesSetup,
     /// Whom targets that speak TLS have to be.
     pub trust: Trust,
     /// The socket that is asked and told.
@@ -77,9 +78,9 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
-    /// Nobody could be trusted.
+    /// There can be no such routes.
     #[error(transparent)]
-    Trust(#[from] TrustError),
+    Routes(#[from] RoutesError),
     /// A mirror makes no sense.
     #[error("mirror to {name:?}: {why}")]
     Mirror {
@@ -110,8 +111,8 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
     let refused = |at: String| move |source| RunError::Listen { at, source };
     let listener = listen(at).map_err(refused(at.to_string()))?;
     let listens = listener.local_addr().map_err(refused(at.to_string()))?;
-    let primary = Upstream::new(options.primary, &options.trust)?;
-    let proxy = Arc::new(Proxy::new(primary, options.rules));
+    let routes = Routes::new(options.routes, &options.trust, None)?;
+    let proxy = Arc::new(Proxy::new(routes, options.rules));
     let control = Arc::new(Control {
         proxy: Arc::clone(&proxy),
         trust: options.trust,

@@ -10,9 +10,15 @@ pub struct Gateway {
     /// Where clients come to; `:8080` is every address.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: String,
-    /// Where production is.
-    #[arg(long, value_name = "HOST:PORT")]
-    pub primary: String,
+    /// Where production is; with https:// or h2c:// in front if that is what it speaks.
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "routes")]
+    pub primary: Option<String>,
+    /// A file with routes, if production is more than one server. SIGHUP reads it again.
+    #[arg(long, value_name = "FILE", conflicts_with = "primary")]
+    pub routes: Option<PathBuf>,
+    /// Whom https:// targets have to be.
+    #[command(flatten)]
+    pub trust: Trust,
     /// Where `umbra mirror` finds it; in the state directory if left out.
     #[command(flatten)]
     pub control: Control,
@@ -34,6 +40,54 @@ pub struct Gateway {
     /// Threads that serve; one for each processor if left out.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+}
+
+/// Whom targets that speak TLS have to be.
+#[derive(Debug, Args)]
+pub struct Trust {
+    /// Certificates of authorities (PEM) that targets' certificates are from; this machine's own
+    /// if left out.
+    #[arg(long, value_name = "FILE")]
+    pub target_ca: Option<PathBuf>,
+    /// The name their certificates are for, instead of the host that is connected to.
+    #[arg(long, value_name = "NAME")]
+    pub target_name: Option<String>,
+    /// Believe any certificate of a target.
+    #[arg(long, conflicts_with = "target_ca")]
+    pub target_insecure: bool,
+}
+
+/// Which requests go where.
+#[derive(Debug, Subcommand)]
+pub enum Route {
+    /// Say which routes there are, and how their targets stand.
+    List {
+        /// Of which gateway.
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Put the routes of a file into force, from one request to the next.
+    Apply {
+        /// The file.
+        file: PathBuf,
+        /// Only check it.
+        #[arg(long)]
+        dry_run: bool,
+        /// Of which gateway.
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Weigh targets of a route otherwise. Sessions only move to targets whose weight was raised.
+    Weigh {
+        /// The route.
+        route: String,
+        /// Targets and their weights; others keep theirs.
+        #[arg(value_name = "HOST:PORT=WEIGHT", required = true)]
+        weights: Vec<String>,
+        /// Of which gateway.
+        #[command(flatten)]
+        control: Control,
+    },
 }
 
 /// Where a gateway is asked and told.

@@ -175,6 +175,12 @@ pub enum Command {
     Rehearse(drift::Rehearse),
     /// Stand in front of production, and mirror what comes to shadows.
     Gateway(gateway::Gateway),
+    /// See and change where a gateway sends requests.
+    Route {
+        /// What to do.
+        #[command(subcommand)]
+        command: gateway::Route,
+    },
     /// Copy production's requests to shadows, whose answers nobody gets.
     Mirror {
         /// What to do.

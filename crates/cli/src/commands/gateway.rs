@@ -7,10 +7,12 @@ use umbra_api::client::{Client, ClientError, percent};
 use umbra_gateway::control::{GatewayStatus, MirrorStatus, StartMirror};
 use umbra_gateway::gateway::Limits;
 use umbra_gateway::proxy::Rules;
+use umbra_gateway::routes::RoutesSetup;
 use umbra_gateway::run::{Options, run};
+use umbra_gateway::upstream::Trust;
 
 use super::Done;
-use crate::args::gateway::{Control, Gateway, Mirror, Start};
+use crate::args::gateway::{self as args, Control, Gateway, Mirror, Start};
 use crate::error::{CliError, Finish};
 use crate::screen::gateway as screen;
 use crate::ui::Ui;
@@ -23,13 +25,23 @@ pub(super) fn gateway(ui: &Ui, state_dir: &Path, asked: Gateway) -> Done {
     super::serve::log_to_stderr();
     let usage = |error: &dyn std::error::Error| CliError::new(Finish::Usage, error.to_string());
     let control = socket(state_dir, asked.control);
-    let primary = asked.primary.parse().map_err(|error| usage(&error))?;
+    let routes = match (&asked.routes, &asked.primary) {
+        (Some(file), _) => super::route::load(ui, file)?,
+        (None, primary) => {
+            let primary = primary.as_deref().unwrap_or_default();
+            RoutesSetup::all_to(&primary.parse().map_err(|error| usage(&error))?)
+        }
+    };
+    let to = match (&asked.routes, &asked.primary) {
+        (None, Some(primary)) => primary.clone(),
+        _ => format!("{} routes", routes.routes.len()),
+    };
     let usual = Limits::default();
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {
         listen: asked.listen,
-        primary,
-        trust: umbra_gateway::upstream::Trust::default(),
+        routes,
+        trust: trust(asked.trust)?,
         control: control.clone(),
         threads: asked.threads.map_or_else(processors, usize::from),
         mirror_bytes_max: (asked.mirror_memory as usize) << 20,
@@ -44,7 +56,7 @@ pub(super) fn gateway(ui: &Ui, state_dir: &Path, asked: Gateway) -> Done {
         },
         mirrors: Vec::new(),
     };
-    let told = |listens| ui.story(&screen::listening(listens, &asked.primary, &control));
+    let told = |listens| ui.story(&screen::listening(listens, &to, &control));
     run(options, told).map_err(|error| match std::error::Error::source(&error) {
         Some(cause) => CliError::because(Finish::Environment, error.to_string(), cause),
         None => usage(&error),
@@ -54,7 +66,7 @@ pub(super) fn gateway(ui: &Ui, state_dir: &Path, asked: Gateway) -> Done {
 
 /// Asks and tells one that runs.
 pub(super) fn mirror(ui: &Ui, state_dir: &Path, command: Mirror) -> Done {
-    let client = |control: Control| Client::new(socket(state_dir, control));
+    let client = |control| client(state_dir, control);
     match command {
         Mirror::Start(start) => {
             let (name, control, wanted) = wanted(start);
@@ -73,6 +85,21 @@ pub(super) fn mirror(ui: &Ui, state_dir: &Path, command: Mirror) -> Done {
         }
     }
     Ok(Finish::Pass)
+}
+
+fn trust(asked: args::Trust) -> Result<Trust, CliError> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|error| {
+            CliError::because(Finish::Usage, format!("read {}", path.display()), &error)
+        })
+    };
+    let authorities = asked.target_ca.as_ref().map(read).transpose()?;
+    Ok(Trust { authorities, insecure: asked.target_insecure, name: asked.target_name })
+}
+
+/// What asks and tells a gateway.
+pub(super) fn client(state_dir: &Path, control: Control) -> Client {
+    Client::new(socket(state_dir, control))
 }
 
 fn socket(state_dir: &Path, control: Control) -> PathBuf {
@@ -95,7 +122,7 @@ fn wanted(start: Start) -> (String, Control, StartMirror) {
 }
 
 /// The hint of a daemon that is not there would mislead.
-fn reached(error: ClientError) -> CliError {
+pub(super) fn reached(error: ClientError) -> CliError {
     let failure = CliError::from(error);
     if failure.finish != Finish::Environment {
         return failure;

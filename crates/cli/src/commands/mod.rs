@@ -12,6 +12,7 @@ mod read;
 mod recipe;
 mod rehearse;
 mod reports;
+mod route;
 mod serve;
 mod test;
 mod upkeep;
@@ -66,6 +67,7 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Drift { command } => drift::drift(ui, &client(), command),
         Command::Rehearse(asked) => rehearse::rehearse(ui, &client(), asked),
         Command::Gateway(asked) => gateway::gateway(ui, &config.state_dir, asked),
+        Command::Route { command } => route::route(ui, &config.state_dir, command),
         Command::Mirror { command } => gateway::mirror(ui, &config.state_dir, command),
         Command::Build(build) => build::build(ui, &client(), &build),
         Command::Follow { build, reports } => build::follow(ui, &client(), build, &reports),

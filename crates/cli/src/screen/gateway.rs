@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use umbra_gateway::control::{GatewayStatus, MirrorStatus};
+use comfy_table::Table;
+use umbra_gateway::control::{GatewayStatus, MirrorStatus, RouteStatus, TargetStatus};
 
 use super::safe;
 use super::summary::{right, table};
@@ -30,12 +31,12 @@ pub fn started(mirror: &MirrorStatus) -> String {
 /// How it stands.
 pub fn status(status: &GatewayStatus) -> String {
     let mut text = format!(
-        "{} -> {}: {} requests, {} not answered by the primary\n",
+        "{}: {} requests, {} not answered by production\n",
         safe(&status.listen),
-        safe(&status.primary),
         status.requests,
         status.failed
     );
+    text.push_str(&routes(&status.routes));
     if status.mirrors.is_empty() {
         text.push_str("no mirrors; `umbra mirror start NAME --to HOST:PORT --percent 5` begins\n");
         return text;
@@ -79,12 +80,41 @@ pub fn status(status: &GatewayStatus) -> String {
         row.extend(numbers.map(|number| right(number.to_string())));
         table.add_row(row);
     }
-    let lines = table.to_string();
-    text.extend(lines.lines().map(|line| format!("{}\n", line.trim_end())));
+    text.push_str(&trimmed(&table));
     for mirror in &status.mirrors {
         text.push_str(&causes(mirror));
     }
     text
+}
+
+/// Which routes there are, and how their targets stand.
+pub fn routes(routes: &[RouteStatus]) -> String {
+    let mut table = table(&["route", "to", "weight", "requests", "failed", ""]);
+    for route in routes {
+        for target in &route.targets {
+            table.add_row(vec![
+                safe(&route.name).into(),
+                safe(&target.to).into(),
+                right(target.weight.to_string()),
+                right(target.requests.to_string()),
+                right(target.failures.to_string()),
+                stands(target).into(),
+            ]);
+        }
+    }
+    trimmed(&table)
+}
+
+fn stands(target: &TargetStatus) -> &'static str {
+    match (target.well, target.ejected) {
+        (true, false) => "well",
+        (false, _) => "unwell: its health check fails",
+        (true, true) => "left out: it fails again and again",
+    }
+}
+
+fn trimmed(table: &Table) -> String {
+    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 /// Why not everything was mirrored and answered.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use umbra_gateway::gateway::{Limits, serve};
 use umbra_gateway::proxy::{Proxy, Rules};
-use umbra_gateway::upstream::{Trust, Upstream};
+use umbra_gateway::routes::{Routes, RoutesSetup};
+use umbra_gateway::upstream::Trust;
 
 pub(crate) async fn listen() -> (SocketAddr, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -15,12 +16,19 @@ pub(crate) async fn listen() -> (SocketAddr, TcpListener) {
 
 /// One in front of `primary`.
 pub(crate) async fn gateway(primary: SocketAddr, limits: Limits) -> (SocketAddr, Arc<Proxy>) {
-    let (at, listener) = listen().await;
     let target = primary.to_string().parse().expect("a target");
-    let proxy = Arc::new(Proxy::new(
-        Upstream::new(target, &Trust::default()).expect("no TLS"),
-        Rules::default(),
-    ));
+    routed(RoutesSetup::all_to(&target), &Trust::default(), limits).await
+}
+
+/// One with these routes.
+pub(crate) async fn routed(
+    setup: RoutesSetup,
+    trust: &Trust,
+    limits: Limits,
+) -> (SocketAddr, Arc<Proxy>) {
+    let (at, listener) = listen().await;
+    let routes = Routes::new(setup, trust, None).expect("routes");
+    let proxy = Arc::new(Proxy::new(routes, Rules::default()));
     tokio::spawn(serve(listener, Arc::clone(&proxy), limits, std::future::pending()));
     (at, proxy)
 }

@@ -1,0 +1,76 @@
+//! `umbra route`, and the routes a gateway begins with.
+
+use std::path::Path;
+
+use umbra_gateway::control::RouteStatus;
+use umbra_gateway::routes::{RoutesSetup, file};
+
+use super::Done;
+use super::gateway::{client, reached};
+use crate::args::gateway::Route;
+use crate::error::{CliError, Finish};
+use crate::screen::gateway as screen;
+use crate::ui::Ui;
+
+const TARGET: &str = "/v1/routes";
+
+/// Sees and changes routes of a gateway that runs.
+pub(super) fn route(ui: &Ui, state_dir: &Path, command: Route) -> Done {
+    match command {
+        Route::List { control } => {
+            let client = client(state_dir, control);
+            let status: Vec<RouteStatus> = client.get("/v1/routes/status").map_err(reached)?;
+            ui.answer_with(&status, |status| screen::routes(status))?;
+        }
+        Route::Apply { file, dry_run, control } => {
+            let setup = load(ui, &file)?;
+            if dry_run {
+                ui.story(&format!("{} makes sense", file.display()));
+                return Ok(Finish::Pass);
+            }
+            let client = client(state_dir, control);
+            let status: Vec<RouteStatus> = client.post(TARGET, &setup).map_err(reached)?;
+            ui.answer_with(&status, |status| screen::routes(status))?;
+        }
+        Route::Weigh { route, weights, control } => {
+            let client = client(state_dir, control);
+            let mut setup: RoutesSetup = client.get(TARGET).map_err(reached)?;
+            for weight in &weights {
+                weigh(&mut setup, &route, weight)?;
+            }
+            let status: Vec<RouteStatus> = client.post(TARGET, &setup).map_err(reached)?;
+            ui.answer_with(&status, |status| screen::routes(status))?;
+        }
+    }
+    Ok(Finish::Pass)
+}
+
+/// Reads a file of routes, and shows all that is wrong with it.
+pub(super) fn load(ui: &Ui, path: &Path) -> Result<RoutesSetup, CliError> {
+    file::load(path).map_err(|problems| {
+        ui.story(problems.render(ui.paint().is_coloured()).trim_end());
+        CliError::new(Finish::Usage, format!("accept the routes of {}", path.display()))
+    })
+}
+
+fn weigh(setup: &mut RoutesSetup, route: &str, weight: &str) -> Result<(), CliError> {
+    let usage = |message: String| CliError::new(Finish::Usage, message);
+    let (to, text) = weight
+        .rsplit_once('=')
+        .ok_or_else(|| usage(format!("read {weight:?}: expected HOST:PORT=WEIGHT")))?;
+    let weight: f64 = text
+        .parse()
+        .map_err(|_| usage(format!("read {text:?} as a weight: expected a number such as 5")))?;
+    let known = setup.routes.iter().map(|one| one.name.clone()).collect::<Vec<_>>().join(", ");
+    let found = setup.routes.iter_mut().find(|one| one.name == route);
+    let found = found.ok_or_else(|| {
+        usage(format!("find a route {route:?}")).with_hint(format!("there are: {known}"))
+    })?;
+    let known: Vec<String> = found.targets.iter().map(|one| one.to.clone()).collect();
+    let target = found.targets.iter_mut().find(|one| one.to == to).ok_or_else(|| {
+        usage(format!("find a target {to:?} of route {route:?}"))
+            .with_hint(format!("there are: {}", known.join(", ")))
+    })?;
+    target.weight = weight;
+    Ok(())
+}

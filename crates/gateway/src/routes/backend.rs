@@ -1,0 +1,119 @@
+//! A target as routes use it: its connections, how it stands, and what it was asked.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use hyper::http::uri::PathAndQuery;
+use hyper::{Request, StatusCode, Uri};
+use tokio::time::timeout;
+
+use super::setup::{EjectSetup, HealthSetup};
+use super::standing::Standing;
+use super::weigh::identity;
+use crate::body::Passing;
+use crate::upstream::{Failure, Target, Trust, TrustError, Upstream};
+
+/// One target with one way to be asked whether it is well. Kept over changes of routes for as
+/// long as some route has it.
+#[derive(Debug)]
+pub struct Backend {
+    pub(super) upstream: Upstream<Passing>,
+    pub(super) identity: u64,
+    health: Option<HealthSetup>,
+    eject: Option<EjectSetup>,
+    pub(super) standing: Standing,
+    asked: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Backend {
+    /// Begins to be asked whether it is well, within a runtime.
+    pub(super) fn new(
+        target: Target,
+        trust: &Trust,
+        health: Option<HealthSetup>,
+        eject: Option<EjectSetup>,
+    ) -> Result<Arc<Self>, TrustError> {
+        let identity = identity(&target.to_string());
+        let backend = Arc::new(Self {
+            upstream: Upstream::new(target, trust)?,
+            identity,
+            health,
+            eject,
+            standing: Standing::default(),
+            asked: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        });
+        if let Some(health) = backend.health.clone() {
+            tokio::spawn(keep_checking(Arc::downgrade(&backend), health));
+        }
+        Ok(backend)
+    }
+
+    /// Whether it is the one that would be made of this.
+    pub(super) fn is(
+        &self,
+        target: &Target,
+        health: Option<&HealthSetup>,
+        eject: Option<&EjectSetup>,
+    ) -> bool {
+        self.upstream.target() == target
+            && self.health.as_ref() == health
+            && self.eject.as_ref() == eject
+    }
+
+    /// Where it is.
+    pub fn upstream(&self) -> &Upstream<Passing> {
+        &self.upstream
+    }
+
+    /// Requests it was asked, and those it did not answer or answered with 500 to 599.
+    pub fn asked(&self) -> (u64, u64) {
+        (self.asked.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
+    }
+
+    /// Whether its checks say that it is well, and whether it is left out because of its answers.
+    pub fn standing(&self) -> (bool, bool) {
+        (self.standing.is_well(), self.standing.is_ejected())
+    }
+
+    /// What came of a request.
+    pub(crate) fn answered(&self, status: Option<StatusCode>) {
+        let well = status.is_some_and(|status| !status.is_server_error());
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if !well {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(eject) = &self.eject
+            && self.standing.answered(well, eject)
+        {
+            let target = self.upstream.target();
+            tracing::warn!(%target, "a target is left out for a while: it fails again and again");
+        }
+    }
+
+    async fn check(&self, health: &HealthSetup) -> bool {
+        let mut request = Request::new(Passing::made(""));
+        let path = health.path.parse::<PathAndQuery>();
+        *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
+        let asked = self.upstream.send(request, |_| None);
+        match timeout(Duration::from_millis(health.timeout_ms), asked).await {
+            Ok(Ok(answer)) => answer.status().as_u16() < 400,
+            Ok(Err(Failure::Connect { .. } | Failure::Broken(_) | Failure::Body)) | Err(_) => false,
+        }
+    }
+}
+
+async fn keep_checking(backend: Weak<Backend>, health: HealthSetup) {
+    loop {
+        let Some(backend) = backend.upgrade() else { return };
+        let well = backend.check(&health).await;
+        if backend.standing.checked(well, health.rise, health.fall) {
+            let target = backend.upstream.target();
+            tracing::warn!(%target, well, "a target's health changed");
+        }
+        drop(backend);
+        tokio::time::sleep(Duration::from_millis(health.every_ms)).await;
+    }
+}

@@ -1,0 +1,208 @@
+//! Which target a request goes to.
+//!
+//! ```text
+//! head ── first route that matches ── session ── weights, of targets that are well ──> target
+//! ```
+//!
+//! Routes are never changed: others are made and put in their place at once, with the targets
+//! (their connections, their health) that both have.
+
+mod backend;
+pub mod file;
+mod matching;
+mod session;
+pub mod setup;
+mod standing;
+mod weigh;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use hyper::http::request::Parts;
+
+pub use backend::Backend;
+pub use setup::{RouteSetup, RoutesSetup, SetupError};
+
+use self::matching::Match;
+use self::session::{Session, Sticky, set_cookie};
+use self::weigh::Salt;
+use crate::fraction::mixed;
+use crate::upstream::{Target, Trust, TrustError};
+
+/// All routes in force.
+#[derive(Debug)]
+pub struct Routes {
+    setup: RoutesSetup,
+    routes: Vec<Route>,
+    salt: Salt,
+    /// What sessions that are none are numbered from.
+    alone: AtomicU64,
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct Route {
+    name: String,
+    matching: Match,
+    targets: Vec<(Arc<Backend>, f64)>,
+    sticky: Option<Sticky>,
+    answer_time: Option<Duration>,
+}
+
+/// Why there are no such routes.
+#[derive(Debug, thiserror::Error)]
+pub enum RoutesError {
+    /// They make no sense.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// Nobody could be trusted.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+pub struct Way {
+    session: u64,
+    /// The cookie by which the session is told of from now on.
+    cookie: Option<String>,
+}
+
+impl Routes {
+    /// Routes as `setup` says, with the targets they share with those `before`. Within a runtime.
+    ///
+    /// # Errors
+    /// There can be no such routes.
+    pub fn new(
+        setup: RoutesSetup,
+        trust: &Trust,
+        before: Option<&Self>,
+    ) -> Result<Self, RoutesError> {
+        setup.check()?;
+        let salt = match before {
+            // Whoever changes weights moves nobody but for them.
+            Some(before) if before.setup.secret == setup.secret => before.salt.clone(),
+            _ => Salt::new(setup.secret.as_deref()),
+        };
+        let mut routes = Vec::new();
+        for one in &setup.routes {
+            let route = Route::new(one, trust, &mut |target| {
+                let known = before.iter().flat_map(|before| &before.routes).chain(&routes);
+                let mut known = known.flat_map(|route| &route.targets);
+                let (health, eject) = (one.health.as_ref(), one.eject.as_ref());
+                let known = known.find(|(backend, _)| backend.is(target, health, eject));
+                known.map(|(backend, _)| Arc::clone(backend))
+            })?;
+            routes.push(route);
+        }
+        let alone = AtomicU64::new(salt.session(b"alone"));
+        Ok(Self { setup, routes, salt, alone })
+    }
+
+    /// What they were made of.
+    pub fn setup(&self) -> &RoutesSetup {
+        &self.setup
+    }
+
+    /// Every route.
+    pub fn all(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// The route for a request, if there is one.
+    pub fn route(&self, head: &Parts) -> Option<&Route> {
+        self.routes.iter().find(|route| route.matching.is_for(head))
+    }
+
+    /// Which way a request goes on its route. `None` where there is only one.
+    pub fn way(&self, route: &Route, head: &Parts, client: IpAddr) -> Option<Way> {
+        if route.targets.len() == 1 {
+            return None;
+        }
+        let alone = || mixed(self.alone.fetch_add(1, Ordering::Relaxed));
+        let Some(sticky) = &route.sticky else {
+            return Some(Way { session: alone(), cookie: None });
+        };
+        let mut scratch = [0; 16];
+        let (session, cookie) = match sticky.session(head, client, &mut scratch) {
+            Session::Of(of) => (self.salt.session(of), None),
+            Session::Alone => (alone(), None),
+            Session::New { cookie } => {
+                // The number it gets is what it will come back with.
+                let given = alone();
+                (self.salt.session(format!("{given:016x}").as_bytes()), Some((cookie, given)))
+            }
+        };
+        let cookie = cookie.map(|(name, given)| format!("{name}={given:016x}"));
+        Some(Way { session, cookie })
+    }
+}
+
+impl Route {
+    fn new(
+        setup: &RouteSetup,
+        trust: &Trust,
+        known: &mut impl FnMut(&Target) -> Option<Arc<Backend>>,
+    ) -> Result<Self, RoutesError> {
+        let mut targets: Vec<(Arc<Backend>, f64)> = Vec::new();
+        for one in &setup.targets {
+            let target: Target = one.to.parse().map_err(SetupError::from)?;
+            let backend = match known(&target) {
+                Some(backend) => backend,
+                None => Backend::new(target, trust, setup.health.clone(), setup.eject)?,
+            };
+            targets.push((backend, one.weight));
+        }
+        Ok(Self {
+            name: setup.name.clone(),
+            matching: Match::new(setup),
+            targets,
+            sticky: setup.sticky.as_ref().and_then(Sticky::new),
+            answer_time: setup.answer_time(),
+        })
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its targets and their weights.
+    pub fn targets(&self) -> &[(Arc<Backend>, f64)] {
+        &self.targets
+    }
+
+    /// How long a target may take until its answer begins, if that is its own.
+    pub fn answer_time(&self) -> Option<Duration> {
+        self.answer_time
+    }
+
+    /// The target on a way, but not `tried`. Where none is well any one is: checks that are wrong
+    /// must not end everything.
+    pub fn target(&self, way: Option<&Way>, tried: Option<&Backend>) -> Option<&Arc<Backend>> {
+        let Some(way) = way else {
+            return self.targets.first().map(|(one, _)| one).filter(|_| tried.is_none());
+        };
+        let is_tried = |one: &Backend| tried.is_some_and(|tried| std::ptr::eq(one, tried));
+        let choose = |is_usable: &dyn Fn(&Backend) -> bool| {
+            let targets = self.targets.iter().enumerate();
+            let targets = targets.filter(|(_, (one, _))| !is_tried(one) && is_usable(one));
+            let targets = targets.map(|(place, (one, weight))| (place, one.identity, *weight));
+            weigh::choose(way.session, targets)
+        };
+        let place = choose(&|one| one.standing.is_usable()).or_else(|| choose(&|_| true))?;
+        self.targets.get(place).map(|(one, _)| one)
+    }
+}
+
+impl Way {
+    /// Has a client that was in no session come back with one.
+    pub fn tell(&self, headers: &mut HeaderMap, secure: bool) {
+        if let Some(cookie) = &self.cookie {
+            set_cookie(headers, cookie, secure);
+        }
+    }
+}
