@@ -35,8 +35,13 @@ struct Gateway {
 
 impl Gateway {
     fn start(state: &Path, primary: SocketAddr) -> Self {
+        Self::start_with(state, &["--primary", &primary.to_string()])
+    }
+
+    fn start_with(state: &Path, arguments: &[&str]) -> Self {
         let mut process = command(state)
-            .args(["gateway", "--listen", "127.0.0.1:0", "--primary", &primary.to_string()])
+            .args(["gateway", "--listen", "127.0.0.1:0"])
+            .args(arguments)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -120,4 +125,43 @@ fn production_is_served_and_mirrored_until_it_is_told_to_end() {
     let nobody = umbra(state, &["mirror", "status"]);
     assert_eq!(nobody.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&nobody.stderr).contains("umbra gateway"));
+}
+
+#[test]
+fn routes_are_checked_changed_and_weighed() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path();
+    let (old, new) = (server("old").to_string(), server("new").to_string());
+    let file = state.join("routes.yaml");
+    let path = file.to_str().unwrap();
+    let write = |weight: &str| {
+        let text = format!(
+            "routes:\n  - name: shop\n    targets:\n      - {{ to: '{old}', weight: {weight} }}\n      \
+             - {{ to: '{new}', weight: 0 }}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    write("-1");
+    let refused = umbra(state, &["gateway", "--listen", "127.0.0.1:0", "--routes", path]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("routes.yaml:4:"));
+
+    write("1");
+    good(&umbra(state, &["route", "apply", "--dry-run", path]));
+    let gateway = Gateway::start_with(state, &["--routes", path]);
+    assert_eq!(gateway.ask(&[]), "old");
+    let weighed =
+        umbra(state, &["route", "weigh", "shop", &format!("{old}=0"), &format!("{new}=5")]);
+    assert!(good(&weighed).contains("shop"));
+    assert_eq!(gateway.ask(&[]), "new");
+    for (weight, why) in [("x=1", "there are: 127"), (&*format!("{new}=-1"), "from 0")] {
+        let refused = umbra(state, &["route", "weigh", "shop", weight]);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(why), "{refused:?}");
+    }
+    let status = good(&umbra(state, &["--json", "route", "list"]));
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status[0]["targets"][1]["requests"], 1);
+    good(&umbra(state, &["route", "apply", path]));
+    assert_eq!(gateway.ask(&[]), "old");
 }

@@ -6,6 +6,7 @@ use hyper::{Request, Version};
 use umbra_gateway::control::{StartMirror, settings};
 use umbra_gateway::fraction::Fraction;
 use umbra_gateway::headers::{Client, forwarded, pass_on};
+use umbra_gateway::routes::RoutesSetup;
 use umbra_gateway::upstream::Target as Upstream;
 
 use crate::Target;
@@ -199,8 +200,8 @@ pub fn percentage(bytes: &[u8]) -> bool {
 pub const UPSTREAM: Target = Target {
     name: "upstream",
     open: || Box::new(upstream),
-    seeds: || texts(&["127.0.0.1:9000", "http://app.internal:80/", "[::1]:9000"]),
-    words: &["http://", "https://", "/", ":", "@", "[::1]", "%", "65536", "#", "?", " "],
+    seeds: || texts(&["127.0.0.1:9000", "https://app.internal:443/", "h2c://[::1]:9000"]),
+    words: &["http://", "https://", "h2c://", "/", ":", "@", "[::1]", "%", "65536", "#", "?", " "],
     cases: 3_000,
     heap_factor: 64,
 };
@@ -211,10 +212,60 @@ pub fn upstream(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let Ok(target) = text.parse::<Upstream>() else { return false };
     let shown = target.to_string();
-    assert_eq!(shown.parse::<Upstream>(), Ok(target), "{text:?} is shown as {shown}");
+    assert_eq!(shown.parse::<Upstream>().as_ref(), Ok(&target), "{text:?} is shown as {shown}");
+    let place = shown.split_once("://").map_or(&*shown, |(_, place)| place);
     assert!(
-        !shown.contains(['@', '/', '?', '#']) && !shown.contains(char::is_control),
-        "{shown:?}"
+        !place.contains(['@', '/', '?', '#']) && !place.contains(char::is_control),
+        "{place:?}"
     );
+    assert!(!target.host().is_empty() && !target.host().contains(['[', ']']), "{place:?}");
     true
+}
+
+/// See [`routes`].
+pub const ROUTES: Target = Target {
+    name: "routes",
+    open: || Box::new(routes),
+    seeds: || {
+        texts(&[
+            "routes:\n  - name: a\n    targets: [{ to: 'a:1', weight: 2 }]\n",
+            "routes:\n  - name: a\n    match: { host: '*.b', path: /c, methods: [GET], headers: { d: e } }\n    \
+             targets: [{ to: 'https://a:1' }]\n    sticky: { cookie: f }\n    \
+             health: { path: /g, every: 1s }\n    eject: { failures: 2 }\nsecret: h\n",
+        ])
+    },
+    words: &[
+        "sticky",
+        "by: address",
+        "eject: {}",
+        "weight",
+        "*.",
+        ": ",
+        "\n  - ",
+        "0",
+        "1e9",
+        "-1",
+    ],
+    cases: 1_500,
+    heap_factor: 4_096,
+};
+
+/// What is accepted makes sense to a gateway as well, and is the same after it was written and
+/// read; what is refused is told in printable words.
+pub fn routes(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    match umbra_gateway::routes::file::parse("routes.yaml", &text) {
+        Ok(setup) => {
+            assert_eq!(setup.check(), Ok(()), "{text:?}");
+            let written = serde_json::to_string(&setup).expect("it is written");
+            let read: RoutesSetup = serde_json::from_str(&written).expect("and read");
+            assert_eq!(read, setup, "{text:?}");
+            true
+        }
+        Err(problems) => {
+            let told = problems.render(false);
+            assert!(!told.contains(|c: char| c.is_control() && c != '\n'), "{told:?}");
+            false
+        }
+    }
 }

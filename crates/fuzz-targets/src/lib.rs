@@ -79,6 +79,7 @@ pub const TARGETS: &[Target] = &[
     gateway::MIRROR,
     gateway::PERCENTAGE,
     gateway::UPSTREAM,
+    gateway::ROUTES,
 ];
 
 /// The target of this name.

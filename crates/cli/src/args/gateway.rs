@@ -66,6 +66,8 @@ pub enum Route {
         #[command(flatten)]
         control: Control,
     },
+    /// Print the JSON Schema of files of routes.
+    Schema,
     /// Put the routes of a file into force, from one request to the next.
     Apply {
         /// The file.

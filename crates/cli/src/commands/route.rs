@@ -22,6 +22,10 @@ pub(super) fn route(ui: &Ui, state_dir: &Path, command: Route) -> Done {
             let status: Vec<RouteStatus> = client.get("/v1/routes/status").map_err(reached)?;
             ui.answer_with(&status, |status| screen::routes(status))?;
         }
+        Route::Schema => {
+            let schema = file::schema();
+            ui.answer_with(&schema, |schema| format!("{schema:#}\n"))?;
+        }
         Route::Apply { file, dry_run, control } => {
             let setup = load(ui, &file)?;
             if dry_run {
@@ -50,6 +54,7 @@ pub(super) fn load(ui: &Ui, path: &Path) -> Result<RoutesSetup, CliError> {
     file::load(path).map_err(|problems| {
         ui.story(problems.render(ui.paint().is_coloured()).trim_end());
         CliError::new(Finish::Usage, format!("accept the routes of {}", path.display()))
+            .with_hint("`umbra route schema` prints what a file may hold")
     })
 }
 
