@@ -147,7 +147,7 @@ impl Proxy {
                 mirrors.filter_map(|mirror| mirror.begin(&head, has_body)).collect()
             }
         };
-        let request = Request::from_parts(head, Passing::copied(body, copies));
+        let request = Box::new(Request::from_parts(head, Passing::copied(body, copies)));
         let mut answer = self.ask(route, way.as_ref(), request).await?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return switch(answer, upgrade);
@@ -167,7 +167,7 @@ impl Proxy {
         &self,
         route: &Route,
         way: Option<&Way>,
-        request: Request<Passing>,
+        request: Box<Request<Passing>>,
     ) -> Result<Response<Answer<Passing>>, (Cause, String)> {
         let time = route.answer_time().unwrap_or(self.rules.answer_time);
         let nobody = || (Cause::Unreachable, "it has no target".to_owned());
@@ -178,7 +178,10 @@ impl Proxy {
         };
         let (why, request) = unsent;
         match route.target(way, Some(first)) {
-            Some(second) => ask_one(second, *request, time).await.map_err(Unanswered::cause),
+            Some(second) => {
+                let answered = Box::pin(ask_one(second, request, time)).await;
+                answered.map_err(Unanswered::cause)
+            }
             None => Err((Cause::Unreachable, why)),
         }
     }
@@ -203,7 +206,7 @@ impl Unanswered {
 /// Asks one target, again if that is safe and a connection that was kept for long broke.
 async fn ask_one(
     target: &Backend,
-    request: Request<Passing>,
+    request: Box<Request<Passing>>,
     time: Duration,
 ) -> Result<Response<Answer<Passing>>, Unanswered> {
     let answer = timeout(time, target.upstream().send(request, again)).await;
@@ -223,7 +226,7 @@ async fn ask_one(
 }
 
 /// A request that may be asked twice, once more: it is safe, and has no body that would be gone.
-fn again(request: &Request<Passing>) -> Option<Request<Passing>> {
+fn again(request: &Request<Passing>) -> Option<Box<Request<Passing>>> {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if !safe || !request.body().is_end_stream() {
         return None;
@@ -232,7 +235,7 @@ fn again(request: &Request<Passing>) -> Option<Request<Passing>> {
     *again.method_mut() = request.method().clone();
     *again.uri_mut() = request.uri().clone();
     *again.headers_mut() = request.headers().clone();
-    Some(again)
+    Some(Box::new(again))
 }
 
 /// What the client gets where production's answer cannot be had. Why goes to the log: it may name

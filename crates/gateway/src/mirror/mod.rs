@@ -195,7 +195,7 @@ impl Mirror {
     }
 
     async fn answer(&self, request: Request<Read>) -> Ended {
-        let mut answer = match self.shadow.send(request, |_| None).await {
+        let mut answer = match self.shadow.send(Box::new(request), |_| None).await {
             Ok(answer) => answer,
             Err(Failure::Connect { .. }) => return Ended::Unreachable,
             Err(Failure::Body) => return Ended::Unfinished,

@@ -97,7 +97,7 @@ impl Backend {
         let mut request = Request::new(Passing::made(""));
         let path = health.path.parse::<PathAndQuery>();
         *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
-        let asked = self.upstream.send(request, |_| None);
+        let asked = self.upstream.send(Box::new(request), |_| None);
         match timeout(Duration::from_millis(health.timeout_ms), asked).await {
             Ok(Ok(answer)) => answer.status().as_u16() < 400,
             Ok(Err(Failure::Connect { .. } | Failure::Broken(_) | Failure::Body)) | Err(_) => false,

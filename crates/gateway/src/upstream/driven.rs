@@ -63,28 +63,21 @@ impl<B: Sent> Driven<B> {
     /// Asks. The connection goes home behind the answer's end.
     pub(super) async fn ask(
         mut self: Box<Self>,
-        request: Request<B>,
+        request: Box<Request<B>>,
         way: Way,
     ) -> Result<Response<Answer<B>>, TrySendError<Request<B>>> {
-        let answer = self.sender.try_send_request(request);
+        let mut answer = pin!(self.sender.try_send_request(*request));
         match way {
-            Way::Polled => self.poll_for(answer).await,
+            Way::Polled => {}
             Way::Tasked => {
                 tokio::spawn(self.finish());
-                answer.await.map(|answer| answer.map(Answer::alone))
+                return answer.await.map(|answer| answer.map(Answer::alone));
             }
             Way::Upgraded => {
                 tokio::spawn(self.connection.with_upgrades());
-                answer.await.map(|answer| answer.map(Answer::alone))
+                return answer.await.map(|answer| answer.map(Answer::alone));
             }
         }
-    }
-
-    async fn poll_for(
-        mut self: Box<Self>,
-        answer: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>>,
-    ) -> Result<Response<Answer<B>>, TrySendError<Request<B>>> {
-        let mut answer = pin!(answer);
         let mut is_over = false;
         let answer = poll_fn(|context| {
             if !is_over {

@@ -125,7 +125,7 @@ impl<B: Sent> Upstream<B> {
         self.asked_again.load(Ordering::Relaxed)
     }
 
-    /// Asks what `request` asks. Where a connection that was kept breaks before it answers, and
+    /// Asks what `request` asks, which is boxed since it goes through many hands. Where a connection that was kept breaks before it answers, and
     /// nothing of the request was written to it, it is asked again on another; if something may
     /// have been, only `spare` is, which is made beforehand if the request may be asked twice.
     ///
@@ -133,28 +133,35 @@ impl<B: Sent> Upstream<B> {
     /// There is no answer.
     pub async fn send(
         &self,
-        mut request: Request<B>,
-        spare: impl Fn(&Request<B>) -> Option<Request<B>>,
+        mut request: Box<Request<B>>,
+        spare: impl Fn(&Request<B>) -> Option<Box<Request<B>>>,
     ) -> Result<Response<Answer<B>>, Failure<B>> {
         let changes = request.headers().contains_key(UPGRADE);
         loop {
-            let Some(line) = self.waiting(changes).await else { break };
-            let again = spare(&request);
+            let waiting = self.waiting(changes).await;
+            let again = waiting.as_ref().and_then(|_| spare(&request));
+            let is_new = waiting.is_none();
+            let line = match waiting {
+                Some(line) => line,
+                // A future of its own: most requests have no need of the room it takes.
+                None => match Box::pin(self.line(changes)).await {
+                    Ok(line) => line,
+                    Err(error) => {
+                        return Err(Failure::Connect { why: chain(&error), request });
+                    }
+                },
+            };
             let mut refused = match self.ask(line, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(refused) => refused,
             };
-            let unsent = refused.take_message();
+            if is_new {
+                return Err(failure(refused.error()));
+            }
+            let unsent = refused.take_message().map(Box::new);
             request = unsent.or(again).ok_or_else(|| failure(refused.error()))?;
             self.asked_again.fetch_add(1, Ordering::Relaxed);
         }
-        let line = match self.line(changes).await {
-            Ok(line) => line,
-            Err(error) => {
-                return Err(Failure::Connect { why: chain(&error), request: Box::new(request) });
-            }
-        };
-        self.ask(line, request).await.map_err(|refused| failure(refused.error()))
     }
 
     /// A connection that is there and has room.
@@ -205,7 +212,7 @@ impl<B: Sent> Upstream<B> {
     async fn ask(
         &self,
         line: Line<B>,
-        mut request: Request<B>,
+        mut request: Box<Request<B>>,
     ) -> Result<Response<Answer<B>>, TrySendError<Request<B>>> {
         match line {
             Line::Own(driven) => {
@@ -221,7 +228,7 @@ impl<B: Sent> Upstream<B> {
             }
             Line::Shared(place) => {
                 writing::for_http2(&mut request, &self.target);
-                place.ask(request).await
+                Box::pin(place.ask(*request)).await
             }
         }
     }
