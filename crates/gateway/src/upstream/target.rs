@@ -74,7 +74,10 @@ impl FromStr for Target {
         let authority: Authority = rest.parse().map_err(|_| refused())?;
         // A user and a password would be sent on.
         let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
-        let whole = plain && authority.port_u16().is_some();
+        // To a number's parser a sign is part of it.
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        let port = authority.port().filter(|port| is_port(port.as_str()) && port.as_u16() > 0);
+        let whole = plain && port.is_some();
         whole.then_some(Self { protocol, authority }).ok_or_else(refused)
     }
 }
@@ -104,7 +107,17 @@ mod tests {
         check("[::1]:9000", Some("[::1]:9000"));
         check("https://app:443/", Some("https://app:443"));
         check("h2c://app:50051", Some("h2c://app:50051"));
-        for bad in ["", "app", "http://app", "ftp://app:443", "u:p@app:80", "app:80/path", ":80"] {
+        for bad in [
+            "",
+            "app",
+            "http://app",
+            "ftp://app:443",
+            "u:p@app:80",
+            "app:80/path",
+            ":80",
+            "app:+80",
+            "app:0",
+        ] {
             check(bad, None);
         }
     }
