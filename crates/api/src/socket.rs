@@ -2,8 +2,10 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::{UnixListener, UnixStream};
 
@@ -14,6 +16,8 @@ pub struct Socket {
     path: PathBuf,
     inode: u64,
     owner: u32,
+    /// Whether the file is somebody else's by now.
+    left: AtomicBool,
 }
 
 /// Why there is no socket.
@@ -25,6 +29,17 @@ pub enum BindError {
     /// It is somebody's.
     #[error("somebody listens there")]
     Taken,
+    /// The kernel refuses.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+/// Why a socket cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// Its name is another's.
+    #[error("its file is no more, or another's")]
+    Replaced,
     /// The kernel refuses.
     #[error(transparent)]
     System(#[from] io::Error),
@@ -60,7 +75,35 @@ impl Socket {
             let _ = fs::remove_file(&draft);
         })?;
         let (inode, owner) = (prepared.ino(), prepared.uid());
-        Ok(Self { listener, path: path.to_owned(), inode, owner })
+        Ok(Self { listener, path: path.to_owned(), inode, owner, left: AtomicBool::new(false) })
+    }
+
+    /// Goes on with a socket that another process listened at, whose file is this one.
+    ///
+    /// # Errors
+    /// See [`AdoptError`].
+    pub fn adopt(
+        listener: std::os::unix::net::UnixListener,
+        path: &Path,
+        inode: u64,
+    ) -> Result<Self, AdoptError> {
+        let metadata = fs::symlink_metadata(path)?;
+        if !metadata.file_type().is_socket() || metadata.ino() != inode {
+            return Err(AdoptError::Replaced);
+        }
+        listener.set_nonblocking(true)?;
+        let (listener, owner) = (UnixListener::from_std(listener)?, metadata.uid());
+        Ok(Self { listener, path: path.to_owned(), inode, owner, left: AtomicBool::new(false) })
+    }
+
+    /// What tells its file from another of its name.
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// Somebody else goes on with it: its file stays.
+    pub fn leave_file(&self) {
+        self.left.store(true, Ordering::Relaxed);
     }
 
     /// The next connection.
@@ -77,8 +120,17 @@ impl Socket {
     }
 }
 
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
 impl Drop for Socket {
     fn drop(&mut self) {
+        if self.left.load(Ordering::Relaxed) {
+            return;
+        }
         let is_ours =
             fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode);
         if is_ours {

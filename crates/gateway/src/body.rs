@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 
+use crate::listen::received::{BrokenBody, Received};
 use crate::mirror::Copy;
 use crate::upstream::Answer;
 
@@ -15,7 +15,7 @@ use crate::upstream::Answer;
 #[derive(Debug)]
 pub enum Passing {
     /// A request's, as it comes.
-    Streamed(Incoming),
+    Received(Received),
     /// An answer's, as it comes.
     Answered(Answer<Passing>),
     /// As it comes, and copied while it does.
@@ -31,9 +31,9 @@ impl Passing {
     }
 
     /// A request's body, copied for these.
-    pub fn copied(body: Incoming, copies: Vec<Copy>) -> Self {
+    pub fn copied(body: Received, copies: Vec<Copy>) -> Self {
         if copies.is_empty() {
-            return Self::Streamed(body);
+            return Self::Received(body);
         }
         let mut copied = Copied { body, copies };
         copied.end_with_body();
@@ -43,15 +43,18 @@ impl Passing {
 
 impl Body for Passing {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BrokenBody;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         match self.get_mut() {
-            Self::Streamed(body) => Pin::new(body).poll_frame(context),
-            Self::Answered(body) => Pin::new(body).poll_frame(context),
+            Self::Received(body) => Pin::new(body).poll_frame(context),
+            Self::Answered(body) => {
+                let frame = Pin::new(body).poll_frame(context);
+                frame.map(|frame| frame.map(|frame| frame.map_err(BrokenBody::Connection)))
+            }
             Self::Copied(body) => Pin::new(body).poll_frame(context),
             Self::Made(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
         }
@@ -59,7 +62,7 @@ impl Body for Passing {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Streamed(body) => body.is_end_stream(),
+            Self::Received(body) => body.is_end_stream(),
             Self::Answered(body) => body.is_end_stream(),
             Self::Copied(body) => body.body.is_end_stream(),
             Self::Made(body) => body.is_end_stream(),
@@ -68,7 +71,7 @@ impl Body for Passing {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Streamed(body) => body.size_hint(),
+            Self::Received(body) => body.size_hint(),
             Self::Answered(body) => body.size_hint(),
             Self::Copied(body) => body.body.size_hint(),
             Self::Made(body) => body.size_hint(),
@@ -80,7 +83,7 @@ impl Body for Passing {
 /// end when this is dropped breaks off.
 #[derive(Debug)]
 pub struct Copied {
-    body: Incoming,
+    body: Received,
     copies: Vec<Copy>,
 }
 
@@ -88,7 +91,7 @@ impl Copied {
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         match &frame {
             Some(Ok(frame)) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,12 +16,16 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_api::exposition::FORMAT;
-use umbra_api::socket::Socket;
 use umbra_state::chain;
 
 use crate::fraction::Fraction;
 use crate::gateway::ACCEPT_AGAIN;
 use crate::headers::is_host;
+use crate::listen::access_log::LogStatus;
+use crate::listen::counts::ClosedStatus;
+use crate::listen::front::Front;
+use crate::listen::hand_over::{self, Estate, Will, offer};
+use crate::listen::tls::TlsStatus;
 use crate::mirror::{Counted, Limits, Mirror, Settings};
 use crate::proxy::Proxy;
 use crate::routes::setup::is_name;
@@ -51,6 +55,15 @@ pub struct GatewayStatus {
     pub routes: Vec<RouteStatus>,
     /// Its mirrors.
     pub mirrors: Vec<MirrorStatus>,
+    /// Certificates clients are served with, if there are any.
+    #[serde(default)]
+    pub tls: Option<TlsStatus>,
+    /// Its access log, if there is one.
+    #[serde(default)]
+    pub access_log: Option<LogStatus>,
+    /// Connections the gateway closed, and bodies it broke off, by cause.
+    #[serde(default)]
+    pub closed: Vec<ClosedStatus>,
 }
 
 /// How a route stands.
@@ -135,30 +148,45 @@ pub struct Control {
     pub memory: Arc<Semaphore>,
     /// How many there were at first.
     pub memory_bytes_max: usize,
+    /// What clients see of it.
+    pub front: Arc<Front>,
 }
 
-/// Answers whoever may ask at this socket.
-pub async fn serve(socket: Socket, control: Arc<Control>) {
+/// Answers whoever may ask at this socket, until it is somebody else's.
+pub(crate) async fn serve(estate: Arc<Estate>, control: Arc<Control>) {
     loop {
-        let Ok(stream) = socket.accept().await else {
+        let accepted = tokio::select! {
+            accepted = estate.socket().accept() => accepted,
+            () = estate.gone() => return,
+        };
+        let Ok(stream) = accepted else {
             // Out of files, most likely: clients of the gateway may close theirs.
             tokio::time::sleep(ACCEPT_AGAIN).await;
             continue;
         };
-        if !socket.may_speak(&stream) {
+        if !estate.socket().may_speak(&stream) {
             tracing::warn!("a connection of another user was refused");
             continue;
         }
-        let control = Arc::clone(&control);
-        let service = service_fn(move |request| {
-            let control = Arc::clone(&control);
-            async move { Ok::<_, Infallible>(control.answer(request).await) }
+        let (control, estate) = (Arc::clone(&control), Arc::clone(&estate));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (control, estate) = (Arc::clone(&control), Arc::clone(&estate));
+            async move {
+                Ok::<_, Infallible>(match request.uri().path() {
+                    hand_over::PATH => control.hand_over(request, &estate),
+                    _ if *request.method() != Method::GET && estate.is_claimed() => {
+                        refused(&taken())
+                    }
+                    _ => control.answer(request).await,
+                })
+            }
         });
         tokio::spawn(async move {
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME);
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
             // Who asked may be gone.
-            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            let _ = connection.with_upgrades().await;
         });
     }
 }
@@ -174,7 +202,7 @@ impl Control {
                 let mirrors = self.proxy.mirrors();
                 let routes = self.proxy.routes();
                 let page = self.proxy.metrics().exposed(&routes, mirrors.iter().map(Arc::as_ref));
-                return answer(StatusCode::OK, FORMAT, page);
+                return answer(StatusCode::OK, FORMAT, page + &self.front.exposed());
             }
             (&Method::GET, "/v1/gateway", _) => Ok(json(&self.status())),
             (&Method::GET, "/v1/routes/status", _) => {
@@ -186,6 +214,7 @@ impl Control {
                 Ok(setup) => self.route(setup).map(|status| json(&status)),
                 Err(error) => Err(error),
             },
+            (&Method::POST, "/v1/reload", _) => self.reload().await.map(|status| json(&status)),
             (&Method::POST, _, Some(name)) => {
                 let name = name.to_owned();
                 match read(request).await {
@@ -196,11 +225,41 @@ impl Control {
             (&Method::DELETE, _, Some(name)) => self.stop(name).map(|status| json(&status)),
             _ => Err(WireError::new(ErrorCode::NotFound, format!("find {path:?} here"))),
         };
-        answered.unwrap_or_else(|error| {
-            let status = StatusCode::from_u16(error.code.http_status());
-            let body = serde_json::to_string(&error).unwrap_or_default();
-            answer(status.unwrap_or(StatusCode::BAD_REQUEST), "application/json", body)
-        })
+        answered.unwrap_or_else(|error| refused(&error))
+    }
+
+    /// Gives everything to a successor, once that serves.
+    fn hand_over(&self, mut request: Request<Incoming>, estate: &Arc<Estate>) -> Answer {
+        let wants = request.headers().get(UPGRADE).is_some_and(|to| to == hand_over::PROTOCOL);
+        if *request.method() != Method::POST || !wants {
+            let message = format!("hand over: expected POST with Upgrade: {}", hand_over::PROTOCOL);
+            return refused(&WireError::new(ErrorCode::BadRequest, message));
+        }
+        let Some(claimed) = estate.claim() else { return refused(&taken()) };
+        // After that nothing is changed any more.
+        let mirrors = self.proxy.mirrors();
+        let mirrors = mirrors.iter().map(|mirror| (mirror.name().to_owned(), begun(mirror)));
+        let will = Will { inode: estate.socket().inode(), mirrors: mirrors.collect() };
+        tokio::spawn(offer(claimed, hyper::upgrade::on(&mut request), will));
+        let mut answer = Response::new(Full::default());
+        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = answer.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static(hand_over::PROTOCOL));
+        answer
+    }
+
+    /// Reads certificates again, and opens the access log anew.
+    async fn reload(&self) -> Result<GatewayStatus, WireError> {
+        let front = Arc::clone(&self.front);
+        let reloaded = tokio::task::spawn_blocking(move || front.reload()).await;
+        let reloaded = reloaded
+            .map_err(|_| WireError::new(ErrorCode::Internal, "read the certificates again"))?;
+        reloaded.map_err(|error| {
+            WireError::new(ErrorCode::Environment, umbra_state::chain(&error))
+                .with_hint("what was in force before still is")
+        })?;
+        Ok(self.status())
     }
 
     /// How everything stands.
@@ -215,6 +274,9 @@ impl Control {
             mirror_bytes_max: self.memory_bytes_max as u64,
             routes: self.proxy.routes().all().iter().map(route_status).collect(),
             mirrors: self.proxy.mirrors().iter().map(|mirror| status(mirror)).collect(),
+            tls: self.front.tls_status(),
+            access_log: self.front.log_status(),
+            closed: self.front.closed_status(),
         }
     }
 
@@ -293,6 +355,22 @@ fn status(mirror: &Mirror) -> MirrorStatus {
     }
 }
 
+/// What was asked for to begin it.
+pub fn begun(mirror: &Mirror) -> StartMirror {
+    let Settings { fraction, methods, path_prefix, host, limits, .. } = mirror.settings();
+    StartMirror {
+        to: mirror.shadow().target().to_string(),
+        percent: fraction.percent().to_string(),
+        methods: methods.iter().map(ToString::to_string).collect(),
+        path_prefix: path_prefix.clone(),
+        // It is one that could be written.
+        host: host.as_ref().and_then(|host| host.to_str().ok()).map(str::to_owned),
+        in_flight_max: Some(limits.in_flight_max),
+        body_bytes_max: Some(limits.body_bytes_max),
+        timeout_ms: u64::try_from(limits.timeout.as_millis()).ok(),
+    }
+}
+
 /// What a mirror of this name is to do.
 ///
 /// # Errors
@@ -350,6 +428,17 @@ async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Wire
     serde_json::from_slice(&body.to_bytes()).map_err(bad)
 }
 
+fn taken() -> WireError {
+    WireError::new(ErrorCode::Conflict, "change the gateway: a successor is about to take over")
+        .with_hint("ask again in a moment")
+}
+
+fn refused(error: &WireError) -> Answer {
+    let status = StatusCode::from_u16(error.code.http_status());
+    let body = serde_json::to_string(error).unwrap_or_default();
+    answer(status.unwrap_or(StatusCode::BAD_REQUEST), "application/json", body)
+}
+
 fn json(value: &impl Serialize) -> Answer {
     answer(StatusCode::OK, "application/json", serde_json::to_string(value).unwrap_or_default())
 }
@@ -359,4 +448,26 @@ fn answer(status: StatusCode, kind: &'static str, body: String) -> Answer {
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_mirror_is_begun_again_as_it_was() {
+        let full = r#"{"to":"127.0.0.1:9","percent":"0.001","methods":["GET","PURGE"],
+            "path_prefix":"/a","host":"b:80","in_flight_max":7,"body_bytes_max":9,"timeout_ms":11}"#;
+        let short = r#"{"to":"app.internal:80","percent":"12.5%"}"#;
+        for text in [full, short] {
+            let wanted: StartMirror = serde_json::from_str(text).unwrap();
+            let is = settings("one", &wanted).unwrap();
+            let shadow = Upstream::new(wanted.to.parse().unwrap());
+            let mirror = Mirror::new(is.clone(), shadow, Arc::new(Semaphore::new(1)), 1);
+            let again = begun(&mirror);
+            assert_eq!(again.to, wanted.to);
+            let again = settings("one", &again).unwrap();
+            assert_eq!(format!("{again:?}"), format!("{is:?}"), "{text}");
+        }
+    }
 }

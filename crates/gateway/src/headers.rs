@@ -1,6 +1,6 @@
 //! What speaks of one connection only, and what tells where a request is from.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
@@ -157,26 +157,48 @@ fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|word| !word.is_empty())
 }
 
-/// A client's address, and how it is told.
+/// A client, as it is told.
 #[derive(Debug, Clone)]
 pub struct Client {
-    address: IpAddr,
-    told: HeaderValue,
+    address: HeaderValue,
+    source: SocketAddr,
+    destination: Option<SocketAddr>,
+    proto: &'static str,
 }
 
 impl Client {
-    /// Made once for each connection.
-    pub fn new(address: SocketAddr) -> Self {
-        let address = address.ip().to_canonical();
-        let told = HeaderValue::from_str(&address.to_string());
+    /// Made once for each connection, which has no TLS.
+    pub fn new(source: SocketAddr) -> Self {
+        let text = source.ip().to_canonical().to_string();
         // Digits, dots and colons can stand in a header.
-        let told = told.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { address, told }
+        let address = HeaderValue::from_str(&text);
+        let address = address.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self { address, source, destination: None, proto: "http" }
     }
 
-    /// Where it is.
-    pub fn address(&self) -> IpAddr {
-        self.address
+    /// To which address it came.
+    pub fn came_to(self, destination: SocketAddr) -> Self {
+        Self { destination: Some(destination), ..self }
+    }
+
+    /// Its connection has TLS.
+    pub fn over_tls(self) -> Self {
+        Self { proto: "https", ..self }
+    }
+
+    /// Where it is from.
+    pub fn source(&self) -> SocketAddr {
+        self.source
+    }
+
+    /// To which address it came, where that is known.
+    pub fn destination(&self) -> Option<SocketAddr> {
+        self.destination
+    }
+
+    /// How it speaks: `http` or `https`.
+    pub fn proto(&self) -> &'static str {
+        self.proto
     }
 }
 
@@ -184,9 +206,9 @@ impl Client {
 /// it is `trusted`.
 pub fn forwarded(headers: &mut HeaderMap, client: &Client, proto: &'static str, trusted: bool) {
     if !trusted || !headers.contains_key(FORWARDED_FOR) {
-        headers.insert(FORWARDED_FOR, client.told.clone());
+        headers.insert(FORWARDED_FOR, client.address.clone());
     } else {
-        headers.append(FORWARDED_FOR, client.told.clone());
+        headers.append(FORWARDED_FOR, client.address.clone());
     }
     if !trusted || !headers.contains_key(FORWARDED_PROTO) {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));

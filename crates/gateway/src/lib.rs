@@ -15,7 +15,7 @@
 //! |---|---|
 //! | [`run`] | the program, until a signal ends it |
 //! | [`gateway`] | listening, serving, going down |
-//! | [`opening`] | the first bytes of a connection |
+//! | [`listen`] | the side clients see: TLS, limits, access log, hand-over |
 //! | [`proxy`] | one request's way to production and back |
 //! | [`routes`] | which target a request goes to |
 //! | [`headers`] | what is of one connection, and what tells where a request is from |
@@ -34,9 +34,9 @@ pub mod control;
 pub mod fraction;
 pub mod gateway;
 pub mod headers;
+pub mod listen;
 pub mod metrics;
 pub mod mirror;
-pub mod opening;
 pub mod proxy;
 pub mod routes;
 pub mod run;

@@ -11,7 +11,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -20,6 +19,7 @@ use tokio::time::timeout;
 
 use crate::body::Passing;
 use crate::headers::{Client, forwarded, pass_on, settle_framing, strip};
+use crate::listen::received::Received;
 use crate::metrics::{Cause, Metrics};
 use crate::mirror::Mirror;
 use crate::routes::{Backend, Route, Routes, Way};
@@ -105,7 +105,7 @@ impl Proxy {
     }
 
     /// Answers one request of a client.
-    pub async fn answer(&self, request: Request<Incoming>, client: &Client) -> Response<Passing> {
+    pub async fn answer(&self, request: Request<Received>, client: &Client) -> Response<Passing> {
         let began = Instant::now();
         let version = request.version();
         let answer = match self.pass(request, client).await {
@@ -126,7 +126,7 @@ impl Proxy {
 
     async fn pass(
         &self,
-        request: Request<Incoming>,
+        request: Request<Received>,
         client: &Client,
     ) -> Result<Response<Passing>, (Cause, String)> {
         let (mut head, body) = request.into_parts();
@@ -135,9 +135,9 @@ impl Proxy {
         let in_force = self.in_force();
         let route = in_force.routes.route(&head);
         let route = route.ok_or_else(|| (Cause::NoRoute, "nothing is served there".to_owned()))?;
-        let way = in_force.routes.way(route, &head, client.address());
+        let way = in_force.routes.way(route, &head, client.source().ip());
         let has_body = !body.is_end_stream();
-        forwarded(&mut head.headers, client, "http", self.rules.trust_forwarded);
+        forwarded(&mut head.headers, client, client.proto(), self.rules.trust_forwarded);
         let upgrade = upgrade.and_then(|_| head.extensions.remove::<OnUpgrade>());
         let copies = match upgrade {
             // What becomes of the connection then is no request and answer any more.
@@ -157,7 +157,7 @@ impl Proxy {
             .map_err(|refused| (Cause::Broken, refused.to_string()))?;
         strip(answer.headers_mut());
         if let Some(way) = way {
-            way.tell(answer.headers_mut(), false);
+            way.tell(answer.headers_mut(), client.proto() == "https");
         }
         Ok(answer.map(Passing::Answered))
     }

@@ -2,16 +2,21 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::TcpSocket;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, oneshot};
 use umbra_api::socket::{BindError, Socket};
 
 use crate::control::{self, Control, StartMirror};
 use crate::gateway::{self, Limits};
+use crate::listen::access_log::{AccessLog, OpenError, Wanted};
+use crate::listen::front::Front;
+use crate::listen::hand_over::{Claim, ClaimError, Estate};
+use crate::listen::tls::{Sources, Tls, TlsError, keep_looking};
 use crate::proxy::{Proxy, Rules};
 use crate::routes::{Routes, RoutesError, RoutesSetup};
 use crate::upstream::Trust;
@@ -40,6 +45,14 @@ pub struct Options {
     pub limits: Limits,
     /// Mirrors to begin with, by name.
     pub mirrors: Vec<(String, StartMirror)>,
+    /// Certificates; without any there is no TLS.
+    pub certificates: Sources,
+    /// Whether each connection begins with a PROXY header.
+    pub proxy_protocol: bool,
+    /// A line for each request, if it is wanted.
+    pub access_log: Option<Wanted>,
+    /// Whether to take over from the gateway at the control socket, if there is one.
+    pub replace: bool,
 }
 
 /// Why there is no gateway.
@@ -81,6 +94,29 @@ pub enum RunError {
     /// There can be no such routes.
     #[error(transparent)]
     Routes(#[from] RoutesError),
+    /// Certificates cannot be used.
+    #[error("begin to serve TLS")]
+    Tls(#[from] TlsError),
+    /// A log cannot be written.
+    #[error("begin to log")]
+    Log(#[from] OpenError),
+    /// The gateway that runs does not give its sockets away.
+    #[error("take over from the gateway at {at}")]
+    Claim {
+        /// Its control socket.
+        at: String,
+        /// Why.
+        #[source]
+        source: ClaimError,
+    },
+    /// The gateway that runs listens somewhere else.
+    #[error("take over from a gateway that listens at {is}: {asked} was asked for")]
+    Elsewhere {
+        /// Where it listens.
+        is: SocketAddr,
+        /// Where it was to be.
+        asked: String,
+    },
     /// A mirror makes no sense.
     #[error("mirror to {name:?}: {why}")]
     Mirror {
@@ -107,42 +143,136 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
     let system = |doing| move |source| RunError::System { doing, source };
     let mut term = signal(SignalKind::terminate()).map_err(system("wait for SIGTERM"))?;
     let mut int = signal(SignalKind::interrupt()).map_err(system("wait for SIGINT"))?;
-    let at = address(&options.listen)?;
-    let refused = |at: String| move |source| RunError::Listen { at, source };
-    let listener = listen(at).map_err(refused(at.to_string()))?;
-    let listens = listener.local_addr().map_err(refused(at.to_string()))?;
-    let routes = Routes::new(options.routes, &options.trust, None)?;
+    let hang_up = signal(SignalKind::hangup()).map_err(system("wait for SIGHUP"))?;
+    let routes = Routes::new(options.routes.clone(), &options.trust, None)?;
     let proxy = Arc::new(Proxy::new(routes, options.rules));
+    let front = front(&options, Arc::clone(&proxy))?;
+    let begun = Begun::new(&options)?;
+    let listener = Arc::new(begun.listener);
+    let listens = listener.local_addr().map_err(system("ask where it listens"))?;
     let control = Arc::new(Control {
-        proxy: Arc::clone(&proxy),
-        trust: options.trust,
+        proxy,
+        trust: options.trust.clone(),
         listen: listens.to_string(),
         memory: Arc::new(Semaphore::new(options.mirror_bytes_max)),
         memory_bytes_max: options.mirror_bytes_max,
+        front: Arc::clone(&front),
     });
-    for (name, mirror) in options.mirrors {
+    let inherited = begun.claim.as_ref().map(|claim| claim.will().mirrors.clone());
+    for (name, mirror) in inherited.into_iter().flatten().chain(options.mirrors) {
         control
             .start(&name, mirror)
             .map_err(|error| RunError::Mirror { name, why: error.message })?;
     }
-    let socket = Socket::bind(&options.control).map_err(|source| RunError::Control {
-        at: options.control.display().to_string(),
-        source,
-    })?;
-    let controlled = tokio::spawn(control::serve(socket, control));
-    told(listens);
-    let ending = async {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        tracing::info!("going down: what is under way is finished");
+    // Without a claim nobody is served before there is a control socket.
+    let bound = match begun.claim {
+        None => Ok(bind(&options.control)?),
+        Some(claim) => Err(claim),
     };
-    gateway::serve(listener, proxy, options.limits, ending).await;
+    let (end, ended) = oneshot::channel();
+    let ending = async {
+        // Whoever would say so is gone.
+        let _ = ended.await;
+    };
+    let listening = Arc::downgrade(&listener);
+    let serving = tokio::spawn(gateway::serve(listener, Arc::clone(&front), ending));
+    let socket = match bound {
+        Ok(socket) => socket,
+        Err(claim) => claim.serving().map_err(claimed(&options.control))?,
+    };
+    let estate = Estate::new(listening, socket);
+    let controlled = tokio::spawn(control::serve(Arc::clone(&estate), control));
+    let reloading = tokio::spawn(keep_reloading(hang_up, Arc::clone(&front)));
+    told(listens);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+        () = estate.gone() => {}
+    }
+    tracing::info!("going down: what is under way is finished");
+    // Nobody else ends it.
+    let _ = end.send(());
+    let _ = serving.await;
     controlled.abort();
-    // The socket's file goes with its task.
+    // The socket's file goes with its task, unless it is a successor's.
     let _ = controlled.await;
+    reloading.abort();
+    if let Some(log) = &front.log {
+        log.flush(LOG_TIME);
+    }
     Ok(())
+}
+
+/// How long a log that cannot be written is waited for.
+const LOG_TIME: Duration = Duration::from_secs(5);
+
+fn front(options: &Options, proxy: Arc<Proxy>) -> Result<Arc<Front>, RunError> {
+    let mut front = Front::new(proxy, options.limits);
+    if !options.certificates.is_empty() {
+        let tls = Arc::new(Tls::load(options.certificates.clone())?);
+        tokio::spawn(keep_looking(Arc::clone(&tls)));
+        front = front.with_tls(tls);
+    }
+    if options.proxy_protocol {
+        front = front.with_proxy_protocol();
+    }
+    if let Some(wanted) = options.access_log.clone() {
+        front = front.with_log(Arc::new(AccessLog::open(wanted)?));
+    }
+    Ok(Arc::new(front))
+}
+
+/// Where clients come to, and who has to be told when they are served.
+struct Begun {
+    listener: TcpListener,
+    claim: Option<Claim>,
+}
+
+impl Begun {
+    fn new(options: &Options) -> Result<Self, RunError> {
+        let at = address(&options.listen)?;
+        let refused = || {
+            let at = at.to_string();
+            move |source| RunError::Listen { at, source }
+        };
+        let asked = || Claim::ask(&options.control).map_err(claimed(&options.control));
+        let Some(claim) = options.replace.then(asked).transpose()?.flatten() else {
+            return Ok(Self { listener: listen(at).map_err(refused())?, claim: None });
+        };
+        let is = claim.at().map_err(refused())?;
+        if !is_same(at, is) {
+            return Err(RunError::Elsewhere { is, asked: options.listen.clone() });
+        }
+        let listener = claim.listener().and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        });
+        Ok(Self { listener: listener.map_err(refused())?, claim: Some(claim) })
+    }
+}
+
+/// All addresses are `[::]`, or `0.0.0.0` where the kernel has no IPv6.
+fn is_same(asked: SocketAddr, is: SocketAddr) -> bool {
+    let all = asked.ip().is_unspecified() && is.ip().is_unspecified();
+    asked.port() == is.port() && (asked.ip() == is.ip() || all && asked.is_ipv6())
+}
+
+fn claimed(at: &Path) -> impl FnOnce(ClaimError) -> RunError {
+    let at = at.display().to_string();
+    move |source| RunError::Claim { at, source }
+}
+
+fn bind(at: &Path) -> Result<Socket, RunError> {
+    let refused = |source| RunError::Control { at: at.display().to_string(), source };
+    Socket::bind(at).map_err(refused)
+}
+
+async fn keep_reloading(mut hang_up: Signal, front: Arc<Front>) {
+    while hang_up.recv().await.is_some() {
+        let front = Arc::clone(&front);
+        // What goes wrong was said.
+        let _ = tokio::task::spawn_blocking(move || front.reload()).await;
+    }
 }
 
 /// `:8080` is every address, of both kinds where the kernel has both.
@@ -156,7 +286,7 @@ fn address(listen: &str) -> Result<SocketAddr, RunError> {
     found.next().ok_or_else(refused)
 }
 
-fn listen(at: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     let bind = |at: SocketAddr| {
         let socket = if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;

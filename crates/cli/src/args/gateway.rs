@@ -4,12 +4,18 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::listening::Listening;
+
 /// A gateway in front of production.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Gateway {
+    /// Ask or tell one that runs.
+    #[command(subcommand)]
+    pub ask: Option<Ask>,
     /// Where clients come to; `:8080` is every address.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: String,
+    #[arg(long, value_name = "ADDRESS:PORT", required = true)]
+    pub listen: Option<String>,
     /// Where production is; with https:// or h2c:// in front if that is what it speaks.
     #[arg(long, value_name = "HOST:PORT", required_unless_present = "routes")]
     pub primary: Option<String>,
@@ -40,6 +46,26 @@ pub struct Gateway {
     /// Threads that serve; one for each processor if left out.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// The side clients see.
+    #[command(flatten)]
+    pub listening: Listening,
+}
+
+/// What a gateway that runs is asked and told.
+#[derive(Debug, Subcommand)]
+pub enum Ask {
+    /// Say how it stands: requests, certificates, access log, mirrors.
+    Status {
+        /// Which gateway.
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Have it read its certificates again and open its access log anew.
+    Reload {
+        /// Which gateway.
+        #[command(flatten)]
+        control: Control,
+    },
 }
 
 /// Whom targets that speak TLS have to be.

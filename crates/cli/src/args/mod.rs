@@ -2,6 +2,7 @@
 
 pub mod drift;
 pub mod gateway;
+pub mod listening;
 
 use std::path::PathBuf;
 

@@ -12,7 +12,8 @@ use umbra_gateway::run::{Options, run};
 use umbra_gateway::upstream::Trust;
 
 use super::Done;
-use crate::args::gateway::{self as args, Control, Gateway, Mirror, Start};
+use super::listening::{access_log, certificates, limits};
+use crate::args::gateway::{self as args, Ask, Control, Gateway, Mirror, Start};
 use crate::error::{CliError, Finish};
 use crate::screen::gateway as screen;
 use crate::ui::Ui;
@@ -20,8 +21,26 @@ use crate::ui::Ui;
 /// Its name in the state directory.
 const SOCKET: &str = "gateway.sock";
 
-/// Runs a gateway until a signal ends it.
-pub(super) fn gateway(ui: &Ui, state_dir: &Path, asked: Gateway) -> Done {
+/// Runs a gateway until a signal ends it, or asks and tells one that runs.
+pub(super) fn gateway(ui: &Ui, state_dir: &Path, mut asked: Gateway) -> Done {
+    match asked.ask.take() {
+        None => serve(ui, state_dir, asked),
+        Some(ask) => tell(ui, state_dir, ask),
+    }
+}
+
+fn tell(ui: &Ui, state_dir: &Path, ask: Ask) -> Done {
+    let client = |control| client(state_dir, control);
+    let status: GatewayStatus = match ask {
+        Ask::Status { control } => client(control).get("/v1/gateway"),
+        Ask::Reload { control } => client(control).post("/v1/reload", &()),
+    }
+    .map_err(reached)?;
+    ui.answer_with(&status, screen::status)?;
+    Ok(Finish::Pass)
+}
+
+fn serve(ui: &Ui, state_dir: &Path, mut asked: Gateway) -> Done {
     super::serve::log_to_stderr();
     let usage = |error: &dyn std::error::Error| CliError::new(Finish::Usage, error.to_string());
     let control = socket(state_dir, asked.control);
@@ -36,10 +55,9 @@ pub(super) fn gateway(ui: &Ui, state_dir: &Path, asked: Gateway) -> Done {
         (None, Some(primary)) => primary.clone(),
         _ => format!("{} routes", routes.routes.len()),
     };
-    let usual = Limits::default();
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {
-        listen: asked.listen,
+        listen: asked.listen.unwrap_or_default(),
         routes,
         trust: trust(asked.trust)?,
         control: control.clone(),
@@ -52,9 +70,13 @@ pub(super) fn gateway(ui: &Ui, state_dir: &Path, asked: Gateway) -> Done {
         limits: Limits {
             connections_max: asked.connections as usize,
             drain_time: Duration::from_secs(asked.drain_time),
-            ..usual
+            ..limits(&asked.listening)
         },
         mirrors: Vec::new(),
+        certificates: certificates(&mut asked.listening)?,
+        proxy_protocol: asked.listening.proxy_protocol,
+        access_log: access_log(&mut asked.listening),
+        replace: asked.listening.replace,
     };
     let told = |listens| ui.story(&screen::listening(listens, &to, &control));
     run(options, told).map_err(|error| match std::error::Error::source(&error) {

@@ -6,6 +6,7 @@ mod drift;
 mod enter;
 mod follow;
 mod gateway;
+mod listening;
 mod primary;
 mod prompt;
 mod read;

@@ -6,8 +6,8 @@ use std::path::Path;
 use comfy_table::Table;
 use umbra_gateway::control::{GatewayStatus, MirrorStatus, RouteStatus, TargetStatus};
 
-use super::safe;
 use super::summary::{right, table};
+use super::{listening, safe};
 
 /// What a gateway says once it serves.
 pub fn listening(at: SocketAddr, primary: &str, control: &Path) -> String {
@@ -37,6 +37,7 @@ pub fn status(status: &GatewayStatus) -> String {
         status.failed
     );
     text.push_str(&routes(&status.routes));
+    text.push_str(&listening::status(status));
     if status.mirrors.is_empty() {
         text.push_str("no mirrors; `umbra mirror start NAME --to HOST:PORT --percent 5` begins\n");
         return text;

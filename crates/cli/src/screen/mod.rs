@@ -11,6 +11,7 @@
 //! | [`difference`] | what differs between two states |
 //! | [`primaries`], [`drift`], [`rollback`], [`rehearsal`], [`forecast`] | machines under care |
 //! | [`gateway`] | the gateway and its mirrors |
+//! | [`listening`] | the side of it that clients see |
 //! | [`units`] | times and sizes |
 
 pub mod difference;
@@ -19,6 +20,7 @@ pub mod drift;
 pub mod failure;
 pub mod forecast;
 pub mod gateway;
+pub mod listening;
 pub mod lists;
 pub mod live;
 pub mod model;

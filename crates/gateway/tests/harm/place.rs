@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::Semaphore;
 use umbra_gateway::control::{Control, MirrorStatus, StartMirror};
 use umbra_gateway::gateway::Limits;
+use umbra_gateway::listen::front::Front;
 
 use crate::support::{gateway, listen};
 
@@ -33,6 +34,7 @@ impl Place {
         let primary = echo().await;
         let (at, proxy) = gateway(primary, Limits::default()).await;
         let control = Control {
+            front: Arc::new(Front::new(Arc::clone(&proxy), Limits::default())),
             proxy,
             trust: umbra_gateway::upstream::Trust::default(),
             listen: at.to_string(),

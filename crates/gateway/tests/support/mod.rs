@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use umbra_gateway::gateway::{Limits, serve};
+use umbra_gateway::listen::front::Front;
 use umbra_gateway::proxy::{Proxy, Rules};
 use umbra_gateway::routes::{Routes, RoutesSetup};
 use umbra_gateway::upstream::Trust;
@@ -29,6 +30,7 @@ pub(crate) async fn routed(
     let (at, listener) = listen().await;
     let routes = Routes::new(setup, trust, None).expect("routes");
     let proxy = Arc::new(Proxy::new(routes, Rules::default()));
-    tokio::spawn(serve(listener, Arc::clone(&proxy), limits, std::future::pending()));
+    let front = Arc::new(Front::new(Arc::clone(&proxy), limits));
+    tokio::spawn(serve(Arc::new(listener), front, std::future::pending()));
     (at, proxy)
 }

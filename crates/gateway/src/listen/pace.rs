@@ -1,0 +1,214 @@
+//! How long a client may leave its connection in which state.
+//!
+//! ```text
+//! accepted ──> Head ── whole head ──> Busy ── last answer's end ──> Idle ── first byte ──> Head
+//! ```
+//!
+//! What is asked often only writes down what is; whoever waits looks again when the earliest end
+//! can have come. No timer is set anew for a request.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a client is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// For a head.
+    pub(crate) head: Duration,
+    /// Between an answer and the next request.
+    pub(crate) idle: Duration,
+    /// To take something of what it is sent.
+    pub(crate) stalled: Duration,
+}
+
+/// Whose time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// It did not finish a head.
+    Head,
+    /// It asked nothing.
+    Idle,
+    /// It took nothing.
+    Stalled,
+}
+
+/// What is looked at next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing is over before then.
+    Look(Instant),
+    /// This is.
+    Over(Over),
+}
+
+/// One connection's state.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    began: Instant,
+    times: Times,
+    /// Whether requests of one connection overlap: then what comes between two may be no head.
+    overlapping: bool,
+    /// Microseconds since `began`, twice, and one more where a head has begun.
+    since: AtomicU64,
+    /// Requests that were not answered to their end.
+    requests: AtomicU32,
+    /// Microseconds since `began` at which the client took no more; 0 while it takes.
+    stalled: AtomicU64,
+}
+
+impl Pace {
+    /// Of a connection accepted at `began`, whose first head has begun.
+    pub(crate) fn new(began: Instant, times: Times, overlapping: bool) -> Self {
+        let pace = Self {
+            began,
+            times,
+            overlapping,
+            since: AtomicU64::new(1),
+            requests: AtomicU32::new(0),
+            stalled: AtomicU64::new(0),
+        };
+        if overlapping {
+            pace.rests();
+        }
+        pace
+    }
+
+    /// Bytes came.
+    pub(crate) fn came(&self) {
+        let between = !self.overlapping
+            && self.since.load(Ordering::Relaxed) & 1 == 0
+            && self.requests.load(Ordering::Relaxed) == 0;
+        if between {
+            self.since.store(self.now() << 1 | 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes were, or could not be, sent.
+    pub(crate) fn written(&self, some: bool) {
+        let stalled = self.stalled.load(Ordering::Relaxed) != 0;
+        if some && stalled {
+            self.stalled.store(0, Ordering::Relaxed);
+        } else if !some && !stalled {
+            self.stalled.store(self.now().max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// A head is whole.
+    pub(crate) fn asked(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An answer is at its end.
+    pub(crate) fn answered(&self) {
+        // Before it counts as answered: who looks between the two finds it busy.
+        self.rests();
+        self.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What is over by `now`, or when to look again.
+    pub(crate) fn at(&self, now: Instant) -> Next {
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        let mut next = now + self.shortest();
+        if stalled != 0 {
+            let end = self.began + Duration::from_micros(stalled) + self.times.stalled;
+            if end <= now {
+                return Next::Over(Over::Stalled);
+            }
+            next = next.min(end);
+        }
+        if self.requests.load(Ordering::Relaxed) == 0 {
+            let since = self.since.load(Ordering::Relaxed);
+            let (over, time) = match since & 1 {
+                1 => (Over::Head, self.times.head),
+                _ => (Over::Idle, self.times.idle),
+            };
+            let end = self.began + Duration::from_micros(since >> 1) + time;
+            if end <= now {
+                return Next::Over(over);
+            }
+            next = next.min(end);
+        }
+        Next::Look(next)
+    }
+
+    /// Whatever begins after a look ends no earlier than this after it.
+    fn shortest(&self) -> Duration {
+        self.times.head.min(self.times.idle).min(self.times.stalled)
+    }
+
+    fn rests(&self) {
+        self.since.store(self.now() << 1, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        // Half a million years.
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX >> 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: Times = Times {
+        head: Duration::from_secs(30),
+        idle: Duration::from_secs(90),
+        stalled: Duration::from_secs(60),
+    };
+
+    /// After so many seconds something is over, and a second before nothing was.
+    #[track_caller]
+    fn check(pace: &Pace, seconds: u64, over: Over) {
+        let at = |seconds: u64| pace.at(pace.began + Duration::from_secs(seconds));
+        let earlier = at(seconds - 1);
+        assert!(matches!(earlier, Next::Look(_)), "{over:?}: {earlier:?}");
+        assert_eq!(at(seconds + 1), Next::Over(over));
+    }
+
+    #[track_caller]
+    fn never(pace: &Pace) {
+        let late = pace.began + Duration::from_secs(100_000);
+        assert_eq!(pace.at(late), Next::Look(late + TIMES.head));
+    }
+
+    #[test]
+    fn each_state_has_its_time() {
+        let pace = Pace::new(Instant::now(), TIMES, false);
+        check(&pace, 30, Over::Head);
+        pace.asked();
+        never(&pace);
+        pace.came();
+        never(&pace);
+        pace.answered();
+        check(&pace, 90, Over::Idle);
+        pace.came();
+        check(&pace, 30, Over::Head);
+        pace.asked();
+        pace.written(false);
+        check(&pace, 60, Over::Stalled);
+        pace.written(true);
+        never(&pace);
+    }
+
+    #[test]
+    fn what_overlaps_is_idle_once_all_is_answered() {
+        let pace = Pace::new(Instant::now(), TIMES, true);
+        check(&pace, 90, Over::Idle);
+        pace.came();
+        check(&pace, 90, Over::Idle);
+        pace.asked();
+        pace.asked();
+        pace.answered();
+        never(&pace);
+        pace.answered();
+        check(&pace, 90, Over::Idle);
+    }
+
+    #[test]
+    fn nothing_is_over_before_it_is_looked_at_again() {
+        let pace = Pace::new(Instant::now(), TIMES, false);
+        pace.asked();
+        let Next::Look(next) = pace.at(pace.began) else { panic!("nothing is over") };
+        assert_eq!(next, pace.began + TIMES.head);
+    }
+}

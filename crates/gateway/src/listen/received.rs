@@ -1,0 +1,166 @@
+//! A request's body as it comes from a client, who may neither send too much nor pause too long.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::counts::{Closed, Counts};
+
+/// How far a request's body may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BodyLimits {
+    pub(crate) bytes_max: Option<u64>,
+    pub(crate) pause_max: Duration,
+}
+
+/// Why a body breaks off.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokenBody {
+    /// The connection, or who is at its other end.
+    #[error("read a body")]
+    Connection(#[source] hyper::Error),
+    /// The client sends nothing more.
+    #[error("read a body: nothing came for too long")]
+    Slow,
+    /// There is more than may be.
+    #[error("read a body: it is too long")]
+    TooLong,
+}
+
+/// What became of a body, for whoever answers the request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fate(Arc<AtomicU8>);
+
+/// A body on its way in.
+#[derive(Debug)]
+pub struct Received {
+    body: Incoming,
+    watched: Option<Box<Watched>>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    left: u64,
+    pause_max: Duration,
+    /// When something came last.
+    last: Instant,
+    /// Set once something has to be waited for; it may end early.
+    until: Option<Pin<Box<Sleep>>>,
+    fate: Fate,
+    counts: Arc<Counts>,
+}
+
+impl Received {
+    /// One without a body costs nothing.
+    pub(crate) fn new(
+        body: Incoming,
+        limits: BodyLimits,
+        counts: &Arc<Counts>,
+    ) -> (Self, Option<Fate>) {
+        if body.is_end_stream() {
+            return (Self { body, watched: None }, None);
+        }
+        let fate = Fate::default();
+        let watched = Watched {
+            left: limits.bytes_max.unwrap_or(u64::MAX),
+            pause_max: limits.pause_max,
+            last: Instant::now(),
+            until: None,
+            fate: fate.clone(),
+            counts: Arc::clone(counts),
+        };
+        (Self { body, watched: Some(Box::new(watched)) }, Some(fate))
+    }
+}
+
+impl Body for Received {
+    type Data = Bytes;
+    type Error = BrokenBody;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        let Self { body, watched } = self.get_mut();
+        let frame = Pin::new(body).poll_frame(context);
+        let broken = match watched {
+            Some(watched) => watched.look(&frame, context),
+            None => None,
+        };
+        match broken {
+            Some(broken) => Poll::Ready(Some(Err(broken))),
+            None => frame.map(|frame| frame.map(|frame| frame.map_err(BrokenBody::Connection))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Watched {
+    fn look<E>(
+        &mut self,
+        frame: &Poll<Option<Result<Frame<Bytes>, E>>>,
+        context: &mut Context<'_>,
+    ) -> Option<BrokenBody> {
+        match frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.last = Instant::now();
+                let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                match self.left.checked_sub(length) {
+                    Some(left) => self.left = left,
+                    None => return Some(self.breaks(BrokenBody::TooLong)),
+                }
+                None
+            }
+            Poll::Ready(_) => None,
+            Poll::Pending => self.wait(context),
+        }
+    }
+
+    fn wait(&mut self, context: &mut Context<'_>) -> Option<BrokenBody> {
+        let end = self.last + self.pause_max;
+        let until = self.until.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        while until.as_mut().poll(context).is_ready() {
+            if end <= Instant::now() {
+                return Some(self.breaks(BrokenBody::Slow));
+            }
+            until.as_mut().reset(end);
+        }
+        None
+    }
+
+    fn breaks(&self, broken: BrokenBody) -> BrokenBody {
+        let (fate, why) = match &broken {
+            BrokenBody::Connection(_) => return broken,
+            BrokenBody::Slow => (1, Closed::SlowBody),
+            BrokenBody::TooLong => (2, Closed::LongBody),
+        };
+        self.fate.0.store(fate, Ordering::Relaxed);
+        self.counts.closed(why);
+        broken
+    }
+}
+
+impl Fate {
+    /// Whether, and why, the gateway itself broke it off.
+    pub(crate) fn broken(&self) -> Option<BrokenBody> {
+        match self.0.load(Ordering::Relaxed) {
+            1 => Some(BrokenBody::Slow),
+            2 => Some(BrokenBody::TooLong),
+            _ => None,
+        }
+    }
+}
