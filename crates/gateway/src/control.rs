@@ -462,7 +462,7 @@ mod tests {
         for text in [full, short] {
             let wanted: StartMirror = serde_json::from_str(text).unwrap();
             let is = settings("one", &wanted).unwrap();
-            let shadow = Upstream::new(wanted.to.parse().unwrap());
+            let shadow = Upstream::new(wanted.to.parse().unwrap(), &Trust::default()).unwrap();
             let mirror = Mirror::new(is.clone(), shadow, Arc::new(Semaphore::new(1)), 1);
             let again = begun(&mirror);
             assert_eq!(again.to, wanted.to);

@@ -71,6 +71,11 @@ impl Front {
         Self { log: Some(log), ..self }
     }
 
+    /// What it is in front of.
+    pub fn proxy(&self) -> Arc<Proxy> {
+        Arc::clone(&self.proxy)
+    }
+
     /// Reads certificates again, and opens the log's file anew.
     ///
     /// # Errors

@@ -184,10 +184,12 @@ impl Visit {
         let client = self.client.source().ip().to_canonical();
         let mut logged = log.map(|log| Pending::new(log, client, &request));
         let version = request.version();
-        let mut answer = self.passed_on(request).await;
+        let (mut answer, broken) = self.passed_on(request).await;
         let changes = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if version < Version::HTTP_2 && self.front.is_leaving() && !changes {
-            // The next request comes on a connection of its own, to whoever listens then.
+        // The rest of a body that was broken off is nobody's; and once the gateway leaves, the
+        // next request comes on a connection of its own, to whoever listens then.
+        let last = broken || self.front.is_leaving() && !changes;
+        if version < Version::HTTP_2 && last {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(logged) = &mut logged {
@@ -196,19 +198,20 @@ impl Visit {
         answer.map(|body| Sent::new(body, under_way, logged))
     }
 
-    async fn passed_on(&self, request: Request<Incoming>) -> Response<Passing> {
+    /// The answer, and whether the request's body was broken off.
+    async fn passed_on(&self, request: Request<Incoming>) -> (Response<Passing>, bool) {
         let limits = self.front.bodies();
         let says = request.body().size_hint().lower();
         if limits.bytes_max.is_some_and(|max| says > max) {
-            return self.refused_body();
+            return (self.refused_body(), true);
         }
         let (head, body) = request.into_parts();
         let (body, fate) = Received::new(body, limits, &self.front.counts);
         let request = Request::from_parts(head, body);
         let answer = self.front.proxy.answer(request, &self.client).await;
         match fate.as_ref().and_then(Fate::broken) {
-            Some(broken) if matches!(answer.body(), Passing::Made(_)) => instead(&broken),
-            _ => answer,
+            Some(broken) if matches!(answer.body(), Passing::Made(_)) => (instead(&broken), true),
+            _ => (answer, false),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -73,8 +73,16 @@ pub(crate) async fn talk(
     sent: Vec<u8>,
     enough: impl Fn(&Came) -> bool,
 ) -> Vec<Came> {
-    let stream = TcpStream::connect(at).await.expect("a connection");
-    let (mut from, mut to) = stream.into_split();
+    talk_over(TcpStream::connect(at).await.expect("a connection"), sent, enough).await
+}
+
+/// The same over a connection that is there.
+pub(crate) async fn talk_over(
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    sent: Vec<u8>,
+    enough: impl Fn(&Came) -> bool,
+) -> Vec<Came> {
+    let (mut from, mut to) = tokio::io::split(stream);
     let writing = tokio::spawn(async move {
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         let settings = [frame(SETTINGS, 0, 0, b""), frame(SETTINGS, ACK, 0, b"")].concat();

@@ -59,7 +59,7 @@ async fn check(memory: usize) -> bool {
         memory,
         0,
     ));
-    place.proxy.change_mirrors(|_| vec![Arc::clone(&mirror)]);
+    place.front.proxy().change_mirrors(|_| vec![Arc::clone(&mirror)]);
 
     let body = body();
     let (from, mut to) = TcpStream::connect(place.at).await.expect("a connection").into_split();

@@ -3,11 +3,14 @@
 mod answers;
 mod floods;
 mod frames;
+mod limits;
 mod long;
 mod message;
 mod place;
+mod proxy_header;
 mod requests;
 mod slow;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod upgrade;

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufRead, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use umbra_gateway::gateway::Limits;
-use umbra_gateway::proxy::Proxy;
+use umbra_gateway::listen::front::Front;
 
 use crate::message::{self, Message};
+use crate::support::gateway_with;
 pub(crate) use crate::support::{gateway, listen};
 
 /// What the primary got, request by request; or why it was none.
@@ -16,7 +17,7 @@ pub(crate) type Got = Result<Message, String>;
 
 pub(crate) struct Place {
     pub(crate) at: SocketAddr,
-    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) front: Arc<Front>,
     got: Arc<Mutex<Vec<Got>>>,
 }
 
@@ -24,9 +25,24 @@ impl Place {
     /// Its primary answers each request with what `answer` makes of it, and closes the connection
     /// behind an answer that says so.
     pub(crate) async fn new(limits: Limits, answer: fn(&Message) -> Vec<u8>) -> Self {
+        Self::with(limits, answer, |front| front).await
+    }
+
+    /// The same, of which clients see more than the usual.
+    pub(crate) async fn with(
+        limits: Limits,
+        answer: fn(&Message) -> Vec<u8>,
+        more: impl FnOnce(Front) -> Front,
+    ) -> Self {
         let (primary, got) = recorder(answer).await;
-        let (at, proxy) = gateway(primary, limits).await;
-        Self { at, proxy, got }
+        let (at, front) = gateway_with(primary, limits, more).await;
+        Self { at, front, got }
+    }
+
+    /// How often the gateway closed a connection, or broke a body off, for this.
+    pub(crate) fn closed(&self, cause: &str) -> u64 {
+        let all = self.front.closed_status();
+        all.iter().find(|one| one.cause == cause).map_or(0, |one| one.count)
     }
 
     /// What came since this was asked last.

@@ -17,20 +17,35 @@ pub(crate) async fn listen() -> (SocketAddr, TcpListener) {
 
 /// One in front of `primary`.
 pub(crate) async fn gateway(primary: SocketAddr, limits: Limits) -> (SocketAddr, Arc<Proxy>) {
-    let target = primary.to_string().parse().expect("a target");
-    routed(RoutesSetup::all_to(&target), &Trust::default(), limits).await
+    let (at, front) = gateway_with(all_to(primary), limits, |front| front).await;
+    (at, front.proxy())
 }
 
-/// One with these routes.
-pub(crate) async fn routed(
+/// Everything to one target.
+pub(crate) fn all_to(primary: SocketAddr) -> RoutesSetup {
+    RoutesSetup::all_to(&primary.to_string().parse().expect("a target"))
+}
+
+/// One with these routes, of which clients see more than the usual.
+pub(crate) async fn gateway_with(
+    setup: RoutesSetup,
+    limits: Limits,
+    more: impl FnOnce(Front) -> Front,
+) -> (SocketAddr, Arc<Front>) {
+    serving(setup, &Trust::default(), limits, more).await
+}
+
+/// One that believes these certificates of targets.
+pub(crate) async fn serving(
     setup: RoutesSetup,
     trust: &Trust,
     limits: Limits,
-) -> (SocketAddr, Arc<Proxy>) {
+    more: impl FnOnce(Front) -> Front,
+) -> (SocketAddr, Arc<Front>) {
     let (at, listener) = listen().await;
     let routes = Routes::new(setup, trust, None).expect("routes");
     let proxy = Arc::new(Proxy::new(routes, Rules::default()));
-    let front = Arc::new(Front::new(Arc::clone(&proxy), limits));
-    tokio::spawn(serve(Arc::new(listener), front, std::future::pending()));
-    (at, proxy)
+    let front = Arc::new(more(Front::new(proxy, limits)));
+    tokio::spawn(serve(Arc::new(listener), Arc::clone(&front), std::future::pending()));
+    (at, front)
 }

@@ -140,7 +140,7 @@ impl Writer {
                     }
                     Told::Look => {}
                     Told::Flush(done) => {
-                        self.write(&mut gathered, &mut lines);
+                        self.settle(&mut gathered, &mut lines);
                         // Whoever asked may be gone.
                         let _ = done.try_send(());
                     }
@@ -150,10 +150,15 @@ impl Writer {
                 }
                 next = told.try_recv().ok();
             }
-            self.write(&mut gathered, &mut lines);
-            if self.counts.moved.swap(false, Ordering::Acquire) {
-                self.reopen();
-            }
+            self.settle(&mut gathered, &mut lines);
+        }
+    }
+
+    /// Writes what is there, and goes on in a new file if there is to be one.
+    fn settle(&mut self, gathered: &mut String, lines: &mut u64) {
+        self.write(gathered, lines);
+        if self.counts.moved.swap(false, Ordering::Acquire) {
+            self.reopen();
         }
     }
 
