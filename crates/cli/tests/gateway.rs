@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader, Read, Write};
+#[path = "support/gateway.rs"]
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use support::{Gateway, curl, good, umbra};
 
 /// A server that answers everything with its name.
 fn server(name: &'static str) -> SocketAddr {
@@ -28,78 +31,21 @@ fn server(name: &'static str) -> SocketAddr {
     at
 }
 
-struct Gateway {
-    process: Child,
-    at: String,
-}
-
-impl Gateway {
-    fn start(state: &Path, primary: SocketAddr) -> Self {
-        Self::start_with(state, &["--primary", &primary.to_string()])
-    }
-
-    fn start_with(state: &Path, arguments: &[&str]) -> Self {
-        let mut process = command(state)
-            .args(["gateway", "--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = String::new();
-        let mut story = BufReader::new(process.stderr.take().unwrap());
-        story.read_line(&mut said).unwrap();
-        let at = said.split_whitespace().nth(1).expect("where it listens").to_owned();
-        // Nobody reads the rest, and it must not wait for that.
-        std::thread::spawn(move || story.read_to_end(&mut Vec::new()));
-        Self { process, at }
-    }
-
-    fn ask(&self, arguments: &[&str]) -> String {
-        let url = format!("http://{}/", self.at);
-        let output = Command::new("curl").args(["-sS"]).args(arguments).arg(url).output();
-        let output = output.expect("curl: apt-get install curl");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn command(state: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_umbra"));
-    command.env("UMBRA_STATE_DIR", state).env_remove("UMBRA_GATEWAY").stdin(Stdio::null());
-    command
-}
-
-fn umbra(state: &Path, arguments: &[&str]) -> Output {
-    command(state).args(arguments).output().unwrap()
-}
-
-#[track_caller]
-fn good(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
 #[test]
 fn production_is_served_and_mirrored_until_it_is_told_to_end() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path();
-    let mut gateway = Gateway::start(state, server("production"));
-    assert_eq!(gateway.ask(&[]), "production");
-    assert_eq!(gateway.ask(&["--http2-prior-knowledge"]), "production");
+    let mut gateway = Gateway::start(state, server("production"), &[]);
+    let url = format!("http://{}/", gateway.at);
+    let ask = |arguments: &[&str]| good(&curl(arguments, &url));
+    assert_eq!(ask(&[]), "production");
+    assert_eq!(ask(&["--http2-prior-knowledge"]), "production");
 
     let shadow = server("shadow").to_string();
     let started = umbra(state, &["mirror", "start", "new", "--to", &shadow, "--percent", "50"]);
     assert!(good(&started).starts_with("50 % of the requests are mirrored to 127.0.0.1:"));
     for _ in 0..20 {
-        assert_eq!(gateway.ask(&[]), "production");
+        assert_eq!(ask(&[]), "production");
     }
     let until = Instant::now() + Duration::from_secs(10);
     let mirror = loop {
@@ -118,8 +64,7 @@ fn production_is_served_and_mirrored_until_it_is_told_to_end() {
     good(&umbra(state, &["mirror", "stop", "new"]));
     assert_eq!(umbra(state, &["mirror", "stop", "new"]).status.code(), Some(2));
 
-    let pid = i32::try_from(gateway.process.id()).ok().and_then(rustix::process::Pid::from_raw);
-    rustix::process::kill_process(pid.unwrap(), rustix::process::Signal::TERM).unwrap();
+    gateway.signal(rustix::process::Signal::TERM);
     assert!(gateway.process.wait().unwrap().success());
     assert!(!state.join("gateway.sock").exists());
     let nobody = umbra(state, &["mirror", "status"]);
@@ -148,7 +93,7 @@ fn routes_are_checked_changed_and_weighed() {
 
     write("1");
     good(&umbra(state, &["route", "apply", "--dry-run", path]));
-    let gateway = Gateway::start_with(state, &["--routes", path]);
+    let gateway = Gateway::with(state, &["--listen", "127.0.0.1:0", "--routes", path]);
     assert_eq!(gateway.ask(&[]), "old");
     let weighed =
         umbra(state, &["route", "weigh", "shop", &format!("{old}=0"), &format!("{new}=5")]);

@@ -9,7 +9,7 @@ use umbra_gateway::gateway::Limits;
 use umbra_gateway::listen::front::Front;
 
 use crate::message::{self, Message};
-use crate::support::gateway_with;
+use crate::support::{all_to, gateway_with};
 pub(crate) use crate::support::{gateway, listen};
 
 /// What the primary got, request by request; or why it was none.
@@ -35,7 +35,7 @@ impl Place {
         more: impl FnOnce(Front) -> Front,
     ) -> Self {
         let (primary, got) = recorder(answer).await;
-        let (at, front) = gateway_with(primary, limits, more).await;
+        let (at, front) = gateway_with(all_to(primary), &Trust::default(), limits, more).await;
         Self { at, front, got }
     }
 

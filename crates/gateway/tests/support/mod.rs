@@ -17,7 +17,7 @@ pub(crate) async fn listen() -> (SocketAddr, TcpListener) {
 
 /// One in front of `primary`.
 pub(crate) async fn gateway(primary: SocketAddr, limits: Limits) -> (SocketAddr, Arc<Proxy>) {
-    let (at, front) = gateway_with(all_to(primary), limits, |front| front).await;
+    let (at, front) = gateway_with(all_to(primary), &Trust::default(), limits, |front| front).await;
     (at, front.proxy())
 }
 
@@ -28,15 +28,6 @@ pub(crate) fn all_to(primary: SocketAddr) -> RoutesSetup {
 
 /// One with these routes, of which clients see more than the usual.
 pub(crate) async fn gateway_with(
-    setup: RoutesSetup,
-    limits: Limits,
-    more: impl FnOnce(Front) -> Front,
-) -> (SocketAddr, Arc<Front>) {
-    serving(setup, &Trust::default(), limits, more).await
-}
-
-/// One that believes these certificates of targets.
-pub(crate) async fn serving(
     setup: RoutesSetup,
     trust: &Trust,
     limits: Limits,

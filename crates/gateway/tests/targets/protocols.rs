@@ -16,12 +16,12 @@ use umbra_gateway::upstream::Trust;
 
 use crate::ask::{Answer, get, send};
 use crate::server::{Server, with_trailers};
-use crate::support::{gateway, listen, routed};
+use crate::support::{gateway, listen, gateway_with};
 
 /// A gateway in front of what `target` says.
 async fn in_front(target: &str, trust: &Trust) -> SocketAddr {
     let setup = RoutesSetup::all_to(&target.parse().expect("a target"));
-    routed(setup, trust, Limits::default()).await.0
+    gateway_with(setup, trust, Limits::default(), |front| front).await.0
 }
 
 async fn post_with_trailers(at: SocketAddr, http2: bool) -> Answer {

@@ -14,7 +14,7 @@ use umbra_gateway::upstream::Trust;
 
 use crate::ask::get;
 use crate::server::Server;
-use crate::support::{listen, routed};
+use crate::support::{listen, gateway_with};
 
 fn route(name: &str, targets: &[(SocketAddr, f64)]) -> RouteSetup {
     let (first, _) = targets[0];
@@ -30,7 +30,9 @@ fn setup(routes: Vec<RouteSetup>) -> RoutesSetup {
 }
 
 async fn begin(routes: Vec<RouteSetup>) -> (SocketAddr, Arc<Proxy>) {
-    routed(setup(routes), &Trust::default(), Limits::default()).await
+    let front = gateway_with(setup(routes), &Trust::default(), Limits::default(), |front| front);
+    let (at, front) = front.await;
+    (at, front.proxy())
 }
 
 fn change(proxy: &Proxy, routes: Vec<RouteSetup>) {

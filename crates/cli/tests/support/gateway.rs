@@ -1,0 +1,79 @@
+//! A gateway of the real program.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+pub(crate) struct Gateway {
+    pub(crate) process: Child,
+    pub(crate) at: String,
+}
+
+impl Gateway {
+    pub(crate) fn start(state: &Path, primary: SocketAddr, more: &[&str]) -> Self {
+        Self::listen(state, "127.0.0.1:0", primary, more)
+    }
+
+    /// Until it serves.
+    pub(crate) fn listen(state: &Path, at: &str, primary: SocketAddr, more: &[&str]) -> Self {
+        let primary = primary.to_string();
+        Self::with(state, &[&["--listen", at, "--primary", &primary], more].concat())
+    }
+
+    /// With exactly these words, until it serves.
+    pub(crate) fn with(state: &Path, arguments: &[&str]) -> Self {
+        let mut process = command(state)
+            .arg("gateway")
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut story = BufReader::new(process.stderr.take().unwrap());
+        let (mut said, mut seen) = (String::new(), String::new());
+        while !said.starts_with("serving ") {
+            said.clear();
+            assert!(story.read_line(&mut said).unwrap() > 0, "the gateway ended: {seen}");
+            seen.push_str(&said);
+        }
+        let at = said.split_whitespace().nth(1).expect("where it listens").to_owned();
+        // Nobody reads the rest, and it must not wait for that.
+        std::thread::spawn(move || story.read_to_end(&mut Vec::new()));
+        Self { process, at }
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
+        rustix::process::kill_process(pid.unwrap(), signal).unwrap();
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub(crate) fn command(state: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_umbra"));
+    command.env("UMBRA_STATE_DIR", state).env_remove("UMBRA_GATEWAY").stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn umbra(state: &Path, arguments: &[&str]) -> Output {
+    command(state).args(arguments).output().unwrap()
+}
+
+pub(crate) fn curl(arguments: &[&str], url: &str) -> Output {
+    let output = Command::new("curl").args(["-sS"]).args(arguments).arg(url).output();
+    output.expect("curl: apt-get install curl")
+}
+
+#[track_caller]
+pub(crate) fn good(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
