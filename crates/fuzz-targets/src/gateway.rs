@@ -6,6 +6,7 @@ use hyper::{Request, Version};
 use umbra_gateway::control::{StartMirror, settings};
 use umbra_gateway::fraction::Fraction;
 use umbra_gateway::headers::{Client, forwarded, pass_on};
+use umbra_gateway::listen::proxy_header::{BYTES_MAX, Parsed, Version as Written, parse, write};
 use umbra_gateway::routes::RoutesSetup;
 use umbra_gateway::upstream::Target as Upstream;
 
@@ -268,4 +269,61 @@ pub fn routes(bytes: &[u8]) -> bool {
             false
         }
     }
+}
+
+/// See [`proxy_header`].
+pub const PROXY_HEADER: Target = Target {
+    name: "proxy_header",
+    open: || Box::new(proxy_header),
+    seeds: || {
+        let mut seeds = texts(&[
+            "PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\nGET / HTTP/1.1\r\n",
+            "PROXY TCP6 2001:db8::1 ::1 0 65535\r\n",
+            "PROXY UNKNOWN ffff:f...f:ffff\r\n",
+        ]);
+        let binary = |command_and_family: &[u8], rest: &[u8]| {
+            let length = [0, rest.len() as u8];
+            [b"\r\n\r\n\0\r\nQUIT\n", command_and_family, &length, rest].concat()
+        };
+        seeds.push(binary(
+            b"\x21\x11",
+            b"\xc0\0\x02\x07\xc6\x33\x64\x01\xdc\x04\x01\xbb\x04\0\x01x",
+        ));
+        seeds.push(binary(b"\x21\x21", &[1; 36]));
+        seeds.push(binary(b"\x20\0", b"any"));
+        seeds
+    },
+    words: &[
+        "PROXY ",
+        "TCP4 ",
+        "TCP6 ",
+        "UNKNOWN",
+        " 65535",
+        "\r\n",
+        "::ffff:1.2.3.4",
+        "\r\n\r\n\0\r\nQUIT\n",
+        "\u{21}\u{11}\0\u{c}",
+        "\u{20}\0\0\0",
+    ],
+    cases: 5_000,
+    heap_factor: 64,
+};
+
+/// A header has a bounded length and ends where it does whatever follows; before its end it is
+/// incomplete; what it says, written again in either version, is read as the same.
+pub fn proxy_header(bytes: &[u8]) -> bool {
+    let Ok(Parsed::Whole { length, ends }) = parse(bytes) else { return false };
+    assert!(length <= bytes.len() && length <= BYTES_MAX, "{length}");
+    assert_eq!(parse(&bytes[..length]), Ok(Parsed::Whole { length, ends }));
+    for cut in 0..length {
+        assert_eq!(parse(&bytes[..cut]), Ok(Parsed::Incomplete), "{cut} of {length}");
+    }
+    if let Some(ends) = ends {
+        for version in [Written::V1, Written::V2] {
+            let again = write(ends, version);
+            let whole = Parsed::Whole { length: again.len(), ends: Some(ends) };
+            assert_eq!(parse(&again), Ok(whole));
+        }
+    }
+    true
 }

@@ -80,6 +80,7 @@ pub const TARGETS: &[Target] = &[
     gateway::PERCENTAGE,
     gateway::UPSTREAM,
     gateway::ROUTES,
+    gateway::PROXY_HEADER,
 ];
 
 /// The target of this name.

@@ -7,6 +7,7 @@ use tokio::io::{AsyncBufRead, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use umbra_gateway::gateway::Limits;
 use umbra_gateway::listen::front::Front;
+use umbra_gateway::upstream::Trust;
 
 use crate::message::{self, Message};
 use crate::support::{all_to, gateway_with};

@@ -16,7 +16,7 @@ use umbra_gateway::upstream::Trust;
 
 use crate::ask::{Answer, get, send};
 use crate::server::{Server, with_trailers};
-use crate::support::{gateway, listen, gateway_with};
+use crate::support::{gateway, gateway_with, listen};
 
 /// A gateway in front of what `target` says.
 async fn in_front(target: &str, trust: &Trust) -> SocketAddr {

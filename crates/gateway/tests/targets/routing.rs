@@ -14,7 +14,7 @@ use umbra_gateway::upstream::Trust;
 
 use crate::ask::get;
 use crate::server::Server;
-use crate::support::{listen, gateway_with};
+use crate::support::{gateway_with, listen};
 
 fn route(name: &str, targets: &[(SocketAddr, f64)]) -> RouteSetup {
     let (first, _) = targets[0];
@@ -30,8 +30,8 @@ fn setup(routes: Vec<RouteSetup>) -> RoutesSetup {
 }
 
 async fn begin(routes: Vec<RouteSetup>) -> (SocketAddr, Arc<Proxy>) {
-    let front = gateway_with(setup(routes), &Trust::default(), Limits::default(), |front| front);
-    let (at, front) = front.await;
+    let (trust, limits) = (Trust::default(), Limits::default());
+    let (at, front) = gateway_with(setup(routes), &trust, limits, |front| front).await;
     (at, front.proxy())
 }
 
