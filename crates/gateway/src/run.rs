@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot};
@@ -134,9 +135,19 @@ pub enum RunError {
 pub fn run(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), RunError> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(options.threads.max(1)).thread_name("umbra-gateway").enable_all();
+    open_many();
     let system = |doing| move |source| RunError::System { doing, source };
     let runtime = builder.build().map_err(system("start threads"))?;
     runtime.block_on(serve(options, told))
+}
+
+/// As many descriptors as the kernel gives: what most shells give is one for a thousand clients.
+fn open_many() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    if let Err(error) = raised {
+        tracing::warn!(%error, ?current, "there are no more descriptors");
+    }
 }
 
 async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), RunError> {

@@ -7,7 +7,7 @@
 //! What is asked often only writes down what is; whoever waits looks again when the earliest end
 //! can have come. No timer is set anew for a request.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a client is given.
@@ -54,6 +54,8 @@ pub(crate) struct Pace {
     requests: AtomicU32,
     /// Microseconds since `began` at which the client took no more; 0 while it takes.
     stalled: AtomicU64,
+    /// Whether this side closes it.
+    closing: AtomicBool,
 }
 
 impl Pace {
@@ -66,6 +68,7 @@ impl Pace {
             since: AtomicU64::new(1),
             requests: AtomicU32::new(0),
             stalled: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
         };
         if overlapping {
             pace.rests();
@@ -103,6 +106,30 @@ impl Pace {
         // Before it counts as answered: who looks between the two finds it busy.
         self.rests();
         self.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Since when nothing is asked, if that is not what `seen` says.
+    pub(crate) fn rests_anew(&self, seen: &mut u64) -> Option<Instant> {
+        let since = self.since.load(Ordering::Relaxed);
+        let rests = since & 1 == 0 && self.requests.load(Ordering::Relaxed) == 0;
+        if !rests || since == *seen {
+            return None;
+        }
+        *seen = since;
+        Some(self.began + Duration::from_micros(since >> 1))
+    }
+
+    /// Whether nothing is asked, nothing is still to be sent, and the connection is to go on.
+    pub(crate) fn may_be_parked(&self) -> bool {
+        self.since.load(Ordering::Relaxed) & 1 == 0
+            && self.requests.load(Ordering::Relaxed) == 0
+            && self.stalled.load(Ordering::Relaxed) == 0
+            && !self.closing.load(Ordering::Relaxed)
+    }
+
+    /// Its end has begun.
+    pub(crate) fn closes(&self) {
+        self.closing.store(true, Ordering::Relaxed);
     }
 
     /// What is over by `now`, or when to look again.
@@ -202,6 +229,22 @@ mod tests {
         never(&pace);
         pace.answered();
         check(&pace, 90, Over::Idle);
+    }
+
+    #[test]
+    fn what_rests_is_parked_unless_it_ends() {
+        let pace = Pace::new(Instant::now(), TIMES, false);
+        let mut seen = 0;
+        assert!(!pace.may_be_parked() && pace.rests_anew(&mut seen).is_none(), "a head has begun");
+        pace.asked();
+        pace.answered();
+        assert!(pace.may_be_parked() && pace.rests_anew(&mut seen).is_some());
+        assert!(pace.rests_anew(&mut seen).is_none(), "it is no news");
+        pace.written(false);
+        assert!(!pace.may_be_parked(), "something is still to be sent");
+        pace.written(true);
+        pace.closes();
+        assert!(!pace.may_be_parked(), "nothing will be asked any more");
     }
 
     #[test]

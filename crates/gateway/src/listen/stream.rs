@@ -191,6 +191,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pace.closes();
         Pin::new(&mut self.link).poll_shutdown(context)
     }
 }

@@ -1,19 +1,23 @@
 //! One connection, from its first byte to its last, request by request.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::access_log::Pending;
 use super::counts::Closed;
@@ -32,12 +36,26 @@ use crate::metrics::Cause;
 /// connection can be closed without a request being lost on its way.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// A connection on which nothing is asked for so long is parked.
+const PARKED_AFTER: Duration = Duration::from_millis(200);
+/// What is read to see that something is asked again.
+const FIRST_BYTES: usize = 64;
+/// How long a client may take for the last that TLS says.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// What a connection is answered with.
 #[derive(Debug)]
 struct Visit {
     front: Arc<Front>,
     client: Client,
     pace: Arc<Pace>,
+}
+
+/// What a connection is looked at for.
+enum Woken {
+    Ended(hyper::Result<()>),
+    Leaves,
+    Looks,
 }
 
 /// Serves one connection until it ends.
@@ -62,24 +80,70 @@ pub(crate) async fn visit(
         }
     };
     let pace = Arc::new(Pace::new(began.into_std(), front.times(), is_http2));
-    let io = TokioIo::new(Connection { link, pace: Arc::clone(&pace), _place: place });
+    let connection = Connection { link, pace: Arc::clone(&pace), _place: place };
     let visit = Arc::new(Visit { front: Arc::clone(&front), client, pace });
-    let answers = Arc::clone(&visit);
-    let service = service_fn(move |request| {
-        let visit = Arc::clone(&answers);
-        async move { Ok::<_, Infallible>(visit.answer(request).await) }
-    });
     if is_http2 {
-        let connection = front.http2.serve_connection(io, service);
-        Box::pin(visit.keep(connection)).await;
+        visit.http2(connection).await;
     } else {
-        let connection = front.http1.serve_connection(io, service).with_upgrades();
-        Box::pin(visit.keep(connection)).await;
+        visit.http1(connection).await;
     }
+}
+
+impl Visit {
+    async fn http2(self: &Arc<Self>, connection: Connection) {
+        let io = TokioIo::new(connection);
+        let mut serving = Box::pin(self.front.http2.serve_connection(io, self.service()));
+        Box::pin(self.keep(serving.as_mut())).await;
+    }
+
+    /// While nothing is asked, what it takes to read and answer is given back.
+    async fn http1(self: &Arc<Self>, mut connection: Connection) {
+        loop {
+            let io = TokioIo::new(connection);
+            let serving = self.front.http1.serve_connection(io, self.service());
+            let mut serving = Box::new(serving.with_upgrades());
+            let Kept::Rests = Box::pin(self.keep(Pin::new(&mut *serving))).await else { return };
+            // One that changed its protocol has ended.
+            let Some(parts) = serving.into_parts() else { return };
+            connection = parts.io.into_inner();
+            connection.link.bytes = parts.read_buf;
+            if !self.park(&mut connection).await {
+                // Whoever does not take this farewell is gone.
+                let _ = timeout(FAREWELL, connection.shutdown()).await;
+                return;
+            }
+        }
+    }
+
+    fn service(
+        self: &Arc<Self>,
+    ) -> impl Service<
+        Request<Incoming>,
+        Response = Response<Sent>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + use<> {
+        let visit = Arc::clone(self);
+        service_fn(move |request| {
+            let visit = Arc::clone(&visit);
+            async move { Ok::<_, Infallible>(visit.answer(request).await) }
+        })
+    }
+}
+
+/// Why a connection is not served for now.
+enum Kept {
+    /// It is over.
+    Ended,
+    /// Nothing is asked on it.
+    Rests,
 }
 
 /// A connection that can be asked to end once nothing is under way on it.
 trait Leaving: Future<Output = hyper::Result<()>> {
+    /// Whether it can be parked.
+    const RESTS: bool;
+
     fn leave(self: Pin<&mut Self>);
 }
 
@@ -92,6 +156,8 @@ where
     B: Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    const RESTS: bool = true;
+
     fn leave(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
@@ -107,34 +173,49 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
 {
+    const RESTS: bool = false;
+
     fn leave(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
 }
 
 impl Visit {
-    /// Until the client, its pace or the gateway ends the connection.
-    async fn keep<C: Leaving>(&self, connection: C) {
-        let mut connection = pin!(connection);
-        let mut look = pin!(sleep_until(Instant::now() + self.front.limits.head_time));
+    /// Until the client, its pace or the gateway ends the connection, or nothing is asked on it.
+    async fn keep<C: Leaving>(&self, mut connection: Pin<&mut C>) -> Kept {
+        let mut look = pin!(sleep_until(self.next(None).unwrap_or_else(|_| Instant::now())));
         let mut leaves = pin!(self.front.leaves());
-        // When the gateway began to leave, and whether the connection was asked to end.
+        // When the gateway has left for long enough, and whether the connection was asked to end.
         let (mut linger, mut asked) = (None, false);
-        look.as_mut().reset(self.next(linger).unwrap_or_else(|_| Instant::now()));
+        let mut rest = 0;
         loop {
-            tokio::select! {
-                biased;
-                ended = connection.as_mut() => {
+            let woken = poll_fn(|context| {
+                if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                    return Poll::Ready(Woken::Ended(ended));
+                }
+                if C::RESTS
+                    && let Some(since) = self.pace.rests_anew(&mut rest)
+                {
+                    look.as_mut().reset(Instant::from_std(since + PARKED_AFTER));
+                }
+                if linger.is_none() && leaves.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(Woken::Leaves);
+                }
+                look.as_mut().poll(context).map(|()| Woken::Looks)
+            });
+            match woken.await {
+                Woken::Ended(ended) => {
                     if let Err(error) = ended {
                         let client = self.client.source();
                         tracing::debug!(%client, %error, "a connection ended");
                     }
-                    return;
+                    return Kept::Ended;
                 }
-                () = leaves.as_mut(), if linger.is_none() => {
-                    linger = Some(Instant::now() + LINGER);
+                Woken::Leaves => linger = Some(Instant::now() + LINGER),
+                Woken::Looks if C::RESTS && !asked && self.pace.may_be_parked() => {
+                    return Kept::Rests;
                 }
-                () = look.as_mut() => {}
+                Woken::Looks => {}
             }
             if !asked && linger.is_some_and(|linger| linger <= Instant::now()) {
                 asked = true;
@@ -143,18 +224,50 @@ impl Visit {
             let next = match self.next(linger.filter(|_| !asked)) {
                 Ok(next) => next,
                 Err(Over::Idle) if !asked => {
-                    self.front.counts.closed(Closed::Idle);
+                    self.cut(Over::Idle);
                     asked = true;
                     connection.as_mut().leave();
                     Instant::now() + self.front.limits.head_time
                 }
+                Err(Over::Idle) => return Kept::Ended,
                 Err(over) => {
-                    self.cut(over, asked);
-                    return;
+                    self.cut(over);
+                    return Kept::Ended;
                 }
             };
             look.as_mut().reset(next);
         }
+    }
+
+    /// Until something is asked on a connection that rests; not, if it is to end.
+    async fn park(&self, connection: &mut Connection) -> bool {
+        if !connection.link.bytes.is_empty() {
+            // The beginning of a head, behind the request before.
+            self.pace.came();
+            return true;
+        }
+        let mut first = [0; FIRST_BYTES];
+        let read = connection.read(&mut first);
+        let leaves = async {
+            self.front.leaves().await;
+            sleep(LINGER).await;
+        };
+        let over = async {
+            while let Ok(next) = self.next(None) {
+                sleep_until(next).await;
+            }
+        };
+        let read = tokio::select! {
+            biased;
+            read = read => read.unwrap_or(0),
+            () = leaves => 0,
+            () = over => {
+                self.cut(Over::Idle);
+                0
+            }
+        };
+        connection.link.bytes = Bytes::copy_from_slice(&first[..read]);
+        read > 0
     }
 
     /// When to look at the pace again.
@@ -168,14 +281,12 @@ impl Visit {
         }
     }
 
-    fn cut(&self, over: Over, asked: bool) {
-        match over {
-            Over::Head => self.front.counts.closed(Closed::Head),
-            Over::Stalled => self.front.counts.closed(Closed::Stalled),
-            // It was counted when it was asked.
-            Over::Idle if asked => {}
-            Over::Idle => self.front.counts.closed(Closed::Idle),
-        }
+    fn cut(&self, over: Over) {
+        self.front.counts.closed(match over {
+            Over::Head => Closed::Head,
+            Over::Stalled => Closed::Stalled,
+            Over::Idle => Closed::Idle,
+        });
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Sent> {
