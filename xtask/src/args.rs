@@ -19,6 +19,7 @@ cargo xtask COMMAND
   bench fuzz [TARGET...] [SECONDS]
                    try parsers with hostile bytes, each so long (60)
   bench gateway    the gateway beside nginx and HAProxy
+  bench judge      how often the judge is wrong, how soon it is right, in simulation
   bench crash      kill a daemon at every point of a build; `test` tries some
   help             this
 

@@ -14,13 +14,14 @@ const SECONDS_MAX: &str = "1800";
 /// Tells the test of a killed daemon to try every point, not some.
 const EVERY_POINT: &str = "UMBRA_CRASH_EVERY_POINT";
 
-/// Runs what the words name: `fuzz`, `crash`, `drift`, `gateway`, benchmarks, or all of these last.
+/// Runs what the words name: `fuzz`, `crash`, `drift`, `gateway`, `judge`, benchmarks, or all of these last.
 pub(crate) fn bench(words: &[String]) -> Result<(), Stop> {
     match words.split_first() {
         Some((word, rest)) if word == "fuzz" => fuzz(rest),
         Some((word, rest)) if word == "crash" && rest.is_empty() => crash(),
         Some((word, rest)) if word == "drift" => drift(rest),
         Some((word, rest)) if word == "gateway" && rest.is_empty() => gateway(),
+        Some((word, rest)) if word == "judge" && rest.is_empty() => judge(),
         _ => measure(words),
     }
 }
@@ -71,6 +72,15 @@ fn gateway() -> Result<(), Stop> {
     must(cargo(&bench).arg("--no-run"), "building the benchmark")?;
     heading("measuring");
     must(limited(&cargo(&bench)).args(["--quiet"]), "measuring the gateway")
+}
+
+/// How often the judge is wrong and how soon it is right, where the truth is known.
+fn judge() -> Result<(), Stop> {
+    setup::setup(&[Purpose::Build])?;
+    heading("simulating, in release");
+    let bench = ["bench", "--locked", "--package", "umbra-judge", "--bench", "judge"];
+    must(cargo(&bench).arg("--no-run"), "building the simulation")?;
+    must(limited(&cargo(&bench)).args(["--quiet"]), "simulating")
 }
 
 /// Runs the named benchmarks, or all, in release.
