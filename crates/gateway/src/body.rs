@@ -6,10 +6,23 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
+use hyper::HeaderMap;
 
+use crate::compare::keep::Keep;
 use crate::listen::received::{BrokenBody, Received};
 use crate::mirror::Copy;
 use crate::upstream::Answer;
+
+/// What hears a body as it passes. It never makes that wait; where it is dropped before the end,
+/// the body broke off.
+pub trait Hears {
+    /// More of the body.
+    fn data(&mut self, data: &Bytes);
+    /// What comes after it.
+    fn trailers(&mut self, trailers: &HeaderMap);
+    /// It is whole.
+    fn end(self);
+}
 
 /// A body on its way.
 #[derive(Debug)]
@@ -19,7 +32,9 @@ pub enum Passing {
     /// An answer's, as it comes.
     Answered(Answer<Passing>),
     /// As it comes, and copied while it does.
-    Copied(Copied),
+    Copied(Copied<Received, Copy>),
+    /// As it comes, and kept to be compared.
+    Kept(Copied<Answer<Passing>, Keep>),
     /// Made here.
     Made(Full<Bytes>),
 }
@@ -35,9 +50,12 @@ impl Passing {
         if copies.is_empty() {
             return Self::Received(body);
         }
-        let mut copied = Copied { body, copies };
-        copied.end_with_body();
-        Self::Copied(copied)
+        Self::Copied(Copied::new(body, copies))
+    }
+
+    /// An answer's body, kept by this.
+    pub(crate) fn kept(body: Answer<Self>, keep: Keep) -> Self {
+        Self::Kept(Copied::new(body, vec![keep]))
     }
 }
 
@@ -52,10 +70,10 @@ impl Body for Passing {
         match self.get_mut() {
             Self::Received(body) => Pin::new(body).poll_frame(context),
             Self::Answered(body) => {
-                let frame = Pin::new(body).poll_frame(context);
-                frame.map(|frame| frame.map(|frame| frame.map_err(BrokenBody::Connection)))
+                Pin::new(body).poll_frame(context).map_err(BrokenBody::Connection)
             }
             Self::Copied(body) => Pin::new(body).poll_frame(context),
+            Self::Kept(body) => Pin::new(body).poll_frame(context).map_err(BrokenBody::Connection),
             Self::Made(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
         }
     }
@@ -65,6 +83,7 @@ impl Body for Passing {
             Self::Received(body) => body.is_end_stream(),
             Self::Answered(body) => body.is_end_stream(),
             Self::Copied(body) => body.body.is_end_stream(),
+            Self::Kept(body) => body.body.is_end_stream(),
             Self::Made(body) => body.is_end_stream(),
         }
     }
@@ -74,6 +93,7 @@ impl Body for Passing {
             Self::Received(body) => body.size_hint(),
             Self::Answered(body) => body.size_hint(),
             Self::Copied(body) => body.body.size_hint(),
+            Self::Kept(body) => body.body.size_hint(),
             Self::Made(body) => body.size_hint(),
         }
     }
@@ -82,16 +102,22 @@ impl Body for Passing {
 /// A body that is copied while it streams. A copy never makes it wait; one that is not at its
 /// end when this is dropped breaks off.
 #[derive(Debug)]
-pub struct Copied {
-    body: Received,
-    copies: Vec<Copy>,
+pub struct Copied<B, H> {
+    body: B,
+    copies: Vec<H>,
 }
 
-impl Copied {
+impl<B: Body<Data = Bytes> + Unpin, H: Hears + Unpin> Copied<B, H> {
+    fn new(body: B, copies: Vec<H>) -> Self {
+        let mut copied = Self { body, copies };
+        copied.end_with_body();
+        copied
+    }
+
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         match &frame {
             Some(Ok(frame)) => {

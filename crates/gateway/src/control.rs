@@ -18,6 +18,9 @@ use umbra_api::error::{ErrorCode, WireError};
 use umbra_api::exposition::FORMAT;
 use umbra_state::chain;
 
+use crate::compare;
+use crate::compare::mask::Masks;
+use crate::compare::report::CompareReport;
 use crate::fraction::Fraction;
 use crate::gateway::ACCEPT_AGAIN;
 use crate::headers::is_host;
@@ -26,7 +29,7 @@ use crate::listen::counts::ClosedStatus;
 use crate::listen::front::Front;
 use crate::listen::hand_over::{self, Estate, Will, offer};
 use crate::listen::tls::TlsStatus;
-use crate::mirror::{Counted, Limits, Mirror, Settings};
+use crate::mirror::{Counted, Limits, Mirror, Mirrors, Role, Settings};
 use crate::proxy::Proxy;
 use crate::routes::setup::is_name;
 use crate::routes::{Backend, Route, Routes, RoutesSetup};
@@ -99,6 +102,9 @@ pub struct MirrorStatus {
     pub name: String,
     /// Where copies go.
     pub to: String,
+    /// What its answers are for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// How much is mirrored, in percent.
     pub percent: f64,
     /// Requests its filter let through.
@@ -108,7 +114,7 @@ pub struct MirrorStatus {
 }
 
 /// A mirror to begin, or to change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartMirror {
     /// `HOST:PORT`.
@@ -133,6 +139,15 @@ pub struct StartMirror {
     /// How long a request to the shadow may take.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
+    /// What its answers are for: nothing, if this is not said.
+    #[serde(default)]
+    pub role: Option<Role>,
+    /// How much longer than production a slow answer of the candidate's takes, in percent.
+    #[serde(default)]
+    pub slower_percent: Option<u32>,
+    /// Parts of names of fields whose values are not shown, beside the usual ones.
+    #[serde(default)]
+    pub masks: Vec<String>,
 }
 
 /// What the socket speaks for.
@@ -201,7 +216,7 @@ impl Control {
             (&Method::GET, "/metrics", _) => {
                 let mirrors = self.proxy.mirrors();
                 let routes = self.proxy.routes();
-                let page = self.proxy.metrics().exposed(&routes, mirrors.iter().map(Arc::as_ref));
+                let page = self.proxy.metrics().exposed(&routes, &mirrors);
                 return answer(StatusCode::OK, FORMAT, page + &self.front.exposed());
             }
             (&Method::GET, "/v1/gateway", _) => Ok(json(&self.status())),
@@ -214,6 +229,7 @@ impl Control {
                 Ok(setup) => self.route(setup).map(|status| json(&status)),
                 Err(error) => Err(error),
             },
+            (&Method::GET, "/v1/compare", _) => self.compared().await.map(|report| json(&report)),
             (&Method::POST, "/v1/reload", _) => self.reload().await.map(|status| json(&status)),
             (&Method::POST, _, Some(name)) => {
                 let name = name.to_owned();
@@ -256,7 +272,7 @@ impl Control {
         let reloaded = reloaded
             .map_err(|_| WireError::new(ErrorCode::Internal, "read the certificates again"))?;
         reloaded.map_err(|error| {
-            WireError::new(ErrorCode::Environment, umbra_state::chain(&error))
+            WireError::new(ErrorCode::Environment, chain(&error))
                 .with_hint("what was in force before still is")
         })?;
         Ok(self.status())
@@ -273,7 +289,7 @@ impl Control {
             mirror_bytes: taken as u64,
             mirror_bytes_max: self.memory_bytes_max as u64,
             routes: self.proxy.routes().all().iter().map(route_status).collect(),
-            mirrors: self.proxy.mirrors().iter().map(|mirror| status(mirror)).collect(),
+            mirrors: statuses(&self.proxy.mirrors()),
             tls: self.front.tls_status(),
             access_log: self.front.log_status(),
             closed: self.front.closed_status(),
@@ -288,6 +304,23 @@ impl Control {
         let change = |before: &Routes| Routes::new(setup, &self.trust, Some(before));
         let routes = self.proxy.change_routes(change).map_err(bad)?;
         Ok(routes.all().iter().map(route_status).collect())
+    }
+
+    /// How the comparison stands.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn compared(&self) -> Result<CompareReport, WireError> {
+        let comparison = self.proxy.mirrors().comparison().cloned();
+        let nothing = || {
+            WireError::new(ErrorCode::NotFound, "find a comparison".to_owned()).with_hint(
+                "`umbra mirror start NAME --to HOST:PORT --role candidate` begins one, with a --role baseline beside it",
+            )
+        };
+        let comparison = comparison.ok_or_else(nothing)?;
+        // Of thousands of fields it takes long enough to be felt by whoever shares the thread.
+        let report = tokio::task::spawn_blocking(move || comparison.report()).await;
+        report.map_err(|error| WireError::new(ErrorCode::Internal, error.to_string()))
     }
 
     /// Begins to mirror, or goes on otherwise under a name that mirrors already.
@@ -305,15 +338,20 @@ impl Control {
                 format!("mirror to {name:?}: there are {MIRRORS_MAX} mirrors"),
             ));
         }
+        let taken = settings.role.and_then(|role| mirrors.with(role));
+        if let Some(taken) = taken.filter(|mirror| mirror.name() != name) {
+            let message = format!("mirror to {name:?}: {:?} has its role", taken.name());
+            return Err(WireError::new(ErrorCode::Conflict, message)
+                .with_hint("`umbra mirror stop NAME` ends one"));
+        }
         let memory = Arc::clone(&self.memory);
         let shadow = Upstream::new(to, &self.trust).map_err(bad)?;
         let mirror = Arc::new(Mirror::new(settings, shadow, memory, seed()));
-        let status = status(&mirror);
         self.proxy.change_mirrors(|mirrors| {
             let others = mirrors.iter().filter(|one| one.name() != name).cloned();
-            others.chain([mirror]).collect()
+            others.chain([Arc::clone(&mirror)]).collect()
         });
-        Ok(status)
+        Ok(status(&self.proxy.mirrors(), &mirror))
     }
 
     /// Mirrors no more under this name; what is under way ends by itself.
@@ -323,9 +361,10 @@ impl Control {
     pub fn stop(&self, name: &str) -> Result<MirrorStatus, WireError> {
         let mut stopped = None;
         self.proxy.change_mirrors(|mirrors| {
-            stopped = mirrors.iter().find(|one| one.name() == name).map(|one| status(one));
+            stopped = mirrors.iter().find(|one| one.name() == name).cloned();
             mirrors.iter().filter(|one| one.name() != name).cloned().collect()
         });
+        let stopped = stopped.map(|mirror| status(&self.proxy.mirrors(), &mirror));
         stopped.ok_or_else(|| {
             let name: String = name.chars().take(NAME_CHARS_MAX).collect();
             WireError::new(ErrorCode::NotFound, format!("find a mirror {name:?}"))
@@ -345,19 +384,27 @@ fn route_status(route: &Route) -> RouteStatus {
     RouteStatus { name: route.name().to_owned(), targets }
 }
 
-fn status(mirror: &Mirror) -> MirrorStatus {
+fn statuses(mirrors: &Mirrors) -> Vec<MirrorStatus> {
+    mirrors.iter().map(|mirror| status(mirrors, mirror)).collect()
+}
+
+fn status(mirrors: &Mirrors, mirror: &Mirror) -> MirrorStatus {
+    let chooser = mirrors.chooser(mirror);
     MirrorStatus {
         name: mirror.name().to_owned(),
         to: mirror.shadow().target().to_string(),
-        percent: mirror.settings().fraction.percent(),
-        seen: mirror.seen(),
+        role: mirror.settings().role,
+        percent: chooser.map_or(0.0, |chooser| chooser.settings().fraction.percent()),
+        seen: chooser.map_or(0, Mirror::seen),
         counted: mirror.counted(),
     }
 }
 
 /// What was asked for to begin it.
 pub fn begun(mirror: &Mirror) -> StartMirror {
-    let Settings { fraction, methods, path_prefix, host, limits, .. } = mirror.settings();
+    let Settings { fraction, methods, path_prefix, host, limits, role, compare, .. } =
+        mirror.settings();
+    let is_candidate = *role == Some(Role::Candidate);
     StartMirror {
         to: mirror.shadow().target().to_string(),
         percent: fraction.percent().to_string(),
@@ -368,6 +415,9 @@ pub fn begun(mirror: &Mirror) -> StartMirror {
         in_flight_max: Some(limits.in_flight_max),
         body_bytes_max: Some(limits.body_bytes_max),
         timeout_ms: u64::try_from(limits.timeout.as_millis()).ok(),
+        role: *role,
+        slower_percent: is_candidate.then_some(compare.slower_percent),
+        masks: compare.masks.added().to_vec(),
     }
 }
 
@@ -385,6 +435,7 @@ pub fn settings(name: &str, wanted: &StartMirror) -> Result<Settings, WireError>
     let methods = wanted.methods.iter().map(|method| method.parse().map_err(bad));
     let host = wanted.host.as_deref().map(host).transpose()?;
     let timeout = wanted.timeout_ms.map_or(usual.timeout, Duration::from_millis);
+    let compare = compared(wanted, fraction)?;
     Ok(Settings {
         name: name.to_owned(),
         fraction,
@@ -397,7 +448,36 @@ pub fn settings(name: &str, wanted: &StartMirror) -> Result<Settings, WireError>
             timeout,
             ..usual
         },
+        role: wanted.role,
+        compare,
     })
+}
+
+const MASKS_MAX: usize = 64;
+const SLOWER_PERCENT_MAX: u32 = 10_000;
+
+/// How answers are compared, where they are to be.
+fn compared(wanted: &StartMirror, fraction: Fraction) -> Result<compare::Settings, WireError> {
+    let refused = |why: &str| Err(WireError::new(ErrorCode::BadRequest, why.to_owned()));
+    let filtered =
+        fraction != Fraction::ALL || !wanted.methods.is_empty() || !wanted.path_prefix.is_empty();
+    if wanted.role == Some(Role::Baseline) && filtered {
+        return refused("choose requests for a baseline: it gets those of the candidate");
+    }
+    let set = wanted.slower_percent.is_some() || !wanted.masks.is_empty();
+    if wanted.role != Some(Role::Candidate) && set {
+        return refused("compare answers of what is no candidate");
+    }
+    let too_long = wanted.masks.iter().any(|mask| mask.len() > NAME_CHARS_MAX);
+    if wanted.masks.len() > MASKS_MAX || too_long {
+        return refused("mask fields: up to 64 parts of names, of up to 64 bytes each");
+    }
+    let usual = compare::Settings::default();
+    let slower_percent = wanted.slower_percent.unwrap_or(usual.slower_percent);
+    if !(1..=SLOWER_PERCENT_MAX).contains(&slower_percent) {
+        return refused("call an answer slow: that is from 1 to 10000 percent slower");
+    }
+    Ok(compare::Settings { slower_percent, masks: Masks::and(&wanted.masks) })
 }
 
 fn host(name: &str) -> Result<HeaderValue, WireError> {

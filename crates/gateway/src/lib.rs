@@ -23,6 +23,7 @@
 //! | [`stream`] | a connection's bytes |
 //! | [`mirror`] | copies for shadows |
 //! | [`fraction`] | which requests are copied |
+//! | [`compare`] | where a shadow's answers differ from production's, and whether that is noise |
 //! | [`body`] | bodies as they pass, and their copies |
 //! | [`capture`] | requests that are kept in files |
 //! | [`control`] | the local socket that is asked and told |
@@ -30,6 +31,7 @@
 
 pub mod body;
 pub mod capture;
+pub mod compare;
 pub mod control;
 pub mod fraction;
 pub mod gateway;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use hyper::StatusCode;
 use umbra_api::exposition::Page;
 
-use crate::mirror::Mirror;
+use crate::compare::Comparison;
+use crate::mirror::Mirrors;
 use crate::routes::{Backend, Routes};
 
 /// Upper bounds of the buckets of times, in microseconds.
@@ -89,11 +90,7 @@ impl Metrics {
     }
 
     /// As Prometheus reads it.
-    pub fn exposed<'a>(
-        &self,
-        routes: &Routes,
-        mirrors: impl Iterator<Item = &'a Mirror>,
-    ) -> String {
+    pub fn exposed(&self, routes: &Routes, mirrors: &Mirrors) -> String {
         let mut page = Page::default();
         page.family("umbra_gateway_requests_total", "counter", "Requests answered.");
         for (class, counter) in self.answers.iter().enumerate().skip(1) {
@@ -121,6 +118,9 @@ impl Metrics {
         page.sample(&[], read(&self.open));
         of_targets(&mut page, routes);
         of_mirrors(&mut page, mirrors);
+        if let Some(comparison) = mirrors.comparison() {
+            of_comparison(&mut page, comparison);
+        }
         page.into_text()
     }
 }
@@ -157,9 +157,9 @@ fn of_targets(page: &mut Page, routes: &Routes) {
     });
 }
 
-fn of_mirrors<'a>(page: &mut Page, mirrors: impl Iterator<Item = &'a Mirror>) {
+fn of_mirrors(page: &mut Page, mirrors: &Mirrors) {
     let all: Vec<_> =
-        mirrors.map(|mirror| (mirror.name(), mirror.seen(), mirror.counted())).collect();
+        mirrors.iter().map(|mirror| (mirror.name(), mirror.seen(), mirror.counted())).collect();
     page.family("umbra_mirror_seen_total", "counter", "Requests the filter let through.");
     for (name, seen, _) in &all {
         page.sample(&[("mirror", name)], *seen);
@@ -196,6 +196,20 @@ fn of_mirrors<'a>(page: &mut Page, mirrors: impl Iterator<Item = &'a Mirror>) {
     }
 }
 
+/// Of the last one; it counts from its beginning.
+fn of_comparison(page: &mut Page, comparison: &Comparison) {
+    let counted = comparison.counted();
+    page.family("umbra_compare_compared_total", "counter", "Requests whose answers were compared.");
+    page.sample(&[], counted.compared);
+    page.family("umbra_compare_left_out_total", "counter", "Requests whose answers were not.");
+    for one in &counted.left_out {
+        page.sample(&[("cause", one.cause.word())], one.count);
+    }
+    let help = "Fields in which the candidate differs more than production from itself.";
+    page.family("umbra_compare_fields_flagged", "gauge", help);
+    page.sample(&[], counted.flagged);
+}
+
 fn add(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
@@ -218,7 +232,7 @@ mod tests {
         metrics.caused(Cause::Broken);
         let setup = RoutesSetup::all_to(&"127.0.0.1:9".parse().unwrap());
         let routes = Routes::new(setup, &Trust::default(), None).expect("routes");
-        let page = metrics.exposed(&routes, std::iter::empty());
+        let page = metrics.exposed(&routes, &Mirrors::default());
         for line in [
             "umbra_gateway_requests_total{code=\"2xx\"} 1",
             "umbra_gateway_requests_total{code=\"5xx\"} 1",

@@ -18,10 +18,11 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use crate::body::Passing;
+use crate::compare::keep::watched;
 use crate::headers::{Client, forwarded, pass_on, settle_framing, strip};
 use crate::listen::received::Received;
 use crate::metrics::{Cause, Metrics};
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, Mirrors};
 use crate::routes::{Backend, Route, Routes, Way};
 use crate::upstream::{Answer, Failure};
 
@@ -45,7 +46,7 @@ impl Default for Rules {
 #[derive(Debug)]
 struct InForce {
     routes: Arc<Routes>,
-    mirrors: Arc<[Arc<Mirror>]>,
+    mirrors: Arc<Mirrors>,
 }
 
 /// What is in front of production.
@@ -59,7 +60,7 @@ pub struct Proxy {
 impl Proxy {
     /// With these routes and no mirrors.
     pub fn new(routes: Routes, rules: Rules) -> Self {
-        let in_force = InForce { routes: Arc::new(routes), mirrors: Arc::from([]) };
+        let in_force = InForce { routes: Arc::new(routes), mirrors: Arc::default() };
         Self { in_force: RwLock::new(Arc::new(in_force)), rules, metrics: Metrics::default() }
     }
 
@@ -78,7 +79,7 @@ impl Proxy {
     }
 
     /// The mirrors in force.
-    pub fn mirrors(&self) -> Arc<[Arc<Mirror>]> {
+    pub fn mirrors(&self) -> Arc<Mirrors> {
         Arc::clone(&self.in_force().mirrors)
     }
 
@@ -100,7 +101,7 @@ impl Proxy {
     /// Puts other mirrors into force, from one request to the next.
     pub fn change_mirrors(&self, change: impl FnOnce(&[Arc<Mirror>]) -> Vec<Arc<Mirror>>) {
         let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
-        let mirrors = change(&in_force.mirrors).into();
+        let mirrors = Arc::new(in_force.mirrors.become_these(change(&in_force.mirrors)));
         *in_force = Arc::new(InForce { routes: Arc::clone(&in_force.routes), mirrors });
     }
 
@@ -139,13 +140,10 @@ impl Proxy {
         let has_body = !body.is_end_stream();
         forwarded(&mut head.headers, client, client.proto(), self.rules.trust_forwarded);
         let upgrade = upgrade.and_then(|_| head.extensions.remove::<OnUpgrade>());
-        let copies = match upgrade {
+        let (copies, keep) = match upgrade {
             // What becomes of the connection then is no request and answer any more.
-            Some(_) => Vec::new(),
-            None => {
-                let mirrors = in_force.mirrors.iter();
-                mirrors.filter_map(|mirror| mirror.begin(&head, has_body)).collect()
-            }
+            Some(_) => (Vec::new(), None),
+            None => in_force.mirrors.begin(&head, has_body),
         };
         let request = Box::new(Request::from_parts(head, Passing::copied(body, copies)));
         let mut answer = self.ask(route, way.as_ref(), request).await?;
@@ -159,7 +157,7 @@ impl Proxy {
         if let Some(way) = way {
             way.tell(answer.headers_mut(), client.proto() == "https");
         }
-        Ok(answer.map(Passing::Answered))
+        Ok(watched(answer, keep))
     }
 
     /// Asks the target on the way, or another if that one cannot be reached.

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::counts::Counts;
+use crate::body::Hears;
 
 /// What a piece costs beside its bytes: many small ones must not cost nothing.
 const PIECE_BYTES: usize = 128;
@@ -63,34 +64,6 @@ pub(super) fn copy(
 }
 
 impl Copy {
-    /// More of the body.
-    pub(crate) fn data(&mut self, data: &Bytes) {
-        if self.to.is_none() || data.is_empty() {
-            return;
-        }
-        match self.left.checked_sub(data.len() as u64) {
-            Some(left) => self.left = left,
-            None => return self.cut(),
-        }
-        let Some(room) = self.room(data.len()) else { return self.cut() };
-        // Not a part of a buffer that would be kept as a whole.
-        self.send(Piece::Data(Bytes::copy_from_slice(data), room));
-    }
-
-    /// What comes after the body.
-    pub(crate) fn trailers(&mut self, trailers: &HeaderMap) {
-        if self.to.is_none() {
-            return;
-        }
-        let Some(room) = self.room(super::bytes_of(trailers)) else { return self.cut() };
-        self.send(Piece::Trailers(trailers.clone(), room));
-    }
-
-    /// It is whole. One that is dropped before breaks off.
-    pub(crate) fn end(mut self) {
-        self.send(Piece::End);
-    }
-
     fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes + PIECE_BYTES).ok()?;
         Arc::clone(&self.memory).try_acquire_many_owned(bytes).ok()
@@ -105,6 +78,33 @@ impl Copy {
         self.to = None;
         self.fate.cut.store(true, Ordering::Relaxed);
         self.counts.truncated();
+    }
+}
+
+impl Hears for Copy {
+    fn data(&mut self, data: &Bytes) {
+        if self.to.is_none() || data.is_empty() {
+            return;
+        }
+        match self.left.checked_sub(data.len() as u64) {
+            Some(left) => self.left = left,
+            None => return self.cut(),
+        }
+        let Some(room) = self.room(data.len()) else { return self.cut() };
+        // Not a part of a buffer that would be kept as a whole.
+        self.send(Piece::Data(Bytes::copy_from_slice(data), room));
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) {
+        if self.to.is_none() {
+            return;
+        }
+        let Some(room) = self.room(super::bytes_of(trailers)) else { return self.cut() };
+        self.send(Piece::Trailers(trailers.clone(), room));
+    }
+
+    fn end(mut self) {
+        self.send(Piece::End);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Copies of requests for a shadow, whose answers are read and thrown away.
+//! Copies of requests for a shadow, whose answers are read and thrown away, or compared.
 //!
 //! ```text
 //! request ── filter ── chooser ── slot, memory ──> production, its body copied as it streams
@@ -9,6 +9,7 @@
 
 mod copy;
 mod counts;
+mod set;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,11 @@ use tokio::time::timeout;
 
 pub use copy::{Copy, Read};
 pub use counts::{Counted, Counts, Dropped, Ended};
+pub use set::{Mirrors, Role};
 
 use self::copy::{Fate, copy};
+use crate::compare::keep::Keep;
+use crate::compare::{self, Comparison};
 use crate::fraction::{Chooser, Fraction};
 use crate::upstream::{Failure, Upstream};
 
@@ -72,6 +76,10 @@ pub struct Settings {
     pub host: Option<HeaderValue>,
     /// How far it may go.
     pub limits: Limits,
+    /// What its answers are for.
+    pub role: Option<Role>,
+    /// How they are compared, if it is the candidate.
+    pub compare: compare::Settings,
 }
 
 /// A shadow that gets copies.
@@ -127,9 +135,27 @@ impl Mirror {
     /// Begins to copy a request with this head, if it is to be: what is returned takes its body.
     /// Never waits.
     pub fn begin(self: &Arc<Self>, head: &Parts, has_body: bool) -> Option<Copy> {
-        if !self.lets_through(head) || !self.chooser.choose() {
-            return None;
-        }
+        if self.chooses(head) { self.copy(head, has_body, None) } else { None }
+    }
+
+    /// Whether a request with this head is to be copied.
+    pub(crate) fn chooses(&self, head: &Parts) -> bool {
+        self.lets_through(head) && self.chooser.choose()
+    }
+
+    /// A comparison of its answers, with those of a baseline of this name.
+    pub(crate) fn comparison(&self, baseline: Option<&str>) -> Comparison {
+        let (settings, memory) = (self.settings.compare.clone(), Arc::clone(&self.memory));
+        Comparison::new(self.name(), baseline, settings, memory)
+    }
+
+    /// Begins to copy a request that was chosen; its answer is kept if it is to be.
+    pub(crate) fn copy(
+        self: &Arc<Self>,
+        head: &Parts,
+        has_body: bool,
+        keep: Option<Keep>,
+    ) -> Option<Copy> {
         self.counts.eligible();
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
             self.counts.dropped(Dropped::InFlight);
@@ -150,7 +176,7 @@ impl Mirror {
             false => (None, Read::empty(), Arc::default()),
         };
         let request = self.request(head, body);
-        tokio::spawn(Arc::clone(self).send(request, fate, (slot, room)));
+        tokio::spawn(Arc::clone(self).send(request, fate, keep, (slot, room)));
         copy
     }
 
@@ -179,10 +205,11 @@ impl Mirror {
         self: Arc<Self>,
         request: Request<Read>,
         fate: Arc<Fate>,
+        mut keep: Option<Keep>,
         _while_under_way: (OwnedSemaphorePermit, OwnedSemaphorePermit),
     ) {
         let limits = &self.settings.limits;
-        let ended = match timeout(limits.timeout, self.answer(request)).await {
+        let ended = match timeout(limits.timeout, self.answer(request, keep.as_mut())).await {
             Ok(ended) => ended,
             Err(_) => Ended::TimedOut,
         };
@@ -192,18 +219,27 @@ impl Mirror {
             _ => ended,
         };
         self.counts.ended(ended);
+        if let Some(keep) = keep {
+            keep.ended(ended);
+        }
     }
 
-    async fn answer(&self, request: Request<Read>) -> Ended {
-        let mut answer = match self.shadow.send(Box::new(request), |_| None).await {
-            Ok(answer) => answer,
+    async fn answer(&self, request: Request<Read>, mut keep: Option<&mut Keep>) -> Ended {
+        let (head, mut answer) = match self.shadow.send(Box::new(request), |_| None).await {
+            Ok(answer) => answer.into_parts(),
             Err(Failure::Connect { .. }) => return Ended::Unreachable,
             Err(Failure::Body) => return Ended::Unfinished,
             Err(Failure::Broken(_)) => return Ended::Broken,
         };
+        if let Some(keep) = keep.as_mut() {
+            keep.head(&head);
+        }
         let mut left = self.settings.limits.answer_bytes_max;
         while let Some(frame) = answer.frame().await {
             let Ok(frame) = frame else { return Ended::Broken };
+            if let Some(keep) = keep.as_mut() {
+                keep.frame(&frame);
+            }
             let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
             match left.checked_sub(bytes) {
                 Some(less) => left = less,
@@ -215,7 +251,7 @@ impl Mirror {
 }
 
 /// How much memory headers take, about.
-pub(super) fn bytes_of(headers: &HeaderMap) -> usize {
+pub(crate) fn bytes_of(headers: &HeaderMap) -> usize {
     let line = |(name, value): (&HeaderName, &HeaderValue)| {
         name.as_str().len() + value.len() + std::mem::size_of::<(HeaderName, HeaderValue)>()
     };

@@ -48,12 +48,9 @@ impl Place {
         let start = StartMirror {
             to: to.to_owned(),
             percent: "100".to_owned(),
-            methods: Vec::new(),
-            path_prefix: String::new(),
-            host: None,
             in_flight_max: Some(32),
-            body_bytes_max: None,
             timeout_ms: Some(1_000),
+            ..StartMirror::default()
         };
         self.control.start("shadow", start).expect("a mirror");
     }

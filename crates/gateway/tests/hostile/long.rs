@@ -50,6 +50,8 @@ async fn check(memory: usize) -> bool {
         path_prefix: String::new(),
         host: None,
         limits: mirror::Limits { body_bytes_max: u64::MAX, ..mirror::Limits::default() },
+        role: None,
+        compare: umbra_gateway::compare::Settings::default(),
     };
     let to = shadow.to_string().parse().expect("a target");
     let memory = Arc::new(Semaphore::new(memory));
