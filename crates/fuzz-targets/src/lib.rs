@@ -15,12 +15,13 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`api`], [`drift`], [`gateway`], [`recipe`], [`store`], [`suite`] | the targets |
+//! | [`api`], [`compare`], [`drift`], [`gateway`], [`recipe`], [`store`], [`suite`] | the targets |
 //! | [`seeds`] | inputs to begin with: fixtures, and `fuzz/corpus` |
 //! | [`mutate`] | the next input |
 //! | [`run`], [`heap`] | trying a target, and measuring it |
 
 pub mod api;
+pub mod compare;
 pub mod drift;
 pub mod gateway;
 pub mod heap;
@@ -81,6 +82,7 @@ pub const TARGETS: &[Target] = &[
     gateway::UPSTREAM,
     gateway::ROUTES,
     gateway::PROXY_HEADER,
+    compare::ANSWERS,
 ];
 
 /// The target of this name.

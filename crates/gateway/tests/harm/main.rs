@@ -1,5 +1,7 @@
 //! Production is not harmed by a shadow, whatever is wrong with that.
 
+#[path = "../support/controlled.rs"]
+mod controlled;
 mod place;
 mod shadow;
 #[path = "../support/mod.rs"]
@@ -23,7 +25,7 @@ async fn ask_all(place: &Arc<Place>) {
             for number in (client..REQUESTS).step_by(AT_ONCE) {
                 let (path, size) = (format!("/{number}"), (number % 5) * 60_000);
                 let body = Bytes::from(vec![b'a' + (number % 26) as u8; size]);
-                let answer = place.ask(&path, body.clone()).await;
+                let answer = place.0.ask(&path, body.clone()).await;
                 assert_eq!(answer, [path.as_bytes(), b" ", &body].concat());
             }
         });
@@ -49,7 +51,7 @@ async fn nothing_a_shadow_does_is_seen_in_production() {
         let status = place.at_rest().await;
         check_counts(fault, &status);
         assert_eq!(status.counted.answered, 0, "{fault:?} {:?}", status.counted);
-        assert_eq!(place.control.status().failed, 0, "{fault:?}");
+        assert_eq!(place.0.control.status().failed, 0, "{fault:?}");
     }
 }
 

@@ -10,8 +10,8 @@ use umbra_gateway::listen::front::Front;
 use umbra_gateway::upstream::Trust;
 
 use crate::message::{self, Message};
+pub(crate) use crate::support::listen;
 use crate::support::{all_to, gateway_with};
-pub(crate) use crate::support::{gateway, listen};
 
 /// What the primary got, request by request; or why it was none.
 pub(crate) type Got = Result<Message, String>;

@@ -3,9 +3,11 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use umbra_gateway::gateway::Limits;
+use umbra_gateway::upstream::Trust;
 
 use crate::message::{self, Message};
-use crate::place::{Place, answers, ask, gateway, listen, ok};
+use crate::place::{Place, answers, ask, listen, ok};
+use crate::support::{all_to, gateway_with};
 
 const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2FtcGxl\r\n\r\n";
@@ -33,7 +35,8 @@ async fn echo(stream: TcpStream) -> std::io::Result<()> {
 async fn bytes_pass_both_ways_from_the_first_to_the_last() {
     let (primary, listener) = listen().await;
     let served = tokio::spawn(async move { echo(listener.accept().await?.0).await });
-    let at = gateway(primary, Limits::default()).await.0;
+    let (trust, limits) = (Trust::default(), Limits::default());
+    let (at, _) = gateway_with(all_to(primary), &trust, limits, |front| front).await;
     let stream = TcpStream::connect(at).await.expect("a connection");
     let (from, mut to) = stream.into_split();
     // No request any more, although it looks like one.

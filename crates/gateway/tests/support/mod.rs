@@ -15,18 +15,12 @@ pub(crate) async fn listen() -> (SocketAddr, TcpListener) {
     (listener.local_addr().expect("an address"), listener)
 }
 
-/// One in front of `primary`.
-pub(crate) async fn gateway(primary: SocketAddr, limits: Limits) -> (SocketAddr, Arc<Proxy>) {
-    let (at, front) = gateway_with(all_to(primary), &Trust::default(), limits, |front| front).await;
-    (at, front.proxy())
-}
-
 /// Everything to one target.
-pub(crate) fn all_to(primary: SocketAddr) -> RoutesSetup {
-    RoutesSetup::all_to(&primary.to_string().parse().expect("a target"))
+pub(crate) fn all_to(target: impl std::fmt::Display) -> RoutesSetup {
+    RoutesSetup::all_to(&target.to_string().parse().expect("a target"))
 }
 
-/// One with these routes, of which clients see more than the usual.
+/// A gateway with these routes, of which clients see more than the usual.
 pub(crate) async fn gateway_with(
     setup: RoutesSetup,
     trust: &Trust,

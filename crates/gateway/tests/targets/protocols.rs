@@ -11,17 +11,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use umbra_gateway::gateway::Limits;
-use umbra_gateway::routes::RoutesSetup;
 use umbra_gateway::upstream::Trust;
 
 use crate::ask::{Answer, get, send};
 use crate::server::{Server, with_trailers};
-use crate::support::{gateway, gateway_with, listen};
+use crate::support::{all_to, gateway_with, listen};
 
 /// A gateway in front of what `target` says.
 async fn in_front(target: &str, trust: &Trust) -> SocketAddr {
-    let setup = RoutesSetup::all_to(&target.parse().expect("a target"));
-    gateway_with(setup, trust, Limits::default(), |front| front).await.0
+    gateway_with(all_to(target), trust, Limits::default(), |front| front).await.0
 }
 
 async fn post_with_trailers(at: SocketAddr, http2: bool) -> Answer {
@@ -59,7 +57,7 @@ async fn a_connection_that_was_closed_meanwhile_is_not_asked() {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
         }
     });
-    let (at, _) = gateway(primary, Limits::default()).await;
+    let at = in_front(&primary.to_string(), &Trust::default()).await;
     for _ in 0..50 {
         let answer = get(at, "/", &[]).await;
         assert_eq!((answer.status, answer.text.as_str()), (StatusCode::OK, "ok"));

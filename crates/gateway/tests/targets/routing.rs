@@ -14,11 +14,11 @@ use umbra_gateway::upstream::Trust;
 
 use crate::ask::get;
 use crate::server::Server;
-use crate::support::{gateway_with, listen};
+use crate::support::{all_to, gateway_with, listen};
 
 fn route(name: &str, targets: &[(SocketAddr, f64)]) -> RouteSetup {
     let (first, _) = targets[0];
-    let setup = RoutesSetup::all_to(&first.to_string().parse().expect("a target"));
+    let setup = all_to(first);
     let target =
         |(at, weight): &(SocketAddr, f64)| TargetSetup { to: at.to_string(), weight: *weight };
     let targets = targets.iter().map(target).collect();
