@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use umbra_api::client::ClientError;
 use umbra_api::error::{ErrorCode, WireError};
+use umbra_state::Verdict;
 use umbra_state::escape::{escape, escape_output};
 
 use crate::ui::Ui;
@@ -39,6 +40,16 @@ impl Finish {
             Self::Inconclusive => 4,
             Self::Bug => 70,
             Self::Command(code) => code,
+        }
+    }
+}
+
+impl From<Verdict> for Finish {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Pass => Self::Pass,
+            Verdict::Fail => Self::Fail,
+            Verdict::Inconclusive => Self::Inconclusive,
         }
     }
 }

@@ -111,3 +111,35 @@ fn routes_are_checked_changed_and_weighed() {
     good(&umbra(state, &["route", "apply", path]));
     assert_eq!(ask(), "old");
 }
+
+#[test]
+fn a_candidate_is_compared_with_production() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path();
+    let gateway = Gateway::start(state, server("production"), &[]);
+    assert_eq!(umbra(state, &["compare"]).status.code(), Some(2));
+
+    let start = |name: &str, to: SocketAddr, role: &str| {
+        let to = to.to_string();
+        good(&umbra(state, &["mirror", "start", name, "--to", &to, "--role", role]))
+    };
+    assert!(start("new", server("other"), "candidate").contains("umbra compare"));
+    let unjudged = umbra(state, &["compare"]);
+    assert_eq!(unjudged.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&unjudged.stdout).contains("--role baseline"));
+
+    start("old", server("production"), "baseline");
+    assert!(good(&umbra(state, &["mirror", "status"])).contains("old (baseline)"));
+    for _ in 0..30 {
+        assert_eq!(good(&curl(&[], &format!("http://{}/", gateway.at))), "production");
+    }
+    let failed = umbra(state, &["compare", "--watch", "--samples", "0"]);
+    assert_eq!(failed.status.code(), Some(1));
+    let said = String::from_utf8(failed.stdout).unwrap();
+    assert!(said.starts_with("FAIL: ") && said.contains("new against old"), "{said}");
+    let length = said.lines().find(|line| line.trim_start().starts_with("body.length")).unwrap();
+    assert!(length.ends_with("DIFFERS"), "{length}");
+    let report = umbra(state, &["--json", "compare"]);
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
+    assert_eq!(report["verdict"], "fail");
+}

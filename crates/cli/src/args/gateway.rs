@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::compare::Comparing;
 use super::listening::Listening;
 
 /// A gateway in front of production.
@@ -130,7 +131,7 @@ pub struct Control {
 #[derive(Debug, Subcommand)]
 pub enum Mirror {
     /// Mirror a part of the requests to a shadow, or go on otherwise.
-    Start(Start),
+    Start(Box<Start>),
     /// Mirror no more.
     Stop {
         /// Its name.
@@ -176,6 +177,9 @@ pub struct Start {
     /// How long the shadow may take, in milliseconds.
     #[arg(long, value_name = "MS")]
     pub timeout_ms: Option<u64>,
+    /// Whether its answers are compared.
+    #[command(flatten)]
+    pub comparing: Comparing,
     /// Of which gateway.
     #[command(flatten)]
     pub control: Control,

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+pub mod compare;
 pub mod drift;
 pub mod gateway;
 pub mod listening;
@@ -188,6 +189,8 @@ pub enum Command {
         #[command(subcommand)]
         command: gateway::Mirror,
     },
+    /// Say where a candidate's answers differ from production's more than by noise.
+    Compare(compare::Compare),
     /// Remove states that nothing needs any more.
     Gc {
         /// Only say what would go.

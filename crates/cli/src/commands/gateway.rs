@@ -91,7 +91,7 @@ pub(super) fn mirror(ui: &Ui, state_dir: &Path, command: Mirror) -> Done {
     let client = |control| client(state_dir, control);
     match command {
         Mirror::Start(start) => {
-            let (name, control, wanted) = wanted(start);
+            let (name, control, wanted) = wanted(*start);
             let target = format!("/v1/mirrors/{}", percent(&name));
             let status: MirrorStatus = client(control).post(&target, &wanted).map_err(reached)?;
             ui.answer_with(&status, screen::started)?;
@@ -139,6 +139,9 @@ fn wanted(start: Start) -> (String, Control, StartMirror) {
         in_flight_max: in_flight,
         body_bytes_max: body_bytes,
         timeout_ms: start.timeout_ms,
+        role: start.comparing.role,
+        slower_percent: start.comparing.slower_percent,
+        masks: start.comparing.masks,
     };
     (name, start.control, wanted)
 }

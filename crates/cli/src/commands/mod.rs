@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod build;
+mod compare;
 mod doctor;
 mod drift;
 mod enter;
@@ -70,6 +71,7 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Gateway(asked) => gateway::gateway(ui, &config.state_dir, asked),
         Command::Route { command } => route::route(ui, &config.state_dir, command),
         Command::Mirror { command } => gateway::mirror(ui, &config.state_dir, command),
+        Command::Compare(asked) => compare::compare(ui, &config.state_dir, asked),
         Command::Build(build) => build::build(ui, &client(), &build),
         Command::Follow { build, reports } => build::follow(ui, &client(), build, &reports),
         Command::Answer { build, answer } => build::answer(ui, &client(), build, answer),

@@ -3,7 +3,6 @@
 use umbra_api::client::Client;
 use umbra_rehearse::Kind;
 use umbra_rehearse::service::{RehearseReply, RehearseRequest};
-use umbra_state::Verdict;
 
 use super::drift::selection;
 use super::primary::{target, the_one};
@@ -38,9 +37,5 @@ pub(super) fn rehearse(ui: &Ui, client: &Client, asked: Rehearse) -> Done {
 
 /// The exit code of what a rehearsal says.
 pub(super) fn of_report(reply: &RehearseReply) -> Finish {
-    match reply.report.verdict {
-        Verdict::Pass => Finish::Pass,
-        Verdict::Fail => Finish::Fail,
-        Verdict::Inconclusive => Finish::Inconclusive,
-    }
+    reply.report.verdict.into()
 }

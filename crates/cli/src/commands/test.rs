@@ -57,11 +57,7 @@ pub(super) fn test(ui: &Ui, client: &Client, ask: Ask) -> Done {
         (_, TestFormat::Junit) => ui.answer(&junit(&recipe.name, &reports)?)?,
         (_, TestFormat::Sarif) => ui.answer(&sarif(&reports)?)?,
     }
-    Ok(match reply.verdict {
-        Verdict::Pass => Finish::Pass,
-        Verdict::Fail => Finish::Fail,
-        Verdict::Inconclusive => Finish::Inconclusive,
-    })
+    Ok(reply.verdict.into())
 }
 
 fn text(ui: &Ui, reply: &TestReply) -> String {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use comfy_table::Table;
 use umbra_gateway::control::{GatewayStatus, MirrorStatus, RouteStatus, TargetStatus};
+use umbra_gateway::mirror::Role;
 
 use super::summary::{right, table};
 use super::{listening, safe};
@@ -21,11 +22,12 @@ pub fn listening(at: SocketAddr, primary: &str, control: &Path) -> String {
 /// What is said of a mirror that was begun.
 pub fn started(mirror: &MirrorStatus) -> String {
     let MirrorStatus { name, to, percent, .. } = mirror;
-    format!(
-        "{percent} % of the requests are mirrored to {} as {}\n  umbra mirror status\n",
-        safe(to),
-        safe(name)
-    )
+    let (what, next) = match mirror.role {
+        None => (format!("{percent} % of the requests are"), "umbra mirror status"),
+        Some(Role::Candidate) => (format!("{percent} % of the requests are"), "umbra compare"),
+        Some(Role::Baseline) => ("what the candidate gets is".to_owned(), "umbra compare"),
+    };
+    format!("{what} mirrored to {} as {}\n  {next}\n", safe(to), safe(name))
 }
 
 /// How it stands.
@@ -73,11 +75,8 @@ pub fn status(status: &GatewayStatus) -> String {
             counted.failed(),
             counted.in_flight(),
         ];
-        let mut row = vec![
-            safe(&mirror.name).into(),
-            safe(&mirror.to).into(),
-            right(mirror.percent.to_string()),
-        ];
+        let mut row =
+            vec![named(mirror).into(), safe(&mirror.to).into(), right(mirror.percent.to_string())];
         row.extend(numbers.map(|number| right(number.to_string())));
         table.add_row(row);
     }
@@ -116,6 +115,15 @@ fn stands(target: &TargetStatus) -> &'static str {
 
 fn trimmed(table: &Table) -> String {
     table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn named(mirror: &MirrorStatus) -> String {
+    let role = match mirror.role {
+        None => "",
+        Some(Role::Candidate) => " (candidate)",
+        Some(Role::Baseline) => " (baseline)",
+    };
+    format!("{}{role}", safe(&mirror.name))
 }
 
 /// Why not everything was mirrored and answered.

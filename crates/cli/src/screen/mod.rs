@@ -10,10 +10,11 @@
 //! | [`lists`] | tables of builds, images, shadows, timelines |
 //! | [`difference`] | what differs between two states |
 //! | [`primaries`], [`drift`], [`rollback`], [`rehearsal`], [`forecast`] | machines under care |
-//! | [`gateway`] | the gateway and its mirrors |
+//! | [`gateway`], [`compare`] | the gateway and its mirrors, and how their answers differ |
 //! | [`listening`] | the side of it that clients see |
 //! | [`units`] | times and sizes |
 
+pub mod compare;
 pub mod difference;
 pub mod doctor;
 pub mod drift;

@@ -109,7 +109,7 @@ impl Keep {
 
     fn cut(&mut self, cause: Cause) {
         self.cut = Some(cause);
-        self.answer = Box::default();
+        *self.answer = Answer::default();
     }
 }
 

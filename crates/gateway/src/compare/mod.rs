@@ -110,13 +110,13 @@ pub struct Counted {
 }
 
 /// What keeps the answers to one request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Keeps {
-    pub(crate) production: Keep,
-    pub(crate) candidate: Keep,
-    pub(crate) baseline: Option<Keep>,
+    pub(crate) production: Option<Keep>,
+    /// The candidate's, and the baseline's if there is one.
+    pub(crate) shadows: Vec<Keep>,
     /// Whose request begins first is drawn, so that neither is later as a rule.
-    pub(crate) candidate_first: bool,
+    pub(crate) baseline_first: bool,
 }
 
 impl Comparison {
@@ -155,12 +155,18 @@ impl Comparison {
         let gathering = Arc::new(Gathering::new(Arc::clone(&self.state), request));
         let began = Instant::now();
         let keep = |side| Keep::new(Arc::clone(&gathering), side, Arc::clone(&self.memory), began);
+        let shadows = [Some(Side::Candidate), self.baseline.as_ref().map(|_| Side::Baseline)];
         Keeps {
-            production: keep(Side::Production),
-            candidate: keep(Side::Candidate),
-            baseline: self.baseline.as_ref().map(|_| keep(Side::Baseline)),
-            candidate_first: self.coin.hash_one(number) & 1 == 0,
+            production: Some(keep(Side::Production)),
+            shadows: shadows.into_iter().flatten().map(keep).collect(),
+            baseline_first: self.coin.hash_one(number) & 1 == 0,
         }
+    }
+
+    /// A request was chosen, and no shadow gets it.
+    pub(crate) fn dropped(&self) {
+        self.state.chosen.fetch_add(1, Ordering::Relaxed);
+        self.state.gathered(Err(Cause::Dropped));
     }
 
     /// Whether nothing more will be compared.

@@ -79,18 +79,13 @@ pub struct Counted {
 }
 
 impl Counts {
-    pub(super) fn eligible(&self) {
+    /// Chosen, and mirrored unless it is dropped.
+    pub(super) fn eligible(&self, dropped: Option<Dropped>) {
         add(&self.eligible);
-    }
-
-    pub(super) fn mirrored(&self) {
-        add(&self.mirrored);
-    }
-
-    pub(super) fn dropped(&self, why: Dropped) {
-        add(match why {
-            Dropped::InFlight => &self.dropped_in_flight,
-            Dropped::Memory => &self.dropped_memory,
+        add(match dropped {
+            None => &self.mirrored,
+            Some(Dropped::InFlight) => &self.dropped_in_flight,
+            Some(Dropped::Memory) => &self.dropped_memory,
         });
     }
 

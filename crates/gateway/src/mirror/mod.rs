@@ -82,6 +82,13 @@ pub struct Settings {
     pub compare: compare::Settings,
 }
 
+/// What a request takes while it is under way.
+#[derive(Debug)]
+pub(crate) struct Room {
+    _slot: OwnedSemaphorePermit,
+    _memory: OwnedSemaphorePermit,
+}
+
 /// A shadow that gets copies.
 #[derive(Debug)]
 pub struct Mirror {
@@ -135,7 +142,12 @@ impl Mirror {
     /// Begins to copy a request with this head, if it is to be: what is returned takes its body.
     /// Never waits.
     pub fn begin(self: &Arc<Self>, head: &Parts, has_body: bool) -> Option<Copy> {
-        if self.chooses(head) { self.copy(head, has_body, None) } else { None }
+        if !self.chooses(head) {
+            return None;
+        }
+        let room = self.admit(head);
+        self.counts.eligible(room.as_ref().err().copied());
+        self.copy(head, has_body, room.ok()?, None)
     }
 
     /// Whether a request with this head is to be copied.
@@ -149,24 +161,27 @@ impl Mirror {
         Comparison::new(self.name(), baseline, settings, memory)
     }
 
-    /// Begins to copy a request that was chosen; its answer is kept if it is to be.
+    /// What a request with this head takes while it is under way, if there is so much.
+    pub(crate) fn admit(&self, head: &Parts) -> Result<Room, Dropped> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| Dropped::InFlight)?;
+        let bytes = u32::try_from(bytes_of(&head.headers) + HEAD_BYTES).unwrap_or(u32::MAX);
+        let memory = Arc::clone(&self.memory).try_acquire_many_owned(bytes);
+        Ok(Room { _slot: slot, _memory: memory.map_err(|_| Dropped::Memory)? })
+    }
+
+    /// A request was chosen, and dropped if there is a cause.
+    pub(crate) fn eligible(&self, dropped: Option<Dropped>) {
+        self.counts.eligible(dropped);
+    }
+
+    /// Begins to copy a request that was admitted; its answer is kept if it is to be.
     pub(crate) fn copy(
         self: &Arc<Self>,
         head: &Parts,
         has_body: bool,
+        room: Room,
         keep: Option<Keep>,
     ) -> Option<Copy> {
-        self.counts.eligible();
-        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
-            self.counts.dropped(Dropped::InFlight);
-            return None;
-        };
-        let bytes = u32::try_from(bytes_of(&head.headers) + HEAD_BYTES).unwrap_or(u32::MAX);
-        let Ok(room) = Arc::clone(&self.memory).try_acquire_many_owned(bytes) else {
-            self.counts.dropped(Dropped::Memory);
-            return None;
-        };
-        self.counts.mirrored();
         let (copy, body, fate) = match has_body {
             true => {
                 let (memory, counts) = (Arc::clone(&self.memory), Arc::clone(&self.counts));
@@ -176,7 +191,7 @@ impl Mirror {
             false => (None, Read::empty(), Arc::default()),
         };
         let request = self.request(head, body);
-        tokio::spawn(Arc::clone(self).send(request, fate, keep, (slot, room)));
+        tokio::spawn(Arc::clone(self).send(request, fate, keep, room));
         copy
     }
 
@@ -206,7 +221,7 @@ impl Mirror {
         request: Request<Read>,
         fate: Arc<Fate>,
         mut keep: Option<Keep>,
-        _while_under_way: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+        _while_under_way: Room,
     ) {
         let limits = &self.settings.limits;
         let ended = match timeout(limits.timeout, self.answer(request, keep.as_mut())).await {

@@ -42,27 +42,23 @@ impl Mirrors {
     /// stops, and another begins when one starts.
     pub(crate) fn become_these(&self, all: Vec<Arc<Mirror>>) -> Self {
         let mut next = Self { all, comparison: self.comparison.clone() };
-        let mirror = |set: &Self, role| set.with(role).map(Arc::as_ptr);
-        let changed = |role| mirror(self, role) != mirror(&next, role);
-        let (candidate, baseline) = (changed(Role::Candidate), changed(Role::Baseline));
-        if !candidate && !baseline {
-            return next;
-        }
-        let stopped = |role, changed| changed && next.with(role).is_none();
-        let why = match (stopped(Role::Candidate, candidate), stopped(Role::Baseline, baseline)) {
-            (true, _) => "the candidate was stopped",
-            (false, true) => "the baseline was stopped",
-            (false, false) => "another began",
-        };
+        let of = |set: &Self, role| set.with(role).map(Arc::as_ptr);
+        let changed = |role: &Role| of(self, *role) != of(&next, *role);
+        let roles = [Role::Candidate, Role::Baseline];
+        let Some(first) = roles.iter().find(|role| changed(role)) else { return next };
+        let stopped = roles.iter().find(|role| changed(role) && next.with(**role).is_none());
         if let Some(comparison) = &self.comparison {
-            comparison.end(why);
+            comparison.end(match stopped {
+                Some(Role::Candidate) => "the candidate was stopped",
+                Some(Role::Baseline) => "the baseline was stopped",
+                None if *first == Role::Candidate => "another candidate was started",
+                None => "another baseline was started",
+            });
         }
-        if why == "another began"
-            && let Some(candidate) = next.with(Role::Candidate)
-        {
+        let candidate = next.with(Role::Candidate).filter(|_| stopped.is_none());
+        if let Some(candidate) = candidate {
             let baseline = next.with(Role::Baseline).map(|mirror| mirror.name());
-            let comparison = candidate.comparison(baseline);
-            next.comparison = Some(Arc::new(comparison));
+            next.comparison = Some(Arc::new(candidate.comparison(baseline)));
         }
         next
     }
@@ -95,24 +91,27 @@ impl Mirrors {
         (copies, keep)
     }
 
+    /// Both get it or neither does: a shadow that lacks one request of the other's could differ
+    /// from then on.
     fn begin_pair(&self, head: &Parts, has_body: bool, copies: &mut Vec<Copy>) -> Option<Keep> {
         let candidate = self.with(Role::Candidate).filter(|mirror| mirror.chooses(head))?;
-        let baseline = self.with(Role::Baseline);
-        let Some(comparison) = self.comparison.as_ref().filter(|one| !one.is_over()) else {
-            for mirror in [Some(candidate), baseline].into_iter().flatten() {
-                copies.extend(mirror.copy(head, has_body, None));
-            }
+        let both = [Some(candidate), self.with(Role::Baseline)].into_iter().flatten();
+        let rooms: Result<Vec<_>, _> = both.clone().map(|mirror| mirror.admit(head)).collect();
+        both.clone().for_each(|mirror| mirror.eligible(rooms.as_ref().err().copied()));
+        let comparison = self.comparison.as_ref().filter(|one| !one.is_over());
+        let Ok(rooms) = rooms else {
+            comparison.inspect(|one| one.dropped());
             return None;
         };
-        let keeps = comparison.begin(head);
-        let mut both = vec![(candidate, keeps.candidate)];
-        both.extend(baseline.zip(keeps.baseline));
-        if !keeps.candidate_first {
-            both.reverse();
+        let keeps = comparison.map(|one| one.begin(head)).unwrap_or_default();
+        let shadows = keeps.shadows.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+        let mut all: Vec<_> = both.zip(rooms).zip(shadows).collect();
+        if keeps.baseline_first {
+            all.reverse();
         }
-        for (mirror, keep) in both {
-            copies.extend(mirror.copy(head, has_body, Some(keep)));
+        for ((mirror, room), keep) in all {
+            copies.extend(mirror.copy(head, has_body, room, keep));
         }
-        Some(keeps.production)
+        keeps.production
     }
 }

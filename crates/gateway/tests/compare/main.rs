@@ -41,12 +41,16 @@ async fn the_field_that_really_differs_is_flagged_and_no_other() {
     assert_eq!(flagged(&report), ["body.items[].price"], "{report:#?}");
     assert_eq!(report.verdict, Verdict::Fail);
     let price = &report.fields[0];
-    assert_eq!((price.candidate, price.baseline), (30, Some(0)));
+    // Every 20th, of what was not left out.
+    assert!((20..=30).contains(&price.candidate) && price.baseline == Some(0), "{price:?}");
     let sample = &price.samples[0];
     assert_eq!(sample.production.as_deref(), Some("10"));
     assert_eq!((sample.candidate.as_deref(), sample.place.as_str()), (Some("11"), "[1]"));
     let token = report.fields.iter().find(|field| field.path == "body.token");
-    assert_eq!(token.map(|field| (field.candidate, field.baseline)), Some((600, Some(600))));
+    assert_eq!(
+        token.map(|field| (field.candidate, field.baseline)),
+        Some((report.compared, Some(report.compared)))
+    );
     let page = serde_json::to_string(&report).unwrap();
     assert!(!page.contains("s3cret"), "{page}");
 }
@@ -82,7 +86,8 @@ async fn without_a_baseline_nobody_judges() {
     assert!(report.hint.as_ref().is_some_and(|hint| hint.contains("--role baseline")));
     let price = report.fields.iter().find(|field| field.path == "body.items[].price");
     let price = price.expect("it differs");
-    assert_eq!((price.candidate, price.standing), (10, Standing::Unjudged));
+    assert!((1..=10).contains(&price.candidate), "{price:?}");
+    assert_eq!(price.standing, Standing::Unjudged);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,7 +100,11 @@ async fn a_candidate_that_does_not_answer_differs_in_that_and_harms_nobody() {
         let report = place.report().await;
         check_counts(&report, 300);
         assert_eq!(flagged(&report), ["answer"], "{fault:?} {report:#?}");
-        assert_eq!(place.control().status().failed, 0, "{fault:?}");
+        let status = place.control().status();
+        assert_eq!(status.failed, 0, "{fault:?}");
+        // Where one has no room the other does not get the request either.
+        let mirrored: Vec<u64> = status.mirrors.iter().map(|one| one.counted.mirrored).collect();
+        assert_eq!(mirrored[0], mirrored[1], "{fault:?}");
     }
 }
 
