@@ -125,7 +125,7 @@ impl Digested for Leaf<'_> {
     }
 }
 
-impl Digested for [u8] {
+impl Digested for &[u8] {
     fn digest(&self, hasher: &mut dyn Hasher) {
         hasher.write(self);
     }
@@ -133,16 +133,6 @@ impl Digested for [u8] {
     fn shown(&self, bytes_max: usize) -> String {
         let some = &self[..self.len().min(bytes_max)];
         String::from_utf8_lossy(some).into_owned()
-    }
-}
-
-impl Digested for &[u8] {
-    fn digest(&self, hasher: &mut dyn Hasher) {
-        (**self).digest(hasher);
-    }
-
-    fn shown(&self, bytes_max: usize) -> String {
-        (**self).shown(bytes_max)
     }
 }
 

@@ -24,7 +24,7 @@
 //! | [`fields`], [`json`], [`media`] | an answer as fields with digests |
 //! | [`differ`] | in which fields answers differ, and how, to show |
 //! | [`mask`] | what is not shown |
-//! | [`evidence`] | what speaks against each field, over all requests |
+//! | `evidence` | what speaks against each field, over all requests |
 //! | [`report`] | what is told, and the verdict |
 
 pub mod differ;
@@ -54,6 +54,9 @@ use self::report::{Cause, CompareReport, Facts, LeftOut};
 
 /// The error over all fields and the whole run.
 pub const ALPHA: f64 = 0.05;
+
+/// As much of a request's path as is shown.
+const PATH_BYTES_MAX: usize = 100;
 
 /// Answers that wait to be compared.
 const QUEUE_MAX: usize = 256;
@@ -151,7 +154,10 @@ impl Comparison {
     /// A request was chosen: what keeps its answers.
     pub(crate) fn begin(&self, head: &Parts) -> Keeps {
         let number = self.state.chosen.fetch_add(1, Ordering::Relaxed);
-        let request = format!("{} {}", head.method, head.uri.path());
+        // What is under way counts by the byte: of a long path its beginning is enough.
+        let path = head.uri.path();
+        let path = &path[..path.floor_char_boundary(PATH_BYTES_MAX)];
+        let request = format!("{} {path}", head.method);
         let gathering = Arc::new(Gathering::new(Arc::clone(&self.state), request));
         let began = Instant::now();
         let keep = |side| Keep::new(Arc::clone(&gathering), side, Arc::clone(&self.memory), began);
