@@ -43,8 +43,14 @@ pub struct Listening {
     /// A line for each request: to this file, or `-` for standard output.
     #[arg(long, value_name = "FILE")]
     pub access_log: Option<PathBuf>,
-    /// What such a line looks like.
-    #[arg(long, value_name = "FORMAT", default_value = "json", requires = "access_log")]
+    /// What such a line looks like: `json`, `common` or `combined`.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "json",
+        requires = "access_log",
+        hide_possible_values = true
+    )]
     pub access_format: AccessFormat,
 }
 

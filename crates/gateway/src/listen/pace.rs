@@ -7,6 +7,7 @@
 //! What is asked often only writes down what is; whoever waits looks again when the earliest end
 //! can have come. No timer is set anew for a request.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -170,6 +171,29 @@ impl Pace {
     fn now(&self) -> u64 {
         // Half a million years.
         u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX >> 1)
+    }
+}
+
+/// A request, or its body, that is not at its end.
+#[derive(Debug)]
+pub(crate) struct UnderWay(Arc<Pace>);
+
+impl UnderWay {
+    /// From now on.
+    pub(crate) fn new(pace: &Arc<Pace>) -> Self {
+        pace.asked();
+        Self(Arc::clone(pace))
+    }
+
+    /// Nothing else is asked on the connection.
+    pub(crate) fn is_last(&self) {
+        self.0.closes();
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.answered();
     }
 }
 

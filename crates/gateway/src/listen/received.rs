@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::counts::{Closed, Counts};
+use super::pace::{Pace, UnderWay};
 
 /// How far a request's body may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,9 @@ struct Watched {
     until: Option<Pin<Box<Sleep>>>,
     fate: Fate,
     counts: Arc<Counts>,
+    ended: bool,
+    /// Before it is let go nothing else is asked on an HTTP/1.1 connection.
+    under_way: UnderWay,
 }
 
 impl Received {
@@ -63,6 +67,7 @@ impl Received {
         body: Incoming,
         limits: BodyLimits,
         counts: &Arc<Counts>,
+        pace: &Arc<Pace>,
     ) -> (Self, Option<Fate>) {
         if body.is_end_stream() {
             return (Self { body, watched: None }, None);
@@ -75,6 +80,8 @@ impl Received {
             until: None,
             fate: fate.clone(),
             counts: Arc::clone(counts),
+            ended: false,
+            under_way: UnderWay::new(pace),
         };
         (Self { body, watched: Some(Box::new(watched)) }, Some(fate))
     }
@@ -89,9 +96,12 @@ impl Body for Received {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         let Self { body, watched } = self.get_mut();
-        let frame = Pin::new(body).poll_frame(context);
+        let frame = Pin::new(&mut *body).poll_frame(context);
         let broken = match watched {
-            Some(watched) => watched.look(&frame, context),
+            Some(watched) => {
+                watched.ended |= body.is_end_stream() || matches!(frame, Poll::Ready(None));
+                watched.look(&frame, context)
+            }
             None => None,
         };
         match broken {
@@ -151,6 +161,15 @@ impl Watched {
         self.fate.0.store(fate, Ordering::Relaxed);
         self.counts.closed(why);
         broken
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !self.ended {
+            // What else comes of it is no request: the connection can only end.
+            self.under_way.is_last();
+        }
     }
 }
 

@@ -1,14 +1,13 @@
 //! An answer's body as it goes to a client: the request is under way until it is dropped.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::access_log::Pending;
-use super::pace::Pace;
+use super::pace::UnderWay;
 use super::received::BrokenBody;
 use crate::body::Passing;
 
@@ -18,24 +17,6 @@ pub(crate) struct Sent {
     body: Passing,
     logged: Option<Box<Pending>>,
     _under_way: UnderWay,
-}
-
-/// A request that is not answered to its end.
-#[derive(Debug)]
-pub(crate) struct UnderWay(Arc<Pace>);
-
-impl UnderWay {
-    /// From now on.
-    pub(crate) fn new(pace: &Arc<Pace>) -> Self {
-        pace.asked();
-        Self(Arc::clone(pace))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.answered();
-    }
 }
 
 impl Sent {

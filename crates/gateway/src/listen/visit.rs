@@ -23,10 +23,10 @@ use super::access_log::Pending;
 use super::counts::Closed;
 use super::front::Front;
 use super::opening::{Opened, open};
-use super::pace::{Next, Over, Pace};
+use super::pace::{Next, Over, Pace, UnderWay};
 use super::places::Place;
 use super::received::{BrokenBody, Fate, Received};
-use super::sent::{Sent, UnderWay};
+use super::sent::Sent;
 use super::stream::Connection;
 use crate::body::Passing;
 use crate::headers::Client;
@@ -98,20 +98,25 @@ impl Visit {
 
     /// While nothing is asked, what it takes to read and answer is given back.
     async fn http1(self: &Arc<Self>, mut connection: Connection) {
-        loop {
-            let io = TokioIo::new(connection);
-            let serving = self.front.http1.serve_connection(io, self.service());
-            let mut serving = Box::new(serving.with_upgrades());
-            let Kept::Rests = Box::pin(self.keep(Pin::new(&mut *serving))).await else { return };
-            // One that changed its protocol has ended.
-            let Some(parts) = serving.into_parts() else { return };
-            connection = parts.io.into_inner();
-            connection.link.bytes = parts.read_buf;
+        while let Some(rested) = self.until_it_rests(connection).await {
+            connection = rested;
             if !self.park(&mut connection).await {
                 // Whoever does not take this farewell is gone.
                 let _ = timeout(FAREWELL, connection.shutdown()).await;
                 return;
             }
+        }
+    }
+
+    /// `None` once it is over.
+    async fn until_it_rests(self: &Arc<Self>, connection: Connection) -> Option<Connection> {
+        let io = TokioIo::new(connection);
+        let serving = self.front.http1.serve_connection(io, self.service());
+        let mut serving = Box::new(serving.with_upgrades());
+        match Box::pin(self.keep(Pin::new(&mut *serving))).await {
+            Kept::Ended => None,
+            // One that changed its protocol has ended.
+            Kept::Rests => serving.into_parts().map(resting),
         }
     }
 
@@ -129,6 +134,16 @@ impl Visit {
             async move { Ok::<_, Infallible>(visit.answer(request).await) }
         })
     }
+}
+
+/// What stays of a connection while it rests.
+fn resting<S>(parts: hyper::server::conn::http1::Parts<TokioIo<Connection>, S>) -> Connection {
+    let mut connection = parts.io.into_inner();
+    if !parts.read_buf.is_empty() {
+        // An empty one would keep its memory.
+        connection.link.bytes = parts.read_buf;
+    }
+    connection
 }
 
 /// Why a connection is not served for now.
@@ -317,7 +332,7 @@ impl Visit {
             return (self.refused_body(), true);
         }
         let (head, body) = request.into_parts();
-        let (body, fate) = Received::new(body, limits, &self.front.counts);
+        let (body, fate) = Received::new(body, limits, &self.front.counts, &self.pace);
         let request = Request::from_parts(head, body);
         let answer = self.front.proxy.answer(request, &self.client).await;
         match fate.as_ref().and_then(Fate::broken) {

@@ -9,6 +9,7 @@ mod message;
 mod place;
 mod proxy_header;
 mod requests;
+mod rest;
 mod slow;
 #[path = "../support/mod.rs"]
 mod support;

@@ -59,6 +59,12 @@ impl Place {
     }
 }
 
+/// A gateway in front of a server of the test's own.
+pub(crate) async fn in_front(primary: SocketAddr) -> SocketAddr {
+    let (trust, limits) = (Trust::default(), Limits::default());
+    gateway_with(all_to(primary), &trust, limits, |front| front).await.0
+}
+
 /// A server that writes down what it gets.
 pub(crate) async fn recorder(
     answer: fn(&Message) -> Vec<u8>,

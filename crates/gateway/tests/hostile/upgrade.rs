@@ -3,11 +3,9 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use umbra_gateway::gateway::Limits;
-use umbra_gateway::upstream::Trust;
 
 use crate::message::{self, Message};
-use crate::place::{Place, answers, ask, listen, ok};
-use crate::support::{all_to, gateway_with};
+use crate::place::{Place, answers, ask, in_front, listen, ok};
 
 const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2FtcGxl\r\n\r\n";
@@ -35,8 +33,7 @@ async fn echo(stream: TcpStream) -> std::io::Result<()> {
 async fn bytes_pass_both_ways_from_the_first_to_the_last() {
     let (primary, listener) = listen().await;
     let served = tokio::spawn(async move { echo(listener.accept().await?.0).await });
-    let (trust, limits) = (Trust::default(), Limits::default());
-    let (at, _) = gateway_with(all_to(primary), &trust, limits, |front| front).await;
+    let at = in_front(primary).await;
     let stream = TcpStream::connect(at).await.expect("a connection");
     let (from, mut to) = stream.into_split();
     // No request any more, although it looks like one.
