@@ -79,6 +79,10 @@ pub struct ShadowRequest {
     /// Whose it is, in words.
     #[serde(default)]
     pub owner: Option<String>,
+    /// Start the recipe's services in it, where a build of this state is known. They run as long
+    /// as it is there.
+    #[serde(default)]
+    pub services: bool,
 }
 
 /// What `POST /v1/attach` takes.

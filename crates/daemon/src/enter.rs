@@ -115,19 +115,13 @@ impl Entered {
             Target::Shadow(name) => (name.clone(), None),
             Target::State(state) => {
                 let (layers, _pin) = layers(daemon, *state)?;
-                let fresh = Ephemeral::new(daemon.registry(), *state, &layers, |name| {
-                    let init = startup.map_or(Init::Small, |startup| first_process(startup.init));
-                    ShadowSpec { init, ..ephemeral_spec(name) }
-                })?;
+                let fresh =
+                    Ephemeral::new(daemon.registry(), *state, &layers, |name| spec(name, startup))?;
                 (fresh.name().to_owned(), Some(fresh))
             }
         };
         let visit = daemon.registry().visit(&name)?;
-        let running = match startup.filter(|_| fresh.is_some()) {
-            Some(startup) => services::start(visit.shadow(), startup)
-                .map_err(|error| EnterError::Wire(crate::states::environment(&error)))?,
-            None => Vec::new(),
-        };
+        let running = run(visit.shadow(), startup.filter(|_| fresh.is_some()))?;
         Ok(Self { _services: running, visit, name, _fresh: fresh })
     }
 
@@ -142,17 +136,47 @@ impl Entered {
     }
 }
 
-/// Makes a shadow of a state that stays. Blocking.
+/// Makes a shadow of a state that stays, and what is to run in it with it. Blocking.
 pub fn create(
     daemon: &Arc<Daemon>,
     name: Option<String>,
     state: StateId,
     owner: Owner,
     expires_at_ms: Option<i64>,
+    startup: Option<&Startup>,
 ) -> Result<String, EnterError> {
+    let registry = daemon.registry();
     let (layers, _pin) = layers(daemon, state)?;
-    let spec = ephemeral_spec(name.unwrap_or_else(|| fresh_name("shadow")));
-    Ok(daemon.registry().create(&spec, state, &layers, owner, expires_at_ms)?)
+    let spec = spec(name.unwrap_or_else(|| fresh_name("shadow")), startup);
+    let name = registry.create(&spec, state, &layers, owner, expires_at_ms)?;
+    let running = registry
+        .visit(&name)
+        .map_err(EnterError::Shadow)
+        .and_then(|visit| run(visit.shadow(), startup));
+    match running {
+        Ok(running) => registry.run_with(&name, running),
+        Err(error) => {
+            // Nobody has been told of it yet.
+            registry.remove(&name)?;
+            return Err(error);
+        }
+    }
+    Ok(name)
+}
+
+fn spec(name: String, startup: Option<&Startup>) -> ShadowSpec {
+    let init = startup.map_or(Init::Small, |startup| first_process(startup.init));
+    ShadowSpec { init, ..ephemeral_spec(name) }
+}
+
+/// Starts what is to run, if anything is.
+fn run(
+    shadow: &dyn Shadow,
+    startup: Option<&Startup>,
+) -> Result<Vec<Box<dyn Running>>, EnterError> {
+    let Some(startup) = startup else { return Ok(Vec::new()) };
+    services::start(shadow, startup)
+        .map_err(|error| EnterError::Wire(crate::states::environment(&error)))
 }
 
 /// The state's layers, and what keeps the collector away until a shadow shows them.

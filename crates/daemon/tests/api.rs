@@ -265,6 +265,7 @@ fn ephemeral_shadows_come_and_go() {
         name: name.map(Into::into),
         ttl_s,
         owner: Some("eve".into()),
+        services: false,
     };
     let info = umbra.create_shadow(&ask(Some("feature-1"), None)).unwrap();
     assert_eq!((info.name.as_str(), info.state), ("feature-1", Some(a)));
@@ -275,6 +276,9 @@ fn ephemeral_shadows_come_and_go() {
         umbra.create_shadow(&ShadowRequest { from: "nope".into(), ..ask(None, None) }),
         ErrorCode::NotFound,
     );
+
+    let with_services = ShadowRequest { services: true, ..ask(Some("feature-2"), None) };
+    refused(umbra.create_shadow(&with_services), ErrorCode::NotFound);
 
     // One whose time is over at once ends what runs in it.
     let brief = umbra.create_shadow(&ask(None, Some(1))).unwrap();
@@ -460,7 +464,13 @@ fn collection_keeps_what_is_named_and_shown() {
     let lost = put_state(&instance, &[("c", "3")]);
     let store = instance.daemon().states().store().clone();
     store.set_ref("image/web", named).unwrap();
-    let ask = ShadowRequest { from: shown.to_string(), name: None, ttl_s: None, owner: None };
+    let ask = ShadowRequest {
+        from: shown.to_string(),
+        name: None,
+        ttl_s: None,
+        owner: None,
+        services: false,
+    };
     umbra.create_shadow(&ask).unwrap();
     let dry = umbra.gc(GcRequest { dry_run: true }).unwrap();
     assert_eq!((dry.states_removed, store.contains(lost)), (1, true));

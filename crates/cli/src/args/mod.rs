@@ -307,6 +307,9 @@ pub enum Shadow {
         /// When it goes by itself: 90s, 30m, 2h or 1d.
         #[arg(long, value_parser = seconds)]
         ttl: Option<u64>,
+        /// Start the recipe's services in it; they run as long as it is there.
+        #[arg(long)]
+        services: bool,
     },
     /// Take one of a primary's configuration as it is now.
     Take {

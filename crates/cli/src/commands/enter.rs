@@ -127,9 +127,9 @@ fn finish_of(exit: Exit) -> Finish {
 pub(super) fn shadow(ui: &Ui, client: &Client, command: Shadow) -> Done {
     match command {
         Shadow::Ls => ui.answer_with(&client.shadows()?, |shadows| lists::shadows(shadows))?,
-        Shadow::Create { from, name, ttl } => {
+        Shadow::Create { from, name, ttl, services } => {
             let owner = std::env::var("USER").ok().filter(|user| !user.is_empty());
-            let request = ShadowRequest { from, name, ttl_s: ttl, owner };
+            let request = ShadowRequest { from, name, ttl_s: ttl, owner, services };
             let info = client.create_shadow(&request)?;
             ui.answer_with(&info, |info| format!("{}\n", info.name))?;
         }

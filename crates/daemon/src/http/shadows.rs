@@ -14,7 +14,7 @@ use super::extract::{Body, Named};
 use super::reply::{Reply, shadow_error};
 use crate::clock::now_ms;
 use crate::daemon::Daemon;
-use crate::enter::{self, Entered};
+use crate::enter::{self, Entered, Target};
 use crate::shadows::Owner;
 use crate::states::blocking;
 
@@ -37,8 +37,10 @@ pub(super) async fn create(
     let expires_at_ms = ttl_s.map(|ttl| now_ms() + i64::try_from(ttl * 1000).unwrap_or(0));
     let owner = request.owner.unwrap_or_else(|| "somebody".into());
     let owner = Owner::Person(owner.chars().take(80).collect());
+    let startup = enter::startup(&daemon, &Target::State(state), request.services).await?;
     let info = blocking(move || {
-        let name = enter::create(&daemon, request.name, state, owner, expires_at_ms)
+        let startup = startup.as_ref();
+        let name = enter::create(&daemon, request.name, state, owner, expires_at_ms, startup)
             .map_err(|error| error.into_wire(shadow_error))?;
         daemon.expiry_changed();
         let gone =

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use umbra_api::shadow::{ShadowInfo, ShadowPhase};
+use umbra_shadow::provider::Running;
 use umbra_shadow::{Provider, Shadow, ShadowError};
 use umbra_state::StateId;
 
@@ -49,6 +50,8 @@ pub struct Registry {
 }
 
 struct Entry {
+    /// Services that run as long as it is there; they end before it does.
+    services: Vec<Box<dyn Running>>,
     shadow: Arc<dyn Shadow>,
     info: ShadowInfo,
     owner: Owner,
@@ -123,7 +126,13 @@ impl Registry {
     /// Destroys a shadow, whoever's it is, and forgets it; false where there is none.
     pub fn remove(&self, name: &str) -> Result<bool, ShadowError> {
         let Some(entry) = self.lock().remove(name) else { return Ok(false) };
+        drop(entry.services);
         entry.shadow.destroy().map(|()| true)
+    }
+
+    /// Keeps services running as long as their shadow is there; if it is gone already, they end.
+    pub fn run_with(&self, name: &str, services: Vec<Box<dyn Running>>) {
+        self.mark(name, |entry| entry.services = services);
     }
 
     /// Destroys every shadow there still is; says which could not be.
@@ -157,7 +166,7 @@ impl Registry {
             expires_at_ms,
         };
         let name = info.name.clone();
-        let entry = Entry { shadow, info, owner, frozen: false, visitors: 0 };
+        let entry = Entry { services: Vec::new(), shadow, info, owner, frozen: false, visitors: 0 };
         self.lock().insert(name, entry);
     }
 
