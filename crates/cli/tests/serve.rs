@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/gateway.rs"]
+mod gateway;
 mod support;
 
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use gateway::Gateway;
 
 const RECIPE: &str = r#"
 version: 1
@@ -284,6 +289,62 @@ fn a_failing_test_halts_and_what_it_left_can_be_entered() {
     let (out, _) = run(dir, &["shadow", "ls"], 0);
     assert_eq!(out, "no shadows\n", "the next build lets go of what was kept");
     daemon.stop();
+}
+
+/// Its service answers with what the state says.
+const SERVED: &str = r#"
+version: 1
+name: served
+from: {dir: root}
+steps:
+  - name: greeting
+    write: {path: /etc/greeting, content: "hello\n", mode: "0644"}
+services:
+  - name: web
+    run: [busybox, httpd, -f, -p, "8080", -h, /etc]
+    ready: {port: 8080}
+"#;
+
+#[test]
+fn a_shadow_with_its_services_is_production_and_another_its_mirror() {
+    if let Some(why) = missing() {
+        println!("skipped: {why}");
+        return;
+    }
+    let project = project();
+    let dir = project.path();
+    let daemon = Daemon::start(dir);
+    std::fs::write(dir.join("served.yaml"), SERVED).unwrap();
+    run(dir, &["build", "-f", "served.yaml"], 0);
+    for name in ["production", "candidate"] {
+        run(dir, &["shadow", "create", "--from", "served", "--name", name, "--services"], 0);
+    }
+    let (out, _) = run(dir, &["--json", "shadow", "ls"], 0);
+    let shadows: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let production = &shadows.as_array().unwrap()[1];
+    assert_eq!(production["name"], "production");
+    let primary = format!("{}:8080", production["address"].as_str().unwrap());
+    let primary = primary.parse().unwrap();
+    let gateway = Gateway::start(&dir.join("state"), primary, &[]);
+
+    let (_, err) = run(dir, &["mirror", "start", "copy", "--to", "nobody"], 2);
+    assert!(err.contains("there are candidate, production"), "{err}");
+    run(dir, &["mirror", "start", "copy", "--to", "candidate", "--port", "8080"], 0);
+    let asked = gateway::curl(&["-f"], &format!("http://{}/greeting", gateway.at));
+    assert_eq!(gateway::good(&asked), "hello\n");
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (out, _) = run(dir, &["--json", "mirror", "status"], 0);
+        let status: serde_json::Value = serde_json::from_str(&out).unwrap();
+        if status["mirrors"][0]["counted"]["answered"] == 1 {
+            break;
+        }
+        assert!(Instant::now() < until, "{out}");
+    }
+    run(dir, &["shadow", "rm", "candidate", "production"], 0);
+    daemon.stop();
+    let (_, err) = run(dir, &["mirror", "start", "copy", "--to", "candidate"], 3);
+    assert!(err.contains("HOST:PORT"), "{err}");
 }
 
 #[test]

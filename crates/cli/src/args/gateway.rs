@@ -153,9 +153,12 @@ pub enum Mirror {
 pub struct Start {
     /// What it is to be called; the shadow reads it in `x-umbra-shadow`.
     pub name: String,
-    /// The shadow.
-    #[arg(long, value_name = "HOST:PORT")]
+    /// The shadow: HOST:PORT, or the name of one of `umbra shadow ls`, where that is now.
+    #[arg(long, value_name = "SHADOW")]
     pub to: String,
+    /// The port of a shadow that is named.
+    #[arg(long, value_name = "PORT", default_value_t = 80, value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
     /// How much, from 0.001 to 100.
     #[arg(long, value_name = "PERCENT", default_value = "100")]
     pub percent: String,

@@ -87,10 +87,13 @@ fn serve(ui: &Ui, state_dir: &Path, mut asked: Gateway) -> Done {
 }
 
 /// Asks and tells one that runs.
-pub(super) fn mirror(ui: &Ui, state_dir: &Path, command: Mirror) -> Done {
+///
+/// The daemon is asked only where a shadow is named.
+pub(super) fn mirror(ui: &Ui, state_dir: &Path, daemon: &Client, command: Mirror) -> Done {
     let client = |control| client(state_dir, control);
     match command {
-        Mirror::Start(start) => {
+        Mirror::Start(mut start) => {
+            start.to = super::address::of_shadow(daemon, start.to, start.port)?;
             let (name, control, wanted) = wanted(*start);
             let target = format!("/v1/mirrors/{}", percent(&name));
             let status: MirrorStatus = client(control).post(&target, &wanted).map_err(reached)?;

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod address;
 mod build;
 mod compare;
 mod doctor;
@@ -70,7 +71,7 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Rehearse(asked) => rehearse::rehearse(ui, &client(), asked),
         Command::Gateway(asked) => gateway::gateway(ui, &config.state_dir, asked),
         Command::Route { command } => route::route(ui, &config.state_dir, command),
-        Command::Mirror { command } => gateway::mirror(ui, &config.state_dir, command),
+        Command::Mirror { command } => gateway::mirror(ui, &config.state_dir, &client(), command),
         Command::Compare(asked) => compare::compare(ui, &config.state_dir, asked),
         Command::Build(build) => build::build(ui, &client(), &build),
         Command::Follow { build, reports } => build::follow(ui, &client(), build, &reports),

@@ -41,7 +41,7 @@ pub fn status(status: &GatewayStatus) -> String {
     text.push_str(&routes(&status.routes));
     text.push_str(&listening::status(status));
     if status.mirrors.is_empty() {
-        text.push_str("no mirrors; `umbra mirror start NAME --to HOST:PORT --percent 5` begins\n");
+        text.push_str("no mirrors; `umbra mirror start NAME --to SHADOW --percent 5` begins\n");
         return text;
     }
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
