@@ -40,7 +40,7 @@ pub(crate) struct Need {
     why: &'static str,
 }
 
-const NEEDS: [Need; 23] = [
+const NEEDS: [Need; 26] = [
     need("gcc", Purpose::Build, Sign::Program("cc"), "compiles SQLite, zstd and AWS-LC"),
     need("libc6-dev", Purpose::Build, Sign::File("/usr/include/stdio.h"), "C headers"),
     need("pkg-config", Purpose::Build, Sign::Program("pkg-config"), "finds OpenSSL"),
@@ -69,6 +69,19 @@ const NEEDS: [Need; 23] = [
     need("busybox-static", Purpose::Test, Sign::Program("busybox"), "small roots for tests"),
     need("python3-minimal", Purpose::Test, Sign::Program("python3"), "the example's service"),
     need("curl", Purpose::Test, Sign::Program("curl"), "a client of the gateway"),
+    need("nghttp2-client", Purpose::Test, Sign::Program("h2load"), "likewise"),
+    need(
+        "python3-websockets",
+        Purpose::Test,
+        Sign::File("/usr/lib/python3/dist-packages/websockets/__init__.py"),
+        "likewise",
+    ),
+    need(
+        "python3-grpcio",
+        Purpose::Test,
+        Sign::File("/usr/lib/python3/dist-packages/grpc/__init__.py"),
+        "likewise",
+    ),
     need("openssh-client", Purpose::Test, Sign::Program("ssh"), "reaches other machines"),
     need("openssh-server", Purpose::Test, Sign::Program("sshd"), "stands for another machine"),
     need("lynis", Purpose::Test, Sign::Program("lynis"), "audits shadows that have none"),

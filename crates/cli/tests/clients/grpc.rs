@@ -1,0 +1,26 @@
+//! A gRPC client and server: HTTP/2 on both sides, streams both ways, a status in the trailers.
+
+use super::gateway::Gateway;
+use super::is_here;
+use super::python::Program;
+
+const LIBRARY: &str = "/usr/lib/python3/dist-packages/grpc/__init__.py";
+
+#[test]
+fn a_grpc_client_gets_what_its_server_says() {
+    if !is_here(LIBRARY, "python3-grpcio") {
+        return;
+    }
+    let program = Program("grpc_echo.py");
+    let server = program.serve();
+    // The two understand each other.
+    assert_eq!(program.ask(&format!("127.0.0.1:{}", server.port)), "good\n");
+    let dir = tempfile::tempdir().unwrap();
+    match Gateway::start(dir.path(), &format!("h2c://127.0.0.1:{}", server.port)) {
+        Ok(gateway) => assert_eq!(program.ask(&gateway.at), "good\n"),
+        Err(said) => {
+            assert!(said.contains("as a target"), "{said}");
+            println!("skipped: this gateway speaks no HTTP/2 to targets: {said}");
+        }
+    }
+}
