@@ -17,7 +17,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use super::daemon::Places;
+use super::ends;
+use super::server::Places;
 use crate::process::{self, heading};
 use crate::stop::Stop;
 
@@ -91,21 +92,6 @@ fn edit(root: &Path) -> Result<(), Stop> {
     match status.success() {
         true => Ok(()),
         false => Err(Stop::Failed(format!("the edit ended with {status}"))),
-    }
-}
-
-/// Runs `umbra` for a person who watches; it must end with this exit code.
-fn ends(places: &Places, args: &[&str], code: i32) -> Result<String, Stop> {
-    eprintln!("$ umbra {}", args.join(" "));
-    let (status, text) = process::answer(&mut places.client(args))?;
-    let text = String::from_utf8_lossy(&text).into_owned();
-    text.lines().for_each(|line| eprintln!("  {line}"));
-    match status.code() {
-        Some(ended) if ended == code => Ok(text),
-        _ => Err(Stop::Failed(format!(
-            "`umbra {}` ended with {status}, expected exit status: {code}",
-            args.join(" ")
-        ))),
     }
 }
 

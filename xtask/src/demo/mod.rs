@@ -7,13 +7,18 @@
 //!       -> build web-broken   must halt, at the planted step, by the test that knows it
 //!       -> diff, exec before / after / in the failed shadow                 must tell the fault
 //!       -> a machine with that image drifts: alert, rehearsal, rollback     must end as it began
+//!       -> production mirrored to a shadow that is killed                   must not be felt
 //!       -> table -> daemon down -> nothing of it may be left
 //! ```
 
-mod daemon;
 mod drift;
+mod latency;
 mod leftovers;
+#[path = "../../../crates/cli/benches/load/mod.rs"]
+mod load;
 mod machine;
+mod mirror;
+mod server;
 mod story;
 mod table;
 
@@ -28,8 +33,8 @@ use crate::process::{self, heading, must};
 use crate::setup;
 use crate::stop::Stop;
 use crate::workspace::{cargo, root, target_dir};
-use daemon::{Daemon, Places};
 use leftovers::Belongings;
+use server::{Places, Server};
 use story::{Failure, Story};
 
 const GOOD: &str = "examples/web/umbra.yaml";
@@ -51,7 +56,7 @@ pub(crate) fn demo(options: &DemoOptions) -> Result<(), Stop> {
     heading("compiling umbra");
     must(&mut cargo(&["build", "--locked", "--package", "umbra-cli"]), "cargo build")?;
     let places = Places::new(target_dir().join("debug/umbra"), dir);
-    let daemon = Daemon::start(&places)?;
+    let daemon = Server::daemon(&places)?;
 
     heading(&format!("umbra build -f {GOOD}"));
     let good = build(&places, GOOD, 0)?;
@@ -62,12 +67,15 @@ pub(crate) fn demo(options: &DemoOptions) -> Result<(), Stop> {
     prove(&places, failure)?;
     heading("a machine that runs the image is held against its shadow");
     let alerted = drift::play(&places)?;
+    heading("production is mirrored to a shadow, which is killed in the middle");
+    let felt = mirror::play(&places)?;
     heading("measured");
     print!("{}", table::table(&good.figures, &broken.figures));
     println!(
         "an edit of the machine -> its alert on the screen: {} ms, of which the file rests 50",
         alerted.as_millis()
     );
+    println!("{felt}");
     close(daemon, &places, options.keep, failure)?;
     println!("\nthe demo went as it must, in {:.0} s", began.elapsed().as_secs_f64());
     Ok(())
@@ -89,7 +97,7 @@ fn prepare(options: &DemoOptions) -> Result<PathBuf, Stop> {
         )
     };
     if occupied && options.fresh {
-        daemon::stop_former(&Places::new(PathBuf::new(), dir.clone()))?;
+        server::stop_former(&Places::new(PathBuf::new(), dir.clone()))?;
         fs::remove_dir_all(&dir).map_err(written)?;
     }
     fs::create_dir_all(&dir).map_err(written)?;
@@ -152,34 +160,32 @@ fn prove(places: &Places, failure: &Failure) -> Result<(), Stop> {
     let (before, after) = (short(&failure.before), short(&failure.after));
     let shadow = failure.shadow.as_deref();
     let shadow = shadow.ok_or_else(|| Stop::Failed("the failed shadow was not kept".to_owned()))?;
-    let diff = shown(places, &["diff", before, after, "--content"], true)?;
+    let diff = ends(places, &["diff", before, after, "--content"], 0)?;
     if !diff.contains(PLANTED_FILE.trim_start_matches('/')) {
         return Err(Stop::Failed(format!("the diff does not show {PLANTED_FILE}")));
     }
-    shown(places, &["exec", before, "--", "nginx", "-t"], true)?;
-    shown(places, &["exec", after, "--", "nginx", "-t"], false)?;
-    let file = shown(places, &["exec", shadow, "--", "cat", PLANTED_FILE], true)?;
+    ends(places, &["exec", before, "--", "nginx", "-t"], 0)?;
+    ends(places, &["exec", after, "--", "nginx", "-t"], 1)?;
+    let file = ends(places, &["exec", shadow, "--", "cat", PLANTED_FILE], 0)?;
     if !file.contains("client_header_timeout 10s\n") {
         return Err(Stop::Failed("the failed shadow does not show the planted fault".to_owned()));
     }
     Ok(())
 }
 
-/// Runs `umbra` for a person who watches, and says whether it ended as it must.
-fn shown(places: &Places, args: &[&str], succeeds: bool) -> Result<String, Stop> {
+/// Runs `umbra` for a person who watches; it must end with this exit code.
+fn ends(places: &Places, args: &[&str], code: i32) -> Result<String, Stop> {
     eprintln!("$ umbra {}", args.join(" "));
     let (status, text) = process::answer(&mut places.client(args))?;
     let text = String::from_utf8_lossy(&text).into_owned();
     text.lines().for_each(|line| eprintln!("  {line}"));
-    // What runs in a shadow fails with 1; other codes are umbra's own.
-    if status.success() == succeeds && (succeeds || status.code() == Some(1)) {
-        return Ok(text);
+    match status.code() {
+        Some(ended) if ended == code => Ok(text),
+        _ => Err(Stop::Failed(format!(
+            "`umbra {}` ended with {status}, expected exit status: {code}",
+            args.join(" ")
+        ))),
     }
-    let expected = if succeeds { "success" } else { "exit status: 1" };
-    Err(Stop::Failed(format!(
-        "`umbra {}` ended with {status}, expected {expected}",
-        args.join(" ")
-    )))
 }
 
 /// Enough of an id for a person, and for `umbra`.
@@ -188,7 +194,7 @@ fn short(id: &str) -> &str {
 }
 
 /// Ends the daemon and looks for leftovers; or leaves it and says how to use it.
-fn close(daemon: Daemon, places: &Places, keep: bool, failure: &Failure) -> Result<(), Stop> {
+fn close(daemon: Server, places: &Places, keep: bool, failure: &Failure) -> Result<(), Stop> {
     if keep {
         daemon.keep();
         println!("\n{}", kept(places, failure));

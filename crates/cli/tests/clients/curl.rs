@@ -41,7 +41,7 @@ fn place(state: &Path) -> (Gateway, std::sync::mpsc::Sender<String>) {
 fn bodies_come_back_as_they_were_sent_in_every_framing() {
     let dir = tempfile::tempdir().unwrap();
     let (gateway, _) = place(dir.path());
-    let body: Vec<u8> = (0..BODY_BYTES as u64).map(|at| (at * at >> 7) as u8).collect();
+    let body: Vec<u8> = (0..BODY_BYTES as u64).map(|at| ((at * at) >> 7) as u8).collect();
     let file = dir.path().join("body");
     std::fs::write(&file, &body).unwrap();
     let (whole, piped) = (format!("@{}", file.display()), file.display().to_string());

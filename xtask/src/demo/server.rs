@@ -1,5 +1,6 @@
-//! The demo's own daemon: started, reached, stopped.
+//! The demo's own servers, its daemon and its gateway: started, reached, stopped.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
@@ -20,7 +21,7 @@ const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
-/// In the environment of the daemon and of all it starts, so that they can be found.
+/// In the environment of the servers and of all they start, so that they can be found.
 pub(crate) const MARK: &str = "UMBRA_DEMO_DIR";
 
 /// Where a demo keeps its things.
@@ -29,14 +30,13 @@ pub(crate) struct Places {
     pub(crate) umbra: PathBuf,
     pub(crate) dir: PathBuf,
     pub(crate) socket: PathBuf,
+    pub(crate) gateway: PathBuf,
 }
 
 impl Places {
     pub(crate) fn new(umbra: PathBuf, dir: PathBuf) -> Self {
-        let inside = dir.join("umbra.sock");
-        let fits = inside.as_os_str().len() <= SOCKET_PATH_MAX;
-        let socket = if fits { inside } else { short_socket(&dir) };
-        Self { umbra, dir, socket }
+        let (socket, gateway) = (socket_in(&dir, "umbra"), socket_in(&dir, "gateway"));
+        Self { umbra, dir, socket, gateway }
     }
 
     /// `umbra` as the demo's client.
@@ -44,37 +44,75 @@ impl Places {
         let mut command = Command::new(&self.umbra);
         command.args(args).current_dir(crate::workspace::root());
         command.env("UMBRA_STATE_DIR", &self.dir).env("UMBRA_SOCKET", &self.socket);
+        command.env("UMBRA_GATEWAY", &self.gateway);
         command
     }
 
-    fn log(&self) -> PathBuf {
-        self.dir.join("daemon.log")
+    fn log(&self, role: Role) -> PathBuf {
+        self.dir.join(format!("{role}.log"))
     }
 
-    fn pid_file(&self) -> PathBuf {
-        self.dir.join("daemon.pid")
+    fn pid_file(&self, role: Role) -> PathBuf {
+        self.dir.join(format!("{role}.pid"))
+    }
+
+    fn socket(&self, role: Role) -> &Path {
+        match role {
+            Role::Daemon => &self.socket,
+            Role::Gateway => &self.gateway,
+        }
     }
 }
 
-/// A socket for a directory whose path is too long to hold one.
-fn short_socket(dir: &Path) -> PathBuf {
+/// A socket in the directory, or for it where its path is too long to hold one.
+fn socket_in(dir: &Path, name: &str) -> PathBuf {
     use std::hash::{DefaultHasher, Hash, Hasher};
+    let inside = dir.join(format!("{name}.sock"));
+    if inside.as_os_str().len() <= SOCKET_PATH_MAX {
+        return inside;
+    }
     let mut hasher = DefaultHasher::new();
     dir.hash(&mut hasher);
-    PathBuf::from(format!("/run/umbra-demo-{:x}.sock", hasher.finish()))
+    PathBuf::from(format!("/run/umbra-demo-{:x}-{name}.sock", hasher.finish()))
 }
 
-/// A running daemon. Dropping it stops it.
-pub(crate) struct Daemon {
+/// What a server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Daemon,
+    Gateway,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Daemon => "daemon",
+            Self::Gateway => "gateway",
+        })
+    }
+}
+
+/// A running server. Dropping it stops it.
+pub(crate) struct Server {
     places: Places,
+    role: Role,
     child: Option<Child>,
 }
 
-impl Daemon {
-    /// Starts one and returns when it can be reached.
-    pub(crate) fn start(places: &Places) -> Result<Self, Stop> {
+impl Server {
+    /// Starts the daemon and returns when it can be reached.
+    pub(crate) fn daemon(places: &Places) -> Result<Self, Stop> {
         stop_former(places)?;
-        let log = places.log();
+        Self::start(places, Role::Daemon, &["serve"])
+    }
+
+    /// Starts a gateway, likewise.
+    pub(crate) fn gateway(places: &Places, args: &[&str]) -> Result<Self, Stop> {
+        Self::start(places, Role::Gateway, args)
+    }
+
+    fn start(places: &Places, role: Role, args: &[&str]) -> Result<Self, Stop> {
+        let log = places.log(role);
         let lost = |error: io::Error| {
             Stop::missing(
                 format!("{} cannot be written ({error})", log.display()),
@@ -83,19 +121,20 @@ impl Daemon {
         };
         let file = File::create(&log).map_err(lost)?;
         let child = places
-            .client(&["serve"])
+            .client(args)
             .env(MARK, &places.dir)
             .stdin(Stdio::null())
             .stdout(file.try_clone().map_err(lost)?)
             .stderr(file)
-            // A Ctrl-C is the client's: the daemon is told once the client is done.
+            // A Ctrl-C is the client's: a server is told once the client is done.
             .process_group(0)
             .spawn()
-            .map_err(|error| Stop::Failed(format!("the daemon does not start: {error}")))?;
-        fs::write(places.pid_file(), child.id().to_string()).map_err(lost)?;
-        let mut daemon = Self { places: places.clone(), child: Some(child) };
-        daemon.await_socket()?;
-        Ok(daemon)
+            .map_err(|error| Stop::Failed(format!("the {role} does not start: {error}")))?;
+        let mut server = Self { places: places.clone(), role, child: Some(child) };
+        let pid = server.pid().unwrap_or_default();
+        fs::write(places.pid_file(role), pid.to_string()).map_err(lost)?;
+        server.await_socket()?;
+        Ok(server)
     }
 
     pub(crate) fn pid(&self) -> Option<u32> {
@@ -104,14 +143,14 @@ impl Daemon {
 
     /// Ends it in order; an error if it had to be killed or complained.
     pub(crate) fn stop(mut self) -> Result<(), Stop> {
-        let status = self.end();
+        let (status, role) = (self.end(), self.role);
         match status {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(Stop::Failed(format!(
-                "the daemon ended badly ({status}); see {}",
-                self.places.log().display()
+                "the {role} ended badly ({status}); see {}",
+                self.places.log(role).display()
             ))),
-            None => Err(Stop::Failed("the daemon did not end in time and was killed".to_owned())),
+            None => Err(Stop::Failed(format!("the {role} did not end in time and was killed"))),
         }
     }
 
@@ -124,15 +163,15 @@ impl Daemon {
         let began = Instant::now();
         loop {
             interrupt::check()?;
-            if UnixStream::connect(&self.places.socket).is_ok() {
+            if UnixStream::connect(self.places.socket(self.role)).is_ok() {
                 return Ok(());
             }
             let ended =
                 self.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
             if ended || began.elapsed() > START_MAX {
-                let log = fs::read_to_string(self.places.log()).unwrap_or_default();
+                let log = fs::read_to_string(self.places.log(self.role)).unwrap_or_default();
                 return Err(Stop::missing(
-                    "the daemon does not come up on this machine",
+                    format!("the {} does not come up on this machine", self.role),
                     format!("its log says:\n{}", last_lines(&log, 15)),
                 ));
             }
@@ -150,15 +189,15 @@ impl Daemon {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let _ = fs::remove_file(self.places.pid_file());
+        let _ = fs::remove_file(self.places.pid_file(self.role));
         status
     }
 }
 
-impl Drop for Daemon {
+impl Drop for Server {
     fn drop(&mut self) {
         if self.child.is_some() && self.end().is_none() {
-            eprintln!("xtask: the daemon did not end in time and was killed");
+            eprintln!("xtask: the {} did not end in time and was killed", self.role);
         }
     }
 }
@@ -174,40 +213,45 @@ fn wait_at_most(child: &mut Child, time: Duration) -> Option<ExitStatus> {
     }
 }
 
-/// Stops the daemon that an earlier `--keep` left.
+/// Stops the daemon that an earlier `--keep` left, and whatever a killed demo did.
 pub(crate) fn stop_former(places: &Places) -> Result<(), Stop> {
-    let text = fs::read_to_string(places.pid_file()).unwrap_or_default();
+    [Role::Gateway, Role::Daemon].into_iter().try_for_each(|role| stop_one(places, role))
+}
+
+fn stop_one(places: &Places, role: Role) -> Result<(), Stop> {
+    let text = fs::read_to_string(places.pid_file(role)).unwrap_or_default();
     let pid = text.trim().parse::<i32>().ok().and_then(Pid::from_raw);
     if let Some(pid) = pid.filter(|pid| is_ours(*pid, places)) {
-        eprintln!("stopping the daemon that an earlier demo left running");
+        eprintln!("stopping the {role} that an earlier demo left running");
         let _ = kill_process(pid, Signal::TERM);
         let began = Instant::now();
         while is_ours(pid, places) {
             interrupt::check()?;
             if began.elapsed() > STOP_MAX {
                 return Err(Stop::Failed(format!(
-                    "the daemon {} does not end",
+                    "the {role} {} does not end",
                     pid.as_raw_nonzero()
                 )));
             }
             std::thread::sleep(POLL);
         }
     }
-    // A killed daemon leaves its socket; connecting to it would only be refused.
-    let stale = fs::symlink_metadata(&places.socket).is_ok_and(|it| it.file_type().is_socket());
-    if stale && UnixStream::connect(&places.socket).is_err() {
-        let _ = fs::remove_file(&places.socket);
+    // One that was killed leaves its socket; connecting to it would only be refused.
+    let socket = places.socket(role);
+    let stale = fs::symlink_metadata(socket).is_ok_and(|it| it.file_type().is_socket());
+    if stale && UnixStream::connect(socket).is_err() {
+        let _ = fs::remove_file(socket);
     }
     Ok(())
 }
 
-/// Whether this number is a daemon of this very directory: numbers are used again.
+/// Whether this number is a server of this very directory: numbers are used again.
 fn is_ours(pid: Pid, places: &Places) -> bool {
     let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()));
     environment.is_ok_and(|bytes| has_mark(&bytes, &places.dir))
 }
 
-/// Whether an environment is that of the daemon of `dir` or of a process it started.
+/// Whether an environment is that of a server of `dir` or of a process it started.
 pub(crate) fn has_mark(environment: &[u8], dir: &Path) -> bool {
     let wanted = [MARK.as_bytes(), b"=", dir.as_os_str().as_encoded_bytes()].concat();
     environment.split(|byte| *byte == 0).any(|entry| entry == wanted)
@@ -228,6 +272,7 @@ mod tests {
         assert_eq!(places("/short").socket, Path::new("/short/umbra.sock"));
         let long = places(&format!("/{}", "x".repeat(120))).socket;
         assert!(long.starts_with("/run") && long.as_os_str().len() <= SOCKET_PATH_MAX);
+        assert_ne!(long, places(&format!("/{}", "x".repeat(120))).gateway);
     }
 
     #[test]
