@@ -9,7 +9,8 @@ cargo xtask COMMAND
 
   setup            install the Debian packages that are missing, after saying which
   test             setup, then format, lints, all tests and the demo as end-to-end test
-  demo             setup, then build examples/web on live shadows, and see a fault halt it
+  demo             setup, then build examples/web on live shadows, see a fault halt it, a drift
+                   put back, and production served while its shadow dies
     --keep           leave the demo's daemon running and say how to use it
     --fresh          forget what earlier runs cached
     --dir DIR        keep the demo's states there instead of target/demo
@@ -18,7 +19,8 @@ cargo xtask COMMAND
   bench [NAME...]  measure, in release; without a name, everything
   bench fuzz [TARGET...] [SECONDS]
                    try parsers with hostile bytes, each so long (60)
-  bench gateway    the gateway beside nginx and HAProxy
+  bench gateway [peers] [http2] [faults] [bodies]
+                   the gateway beside nginx and HAProxy, and with shadows that misbehave
   bench judge      how often the judge is wrong, how soon it is right, in simulation
   bench crash      kill a daemon at every point of a build; `test` tries some
   help             this

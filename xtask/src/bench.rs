@@ -20,7 +20,7 @@ pub(crate) fn bench(words: &[String]) -> Result<(), Stop> {
         Some((word, rest)) if word == "fuzz" => fuzz(rest),
         Some((word, rest)) if word == "crash" && rest.is_empty() => crash(),
         Some((word, rest)) if word == "drift" => drift(rest),
-        Some((word, rest)) if word == "gateway" && rest.is_empty() => gateway(),
+        Some((word, rest)) if word == "gateway" => gateway(rest),
         Some((word, rest)) if word == "judge" && rest.is_empty() => judge(),
         _ => measure(words),
     }
@@ -64,14 +64,14 @@ fn drift(words: &[String]) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The gateway beside other proxies.
-fn gateway() -> Result<(), Stop> {
-    setup::setup(&[Purpose::Build, Purpose::Bench])?;
+/// The gateway beside other proxies, and beside itself without a shadow.
+fn gateway(words: &[String]) -> Result<(), Stop> {
+    setup::setup(&[Purpose::Build, Purpose::Test, Purpose::Bench])?;
     heading("building, in release");
     let bench = ["bench", "--locked", "--package", "umbra-cli", "--bench", "gateway"];
     must(cargo(&bench).arg("--no-run"), "building the benchmark")?;
     heading("measuring");
-    must(limited(&cargo(&bench)).args(["--quiet"]), "measuring the gateway")
+    must(limited(&cargo(&bench)).args(["--quiet", "--"]).args(words), "measuring the gateway")
 }
 
 /// How often the judge is wrong and how soon it is right, where the truth is known.

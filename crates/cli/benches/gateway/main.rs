@@ -1,123 +1,48 @@
-//! The gateway beside nginx and HAProxy, in turns, each alone on one processor.
+//! The gateway beside nginx and HAProxy, and beside itself without a shadow.
 //!
-//! `cargo bench -p umbra-cli --bench gateway`, with nginx, haproxy, wrk and taskset.
+//! `cargo bench -p umbra-cli --bench gateway -- [peers] [http2] [faults] [bodies]`, with nginx,
+//! haproxy, wrk, h2load and taskset. What is measured has one processor, all else another.
+//!
+//! HAProxy mirrors only through a program that speaks its SPOE (spoa-mirror), which Debian does
+//! not have: nginx is the only peer that mirrors.
 
+mod bodies;
+mod faults;
+mod http2;
+#[path = "../load/mod.rs"]
+mod load;
+mod measured;
+mod memory;
 mod peers;
+mod place;
 #[path = "../process/mod.rs"]
 mod process;
+#[path = "../../../gateway/tests/harm/shadow.rs"]
+mod shadow;
+mod wrk;
 
-use std::process::Command;
-
-use peers::{LOAD_CPU, Peer};
 use process::Outcome;
 
-const ROUNDS: usize = 5;
-const SECONDS: &str = "4";
-const CONNECTIONS: &str = "32";
-
 fn main() -> Outcome {
-    let dir = tempfile::tempdir()?;
-    let dir = dir.path();
-    let (server, shadow) = (peers::server(dir)?, peers::server(dir)?);
-    let hung = peers::hung()?;
-    let (to, healthy) = (server.port, Some(shadow.port));
-    let peers = [
-        ("nginx", peers::nginx_proxy(dir, to, None)?),
-        ("HAProxy", peers::haproxy(dir, to)?),
-        ("umbra", peers::umbra(dir, to, None)?),
-        ("nginx, mirroring", peers::nginx_proxy(dir, to, healthy)?),
-        ("umbra, mirroring", peers::umbra(dir, to, healthy)?),
-        ("umbra, its shadow hangs", peers::umbra(dir, to, Some(hung))?),
+    let words: Vec<String> =
+        std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    if let [word, fault] = &words[..]
+        && word == place::SHADOW
+    {
+        return place::be_shadow(fault);
+    }
+    place::be_load()?;
+    type Bench = fn() -> Outcome;
+    let all: [(&str, Bench); 4] = [
+        ("peers", wrk::peers),
+        ("http2", http2::http2),
+        ("faults", faults::faults),
+        ("bodies", bodies::bodies),
     ];
-    let mut measured: Vec<Vec<Measured>> = peers.iter().map(|_| Vec::new()).collect();
-    for _ in 0..ROUNDS {
-        for ((_, peer), all) in peers.iter().zip(&mut measured) {
-            all.push(measure(peer)?);
+    for (name, bench) in all {
+        if words.is_empty() || words.iter().any(|word| word == name) {
+            bench()?;
         }
     }
-    let middles: Vec<Measured> = measured.iter().map(|all| middle(all)).collect();
-    println!(
-        "1 KB, keep-alive, {CONNECTIONS} clients, {SECONDS} s, {ROUNDS} rounds in turns, middle:"
-    );
-    for ((name, _), one) in peers.iter().zip(&middles) {
-        println!(
-            "  {name:<24} {:>7.0} requests/s  {:>6.1} us of processor each  p99 {:>7.2} ms  {} lost",
-            one.per_second, one.us, one.p99_ms, one.lost
-        );
-    }
-    let ratio = |a: usize, b: usize| middles[a].us / middles[b].us;
-    println!("  umbra / nginx, processor: {:.2} (asked: 1.3)", ratio(2, 0));
-    println!("  umbra / nginx, both mirroring, processor: {:.2} (asked: 0.5)", ratio(4, 3));
-    println!(
-        "  umbra / nginx, both mirroring, throughput: {:.2} (asked: 2)",
-        middles[4].per_second / middles[3].per_second
-    );
     Ok(())
-}
-
-/// What one run showed.
-#[derive(Debug, Clone, Copy)]
-struct Measured {
-    per_second: f64,
-    us: f64,
-    p99_ms: f64,
-    lost: u64,
-}
-
-fn measure(peer: &Peer) -> Outcome<Measured> {
-    let before = peer.cpu()?;
-    let output = Command::new("taskset")
-        .args(["-c", LOAD_CPU, "wrk", "-t1", "-c", CONNECTIONS, "-d", SECONDS, "--latency"])
-        .arg(format!("http://127.0.0.1:{}/", peer.port))
-        .output()?;
-    let used = peer.cpu()?.saturating_sub(before);
-    let text = String::from_utf8(output.stdout)?;
-    let words = |start: &str| {
-        let line = text.lines().map(str::trim).find(|line| line.starts_with(start));
-        line.map(|line| line.split_whitespace().collect::<Vec<_>>()).unwrap_or_default()
-    };
-    let requests: u64 = text
-        .lines()
-        .find(|line| line.contains("requests in"))
-        .and_then(|line| line.split_whitespace().next()?.parse().ok())
-        .ok_or_else(|| format!("wrk says: {text}"))?;
-    let per_second = words("Requests/sec:").get(1).ok_or("no rate")?.parse()?;
-    let p99 = words("99%");
-    let errors = words("Socket errors:")
-        .iter()
-        .filter_map(|word| word.trim_end_matches(',').parse::<u64>().ok())
-        .sum::<u64>();
-    let refused = words("Non-2xx").last().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
-    Ok(Measured {
-        per_second,
-        us: used.as_secs_f64() * 1e6 / requests as f64,
-        p99_ms: milliseconds(p99.get(1).ok_or("no p99")?)?,
-        lost: errors + refused,
-    })
-}
-
-/// `1.23ms`, `870.00us`, `1.20s`.
-fn milliseconds(text: &str) -> Outcome<f64> {
-    for (unit, scale) in [("us", 1e-3), ("ms", 1.0), ("s", 1e3)] {
-        if let Some(number) = text.strip_suffix(unit)
-            && let Ok(number) = number.parse::<f64>()
-        {
-            return Ok(number * scale);
-        }
-    }
-    Err(format!("{text:?} is no time").into())
-}
-
-fn middle(all: &[Measured]) -> Measured {
-    let of = |field: fn(&Measured) -> f64| {
-        let mut values: Vec<f64> = all.iter().map(field).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
-    Measured {
-        per_second: of(|one| one.per_second),
-        us: of(|one| one.us),
-        p99_ms: of(|one| one.p99_ms),
-        lost: all.iter().map(|one| one.lost).sum(),
-    }
 }

@@ -6,6 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use umbra_api::client::Client;
+use umbra_gateway::control::{MirrorStatus, StartMirror};
+
 use crate::process::{Outcome, cpu, end};
 
 /// Load and servers run on one processor, what is measured on another.
@@ -14,7 +17,7 @@ pub(crate) const PROXY_CPU: &str = "1";
 
 /// A process with its children, ended when it is dropped.
 pub(crate) struct Peer {
-    process: Child,
+    pub(crate) process: Child,
     pub(crate) port: u16,
 }
 
@@ -79,17 +82,26 @@ fn nginx(dir: &Path, cpu: &str, port: u16, http: &str) -> Outcome<Peer> {
     Peer::start(cpu, port, "nginx", &["-c", &file.display().to_string()])
 }
 
-/// A server that answers with a kilobyte.
+/// A server that answers with what was asked for and a kilobyte.
 pub(crate) fn server(dir: &Path) -> Outcome<Peer> {
     let (port, body) = (port()?, "x".repeat(1024));
     let http = format!(
-        "server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 \"{body}\"; }} }}"
+        "server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 \"$uri {body}\"; }} }}"
     );
     nginx(dir, LOAD_CPU, port, &http)
 }
 
 /// nginx as a proxy, mirroring everything if there is a shadow.
 pub(crate) fn nginx_proxy(dir: &Path, to: u16, shadow: Option<u16>) -> Outcome<Peer> {
+    nginx_speaking(dir, "", to, shadow)
+}
+
+/// nginx as a proxy for clients that speak HTTP/2.
+pub(crate) fn nginx_http2(dir: &Path, to: u16) -> Outcome<Peer> {
+    nginx_speaking(dir, "http2", to, None)
+}
+
+fn nginx_speaking(dir: &Path, http2: &str, to: u16, shadow: Option<u16>) -> Outcome<Peer> {
     let port = port()?;
     let kept = "proxy_http_version 1.1; proxy_set_header Connection \"\";";
     let upstream = |name: &str, port: u16| {
@@ -107,7 +119,7 @@ pub(crate) fn nginx_proxy(dir: &Path, to: u16, shadow: Option<u16>) -> Outcome<P
         None => ("", String::new(), String::new()),
     };
     let http = format!(
-        "{} {shadow} server {{ listen 127.0.0.1:{port} backlog=4096; \
+        "{} {shadow} server {{ listen 127.0.0.1:{port} {http2} backlog=4096; \
          location / {{ {mirror} {kept} proxy_pass http://p; }} {place} }}",
         upstream("p", to)
     );
@@ -129,35 +141,39 @@ pub(crate) fn haproxy(dir: &Path, to: u16) -> Outcome<Peer> {
 
 /// Our own, mirroring everything if there is a shadow.
 pub(crate) fn umbra(dir: &Path, to: u16, shadow: Option<u16>) -> Outcome<Peer> {
-    let port = port()?;
-    let program = env!("CARGO_BIN_EXE_umbra");
-    let socket = dir.join(format!("umbra-{port}")).display().to_string();
-    let (listen, primary) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{to}"));
-    let peer = Peer::start(
-        PROXY_CPU,
-        port,
-        program,
-        &[
-            "gateway",
-            "--threads",
-            "1",
-            "--listen",
-            &listen,
-            "--primary",
-            &primary,
-            "--gateway",
-            &socket,
-        ],
-    )?;
+    let (peer, control) = gateway(dir, to)?;
     if let Some(shadow) = shadow {
-        let to = format!("127.0.0.1:{shadow}");
-        let mirror = ["mirror", "start", "bench", "--to", &to, "--gateway", &socket];
-        let begun = Command::new(program).args(mirror).stdout(Stdio::null()).status()?;
-        if !begun.success() {
-            return Err("the gateway does not mirror".into());
-        }
+        mirror(&control, &format!("127.0.0.1:{shadow}"), None)?;
     }
     Ok(peer)
+}
+
+/// Our own, and the socket it is told at.
+pub(crate) fn gateway(dir: &Path, to: u16) -> Outcome<(Peer, Client)> {
+    let port = port()?;
+    let program = env!("CARGO_BIN_EXE_umbra");
+    let socket = dir.join(format!("umbra-{port}"));
+    let (listen, primary) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{to}"));
+    let control = socket.display().to_string();
+    let mut words = vec!["gateway", "--threads", "1", "--listen", &listen];
+    words.extend(["--primary", &primary, "--gateway", &control]);
+    Ok((Peer::start(PROXY_CPU, port, program, &words)?, Client::new(socket)))
+}
+
+/// Has a gateway mirror everything there.
+pub(crate) fn mirror(gateway: &Client, to: &str, timeout_ms: Option<u64>) -> Outcome {
+    let mirror = StartMirror {
+        to: to.to_owned(),
+        percent: "100".to_owned(),
+        methods: Vec::new(),
+        path_prefix: String::new(),
+        host: None,
+        in_flight_max: None,
+        body_bytes_max: Some(u64::MAX),
+        timeout_ms,
+    };
+    let _: MirrorStatus = gateway.post("/v1/mirrors/bench", &mirror)?;
+    Ok(())
 }
 
 /// A shadow that takes connections and never answers. It ends with the process.

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-use crate::support::listen;
+use tokio::net::{TcpListener, TcpStream};
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +36,8 @@ pub(crate) async fn shadow(fault: Fault) -> String {
         // No resolver may know it (RFC 6761).
         return "shadow.invalid:80".to_owned();
     }
-    let (at, listener) = listen().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let at = listener.local_addr().expect("an address");
     if fault != Fault::Refuses {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -97,7 +96,11 @@ async fn serve(stream: TcpStream) -> std::io::Result<()> {
     use hyper::body::{Bytes, Incoming};
     use hyper::{Request, Response};
     let service = hyper::service::service_fn(|request: Request<Incoming>| async {
-        let whole = request.into_body().collect().await.is_ok();
+        let mut body = request.into_body();
+        let mut whole = true;
+        while let Some(frame) = body.frame().await {
+            whole &= frame.is_ok();
+        }
         let body = Bytes::from_static(if whole { b"whole" } else { b"part" });
         Ok::<_, std::convert::Infallible>(Response::new(Full::new(body)))
     });

@@ -1,0 +1,50 @@
+//! Runs in turns, and the middle of each peer's.
+
+use crate::peers::Peer;
+use crate::process::Outcome;
+
+/// What one run showed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    pub(crate) per_second: f64,
+    /// Processor time of the proxy's own, for each request.
+    pub(crate) us: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) lost: u64,
+}
+
+/// Each peer in turn, so many times, so that a slow minute hits all; the middle of each, printed.
+pub(crate) fn in_turns(
+    peers: &[(&str, Peer)],
+    rounds: usize,
+    measure: impl Fn(&Peer) -> Outcome<Measured>,
+) -> Outcome<Vec<Measured>> {
+    let mut measured: Vec<Vec<Measured>> = peers.iter().map(|_| Vec::new()).collect();
+    for _ in 0..rounds {
+        for ((_, peer), all) in peers.iter().zip(&mut measured) {
+            all.push(measure(peer)?);
+        }
+    }
+    let middles: Vec<Measured> = measured.iter().map(|all| middle(all)).collect();
+    for ((name, _), one) in peers.iter().zip(&middles) {
+        println!(
+            "  {name:<24} {:>7.0} requests/s  {:>6.1} us of processor each  p99 {:>7.2} ms  {} lost",
+            one.per_second, one.us, one.p99_ms, one.lost
+        );
+    }
+    Ok(middles)
+}
+
+fn middle(all: &[Measured]) -> Measured {
+    let of = |field: fn(&Measured) -> f64| {
+        let mut values: Vec<f64> = all.iter().map(field).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    Measured {
+        per_second: of(|one| one.per_second),
+        us: of(|one| one.us),
+        p99_ms: of(|one| one.p99_ms),
+        lost: all.iter().map(|one| one.lost).sum(),
+    }
+}
