@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::gateway::{Gateway, umbra};
+use super::gateway::{Gateway, good, umbra};
 use super::server;
 
 const BODY_BYTES: usize = 24 << 20;
@@ -29,11 +29,10 @@ fn asked(arguments: &[&str], url: &str) -> (Vec<u8>, String) {
 /// A gateway in front of a server, mirroring everything to another one.
 fn place(state: &Path) -> (Gateway, std::sync::mpsc::Sender<String>) {
     let (primary, events) = server::start();
-    let gateway = Gateway::start(state, &primary.to_string()).unwrap();
+    let gateway = Gateway::start(state, primary, &[]);
     let shadow = server::start().0.to_string();
     let mirror = ["mirror", "start", "all", "--to", &shadow, "--body-bytes", "1000000000"];
-    let started = umbra(state).args(mirror).output().unwrap();
-    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    good(&umbra(state, &mirror));
     (gateway, events)
 }
 
@@ -66,8 +65,8 @@ fn bodies_come_back_as_they_were_sent_in_every_framing() {
     let output = Command::new("sh").args(["-c", &shell, &url]).output().unwrap();
     assert!(output.status.success() && output.stdout == body, "{} bytes", output.stdout.len());
 
-    let status = umbra(dir.path()).args(["--json", "mirror", "status"]).output().unwrap();
-    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let status = good(&umbra(dir.path(), &["--json", "mirror", "status"]));
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     let counted = &status["mirrors"][0]["counted"];
     assert_eq!((&counted["eligible"], &counted["mirrored"]), (&5.into(), &5.into()), "{status}");
 }

@@ -14,9 +14,9 @@ fn a_grpc_client_gets_what_its_server_says() {
     let program = Program("grpc_echo.py");
     let server = program.serve();
     // The two understand each other.
-    assert_eq!(program.ask(&format!("127.0.0.1:{}", server.port)), "good\n");
+    assert_eq!(program.ask(&server.at().to_string()), "good\n");
     let dir = tempfile::tempdir().unwrap();
-    let target = format!("h2c://127.0.0.1:{}", server.port);
-    let gateway = Gateway::start(dir.path(), &target).unwrap();
+    let target = format!("h2c://{}", server.at());
+    let gateway = Gateway::with(dir.path(), &["--listen", "127.0.0.1:0", "--primary", &target]);
     assert_eq!(program.ask(&gateway.at), "good\n");
 }

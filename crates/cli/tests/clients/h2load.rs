@@ -13,7 +13,7 @@ fn none_of_many_requests_at_once_fails() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let gateway = Gateway::start(dir.path(), &server::start().0.to_string()).unwrap();
+    let gateway = Gateway::start(dir.path(), server::start().0, &[]);
     let body = dir.path().join("body");
     std::fs::write(&body, vec![b'x'; 10_000]).unwrap();
     let body = format!("--data={}", body.display());

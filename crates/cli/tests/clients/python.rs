@@ -1,6 +1,7 @@
 //! Servers and clients that are Python programs.
 
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -13,8 +14,14 @@ pub(crate) struct Program(pub(crate) &'static str);
 /// Its server, ended when it is dropped.
 pub(crate) struct Server {
     process: Child,
+    port: u16,
+}
+
+impl Server {
     /// Where it listens.
-    pub(crate) port: u16,
+    pub(crate) fn at(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
 }
 
 impl Program {

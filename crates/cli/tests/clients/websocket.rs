@@ -14,6 +14,6 @@ fn a_websocket_client_gets_what_its_server_says() {
     let program = Program("websocket.py");
     let server = program.serve();
     let dir = tempfile::tempdir().unwrap();
-    let gateway = Gateway::start(dir.path(), &format!("127.0.0.1:{}", server.port)).unwrap();
+    let gateway = Gateway::start(dir.path(), server.at(), &[]);
     assert_eq!(program.ask(&gateway.at), "good\n");
 }

@@ -1,5 +1,8 @@
 //! A gateway of the real program.
 
+// Every test has this of its own and uses a part of it.
+#![allow(dead_code)]
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
