@@ -8,6 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::HeaderMap;
 
+use crate::capture::Taped;
 use crate::compare::keep::Keep;
 use crate::listen::received::{BrokenBody, Received};
 use crate::mirror::Copy;
@@ -35,6 +36,8 @@ pub enum Passing {
     Copied(Copied<Received, Copy>),
     /// As it comes, and kept to be compared.
     Kept(Copied<Answer<Passing>, Keep>),
+    /// As another passes, and kept while it does.
+    Taped(Box<Taped>),
     /// Made here.
     Made(Full<Bytes>),
 }
@@ -74,6 +77,7 @@ impl Body for Passing {
             }
             Self::Copied(body) => Pin::new(body).poll_frame(context),
             Self::Kept(body) => Pin::new(body).poll_frame(context).map_err(BrokenBody::Connection),
+            Self::Taped(body) => Pin::new(body.as_mut()).poll_frame(context),
             Self::Made(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
         }
     }
@@ -84,6 +88,7 @@ impl Body for Passing {
             Self::Answered(body) => body.is_end_stream(),
             Self::Copied(body) => body.body.is_end_stream(),
             Self::Kept(body) => body.body.is_end_stream(),
+            Self::Taped(body) => body.is_end_stream(),
             Self::Made(body) => body.is_end_stream(),
         }
     }
@@ -94,6 +99,7 @@ impl Body for Passing {
             Self::Answered(body) => body.size_hint(),
             Self::Copied(body) => body.body.size_hint(),
             Self::Kept(body) => body.body.size_hint(),
+            Self::Taped(body) => body.size_hint(),
             Self::Made(body) => body.size_hint(),
         }
     }

@@ -18,6 +18,7 @@ use umbra_api::error::{ErrorCode, WireError};
 use umbra_api::exposition::FORMAT;
 use umbra_state::chain;
 
+use crate::capture::captures::CaptureStatus;
 use crate::compare;
 use crate::compare::mask::Masks;
 use crate::compare::report::CompareReport;
@@ -212,12 +213,14 @@ impl Control {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
         let mirror = path.strip_prefix("/v1/mirrors/");
+        let capture = path.strip_prefix("/v1/captures/");
         let answered = match (request.method(), path.as_str(), mirror) {
             (&Method::GET, "/metrics", _) => {
                 let mirrors = self.proxy.mirrors();
                 let routes = self.proxy.routes();
                 let page = self.proxy.metrics().exposed(&routes, &mirrors);
-                return answer(StatusCode::OK, FORMAT, page + &self.front.exposed());
+                let (clients, captures) = (self.front.exposed(), self.proxy.captures().exposed());
+                return answer(StatusCode::OK, FORMAT, [page, clients, captures].concat());
             }
             (&Method::GET, "/v1/gateway", _) => Ok(json(&self.status())),
             (&Method::GET, "/v1/routes/status", _) => {
@@ -239,7 +242,11 @@ impl Control {
                 }
             }
             (&Method::DELETE, _, Some(name)) => self.stop(name).map(|status| json(&status)),
-            _ => Err(WireError::new(ErrorCode::NotFound, format!("find {path:?} here"))),
+            (&Method::GET, "/v1/captures", _) => Ok(json(&self.proxy.captures().status())),
+            _ => match capture {
+                Some(name) => self.capture(name, request).await.map(|status| json(&status)),
+                None => Err(WireError::new(ErrorCode::NotFound, format!("find {path:?} here"))),
+            },
         };
         answered.unwrap_or_else(|error| refused(&error))
     }
@@ -276,6 +283,20 @@ impl Control {
                 .with_hint("what was in force before still is")
         })?;
         Ok(self.status())
+    }
+
+    /// Begins or ends a capture.
+    async fn capture(
+        &self,
+        name: &str,
+        request: Request<Incoming>,
+    ) -> Result<CaptureStatus, WireError> {
+        let captures = self.proxy.captures();
+        match *request.method() {
+            Method::POST => captures.start(name, &read(request).await?, &self.memory, seed()),
+            Method::DELETE => captures.stop(name).await,
+            _ => Err(WireError::new(ErrorCode::NotFound, "find that here")),
+        }
     }
 
     /// How everything stands.

@@ -1,6 +1,7 @@
 //! What speaks of one connection only, and what tells where a request is from.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
@@ -164,16 +165,29 @@ pub struct Client {
     source: SocketAddr,
     destination: Option<SocketAddr>,
     proto: &'static str,
+    connection: u64,
 }
 
 impl Client {
     /// Made once for each connection, which has no TLS.
     pub fn new(source: SocketAddr) -> Self {
+        static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         let text = source.ip().to_canonical().to_string();
         // Digits, dots and colons can stand in a header.
         let address = HeaderValue::from_str(&text);
         let address = address.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { address, source, destination: None, proto: "http" }
+        Self { address, source, destination: None, proto: "http", connection }
+    }
+
+    /// Its address in words.
+    pub fn told(&self) -> &HeaderValue {
+        &self.address
+    }
+
+    /// A number that no other connection has.
+    pub fn connection(&self) -> u64 {
+        self.connection
     }
 
     /// To which address it came.

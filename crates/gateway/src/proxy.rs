@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use crate::body::Passing;
+use crate::capture::{Captures, Tapes};
 use crate::compare::keep::watched;
 use crate::headers::{Client, forwarded, pass_on, settle_framing, strip};
 use crate::listen::received::Received;
@@ -54,6 +55,7 @@ struct InForce {
 pub struct Proxy {
     in_force: RwLock<Arc<InForce>>,
     rules: Rules,
+    captures: Captures,
     metrics: Metrics,
 }
 
@@ -61,7 +63,8 @@ impl Proxy {
     /// With these routes and no mirrors.
     pub fn new(routes: Routes, rules: Rules) -> Self {
         let in_force = InForce { routes: Arc::new(routes), mirrors: Arc::default() };
-        Self { in_force: RwLock::new(Arc::new(in_force)), rules, metrics: Metrics::default() }
+        let (captures, metrics) = (Captures::default(), Metrics::default());
+        Self { in_force: RwLock::new(Arc::new(in_force)), rules, captures, metrics }
     }
 
     /// What is counted.
@@ -76,6 +79,11 @@ impl Proxy {
     /// The routes in force.
     pub fn routes(&self) -> Arc<Routes> {
         Arc::clone(&self.in_force().routes)
+    }
+
+    /// The captures in force.
+    pub fn captures(&self) -> &Captures {
+        &self.captures
     }
 
     /// The mirrors in force.
@@ -137,6 +145,10 @@ impl Proxy {
         let route = in_force.routes.route(&head);
         let route = route.ok_or_else(|| (Cause::NoRoute, "nothing is served there".to_owned()))?;
         let way = in_force.routes.way(route, &head, client.source().ip());
+        let tapes = match &upgrade {
+            Some(_) => Tapes::default(),
+            None => self.captures.tapes(&head, client),
+        };
         let has_body = !body.is_end_stream();
         forwarded(&mut head.headers, client, client.proto(), self.rules.trust_forwarded);
         let upgrade = upgrade.and_then(|_| head.extensions.remove::<OnUpgrade>());
@@ -145,7 +157,8 @@ impl Proxy {
             Some(_) => (Vec::new(), None),
             None => in_force.mirrors.begin(&head, has_body),
         };
-        let request = Box::new(Request::from_parts(head, Passing::copied(body, copies)));
+        let request =
+            Box::new(Request::from_parts(head, tapes.request(Passing::copied(body, copies))));
         let mut answer = self.ask(route, way.as_ref(), request).await?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return switch(answer, upgrade);
@@ -157,7 +170,7 @@ impl Proxy {
         if let Some(way) = way {
             way.tell(answer.headers_mut(), client.proto() == "https");
         }
-        Ok(watched(answer, keep))
+        Ok(tapes.answer(watched(answer, keep)))
     }
 
     /// Asks the target on the way, or another if that one cannot be reached.

@@ -162,7 +162,7 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
     let listener = Arc::new(begun.listener);
     let listens = listener.local_addr().map_err(system("ask where it listens"))?;
     let control = Arc::new(Control {
-        proxy,
+        proxy: Arc::clone(&proxy),
         trust: options.trust.clone(),
         listen: listens.to_string(),
         memory: Arc::new(Semaphore::new(options.mirror_bytes_max)),
@@ -204,6 +204,7 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
     // Nobody else ends it.
     let _ = end.send(());
     let _ = serving.await;
+    proxy.captures().stop_all().await;
     controlled.abort();
     // The socket's file goes with its task, unless it is a successor's.
     let _ = controlled.await;

@@ -233,7 +233,12 @@ impl Client {
 
     /// Removes what a target names.
     pub fn delete(&self, target: String) -> Result<(), ClientError> {
-        self.call::<serde_json::Value>(Call::delete(target)).map(drop)
+        self.remove::<serde_json::Value>(target).map(drop)
+    }
+
+    /// Removes what a target names, and is told what that was.
+    pub fn remove<T: DeserializeOwned>(&self, target: String) -> Result<T, ClientError> {
+        self.call(Call::delete(target))
     }
 
     /// Follows events of which another crate knows the form.

@@ -1,9 +1,36 @@
 //! Requests that are kept in files.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`capture`] | a capture in force, and the thread that writes it |
+//! | [`captures`] | all of them, begun and ended over the control socket |
+//! | [`tape`] | one exchange while it passes |
+//! | [`session`] | whose a request is |
+//! | [`redact`], [`mask`] | secrets that are not kept |
+//! | [`counts`] | what became of what was to be captured |
+//! | [`file`] | umbra's own format (`docs/capture-format.md`) |
+//!
+//! Invariants:
+//!
+//! * nothing on production's way waits for a capture, and what it keeps takes from the memory of
+//!   all copies;
+//! * every request that was chosen is captured or dropped, with its cause;
+//! * a secret never reaches the writer's file: what cannot be redacted is not kept.
 
+#[allow(clippy::module_inception)]
+pub mod capture;
+pub mod captures;
+pub mod counts;
 mod error;
 mod exchange;
 pub mod file;
+pub mod mask;
 mod record;
+pub mod redact;
+pub mod session;
+pub mod tape;
 
+pub use captures::Captures;
 pub use error::{ReadError, WriteError};
 pub use exchange::{Answered, Asked, Exchange, Headers, Kept};
+pub use tape::{Taped, Tapes};

@@ -1,5 +1,6 @@
 //! Production is not harmed by a shadow, whatever is wrong with that.
 
+mod capture;
 #[path = "../support/controlled.rs"]
 mod controlled;
 mod place;

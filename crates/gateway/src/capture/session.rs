@@ -1,0 +1,151 @@
+//! Whose a request is: a number that is the same for requests of one client.
+
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+
+use hyper::header::{COOKIE, HeaderName};
+use hyper::http::request::Parts;
+
+use super::redact::drawn;
+use crate::headers::Client;
+
+/// By what requests are told to be one client's.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Whose {
+    /// The connection they come on.
+    #[default]
+    Connection,
+    /// The address they come from.
+    Address,
+    /// A header's value; the connection where there is none.
+    Header(HeaderName),
+    /// A cookie's value; the connection where there is none.
+    Cookie(String),
+}
+
+/// It names nothing that tells clients apart.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "read {text:?} as what tells clients apart: expected connection, address, header:NAME or cookie:NAME"
+)]
+pub struct NoWhose {
+    text: String,
+}
+
+impl FromStr for Whose {
+    type Err = NoWhose;
+
+    fn from_str(text: &str) -> Result<Self, NoWhose> {
+        let refused = || NoWhose { text: text.chars().take(80).collect() };
+        Ok(match text.split_once(':') {
+            None if text == "connection" => Self::Connection,
+            None if text == "address" => Self::Address,
+            Some(("header", name)) => Self::Header(name.parse().map_err(|_| refused())?),
+            // Both are tokens (RFC 6265, 4.1.1).
+            Some(("cookie", name)) if name.parse::<HeaderName>().is_ok() => {
+                Self::Cookie(name.to_owned())
+            }
+            _ => return Err(refused()),
+        })
+    }
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connection => f.write_str("connection"),
+            Self::Address => f.write_str("address"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+        }
+    }
+}
+
+/// Numbers sessions. What they are made of cannot be told from them: their key is kept nowhere.
+pub(super) struct Sessions {
+    whose: Whose,
+    key: [u8; 32],
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").field("whose", &self.whose).finish_non_exhaustive()
+    }
+}
+
+impl Sessions {
+    pub(super) fn new(whose: Whose) -> io::Result<Self> {
+        Ok(Self { whose, key: drawn()? })
+    }
+
+    pub(super) fn of(&self, head: &Parts, client: &Client) -> u64 {
+        let told = match &self.whose {
+            Whose::Connection => None,
+            Whose::Address => Some(client.told().as_bytes()),
+            Whose::Header(name) => head.headers.get(name).map(|value| value.as_bytes()),
+            Whose::Cookie(name) => cookie(head, name.as_bytes()),
+        };
+        match told {
+            Some(told) => self.number(told),
+            None => self.number(&client.connection().to_le_bytes()),
+        }
+    }
+
+    fn number(&self, of: &[u8]) -> u64 {
+        let mut number = [0; 8];
+        number.copy_from_slice(&blake3::keyed_hash(&self.key, of).as_bytes()[..8]);
+        u64::from_le_bytes(number)
+    }
+}
+
+fn cookie<'a>(head: &'a Parts, name: &[u8]) -> Option<&'a [u8]> {
+    let lines = head.headers.get_all(COOKIE).into_iter();
+    let mut pairs = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
+    pairs.find_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tells_clients_apart_is_shown_as_it_is_typed() {
+        for good in ["connection", "address", "header:x-user", "cookie:sid"] {
+            assert_eq!(good.parse::<Whose>().expect(good).to_string(), good);
+        }
+        for bad in ["", "cookie", "cookie:", "cookie:a b", "header:", "header:a b", "ip"] {
+            assert!(bad.parse::<Whose>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn requests_of_one_client_have_one_session() {
+        let client = |address: &str| Client::new(address.parse().expect("an address"));
+        let (one, same, other) =
+            (client("192.0.2.1:1"), client("192.0.2.1:2"), client("192.0.2.2:1"));
+        let head = |cookie: &str| {
+            let request = hyper::Request::builder().header("cookie", cookie);
+            request.body(()).expect("a request").into_parts().0
+        };
+        #[track_caller]
+        fn check(
+            whose: &str,
+            (a, a_client): (&Parts, &Client),
+            (b, b_client): (&Parts, &Client),
+            same: bool,
+        ) {
+            let sessions = Sessions::new(whose.parse().expect(whose)).expect("random bytes");
+            assert_eq!(sessions.of(a, a_client) == sessions.of(b, b_client), same, "{whose}");
+        }
+        let (a, b) = (head("x=1; sid=a"), head("sid=b"));
+        check("connection", (&a, &one), (&b, &one), true);
+        check("connection", (&a, &one), (&a, &same), false);
+        check("address", (&a, &one), (&b, &same), true);
+        check("address", (&a, &one), (&a, &other), false);
+        check("cookie:sid", (&a, &one), (&a, &other), true);
+        check("cookie:sid", (&a, &one), (&b, &one), false);
+        check("cookie:no", (&a, &one), (&b, &one), true);
+        check("header:cookie", (&a, &one), (&a, &other), true);
+    }
+}

@@ -1,0 +1,290 @@
+//! One exchange while it passes: what is kept of it, and when it is over.
+//!
+//! ```text
+//! head ── draft ──┬── the request's body, as it streams ──┐
+//!                 └── the answer, and its body ───────────┴── the last to go hands it over
+//! ```
+//!
+//! A draft takes from the memory that all copies share; where there is none for a body, the body
+//! is cut. Nothing here waits.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Response, Uri};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::capture::Capture;
+use super::counts::{Counts, Dropped, Ticket};
+use super::{Answered, Asked, Exchange, Headers, Kept};
+use crate::body::Passing;
+use crate::listen::received::BrokenBody;
+
+/// What an exchange costs beside its bytes.
+const DRAFT_BYTES: usize = 1024;
+
+/// An exchange that is not over.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) exchange: Exchange,
+    pub(super) ticket: Ticket,
+    began: Instant,
+    asked: Growing,
+    answered: Growing,
+    room: OwnedSemaphorePermit,
+}
+
+/// Memory that is taken until this is gone.
+#[derive(Debug)]
+pub(super) struct Held(#[allow(dead_code)] [Option<OwnedSemaphorePermit>; 3]);
+
+impl Draft {
+    /// Of a request with this head; `None` where there is no memory, which is counted.
+    pub(super) fn new(
+        head: &Parts,
+        session: u64,
+        counts: &Arc<Counts>,
+        memory: &Arc<Semaphore>,
+    ) -> Option<Self> {
+        let ticket = counts.ticket();
+        let target = target(&head.uri);
+        let bytes = crate::mirror::bytes_of(&head.headers) + target.len() + DRAFT_BYTES;
+        let room = u32::try_from(bytes).ok();
+        let room = room.and_then(|bytes| Arc::clone(memory).try_acquire_many_owned(bytes).ok());
+        let Some(room) = room else {
+            ticket.dropped(Dropped::Memory);
+            return None;
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let request = Asked {
+            method: head.method.as_str().to_owned(),
+            target,
+            headers: kept(&head.headers),
+            body: Kept::default(),
+        };
+        let began_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        Some(Self {
+            exchange: Exchange { began_us, session, request, answer: None },
+            ticket,
+            began: Instant::now(),
+            asked: Growing::default(),
+            answered: Growing::default(),
+            room,
+        })
+    }
+
+    /// What is to be written, and what holds its memory until then.
+    pub(super) fn into_exchange(mut self) -> (Exchange, Ticket, Held) {
+        self.exchange.request.body = self.asked.take();
+        if let Some(answer) = &mut self.exchange.answer {
+            answer.body = self.answered.take();
+        }
+        let held = Held([self.asked.room, self.answered.room, Some(self.room)]);
+        (self.exchange, self.ticket, held)
+    }
+}
+
+fn target(uri: &Uri) -> String {
+    uri.path_and_query().map_or("/", |path| path.as_str()).to_owned()
+}
+
+/// Copies: what passes would keep whole buffers.
+fn kept(headers: &HeaderMap) -> Headers {
+    let line = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
+        (Bytes::copy_from_slice(name.as_ref()), Bytes::copy_from_slice(value.as_bytes()))
+    };
+    headers.iter().map(line).collect()
+}
+
+/// A body that grows.
+#[derive(Debug, Default)]
+struct Growing {
+    bytes: Vec<u8>,
+    cut: bool,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Growing {
+    fn more(&mut self, data: &[u8], bytes_max: usize, memory: &Arc<Semaphore>) {
+        if self.cut {
+            return;
+        }
+        let fits = data.len().min(bytes_max.saturating_sub(self.bytes.len()));
+        self.cut = fits < data.len() || !self.grow(self.bytes.len() + fits, memory);
+        if !self.cut || self.bytes.capacity() >= self.bytes.len() + fits {
+            self.bytes.extend_from_slice(&data[..fits]);
+        }
+    }
+
+    /// Room for so many bytes in all, if there is memory for it.
+    fn grow(&mut self, bytes: usize, memory: &Arc<Semaphore>) -> bool {
+        let has = self.bytes.capacity();
+        if bytes <= has {
+            return true;
+        }
+        let wanted = bytes.max(has * 2);
+        let more = u32::try_from(wanted - has).ok();
+        let Some(room) = more.and_then(|more| Arc::clone(memory).try_acquire_many_owned(more).ok())
+        else {
+            return false;
+        };
+        match &mut self.room {
+            Some(all) => all.merge(room),
+            none => *none = Some(room),
+        }
+        self.bytes.reserve_exact(wanted - self.bytes.len());
+        true
+    }
+
+    fn take(&mut self) -> Kept {
+        Kept { bytes: std::mem::take(&mut self.bytes).into(), cut: self.cut }
+    }
+}
+
+/// An exchange and the capture it is for: handed over when nobody has this any more.
+#[derive(Debug)]
+struct Shared {
+    capture: Arc<Capture>,
+    draft: Mutex<Option<Draft>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let draft = self.draft.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(draft) = draft {
+            self.capture.hand_over(draft);
+        }
+    }
+}
+
+impl Shared {
+    fn with(&self, change: impl FnOnce(&mut Draft)) {
+        let mut draft = self.draft.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(draft) = draft.as_mut() {
+            change(draft);
+        }
+    }
+}
+
+/// What is kept of one request, by every capture that chose it.
+#[derive(Debug, Default)]
+pub struct Tapes(Vec<Arc<Shared>>);
+
+impl Tapes {
+    pub(super) fn add(&mut self, capture: &Arc<Capture>, draft: Draft) {
+        let capture = Arc::clone(capture);
+        self.0.push(Arc::new(Shared { capture, draft: Mutex::new(Some(draft)) }));
+    }
+
+    /// The request's body, kept as it passes.
+    pub fn request(&self, body: Passing) -> Passing {
+        taped(body, self.0.iter().map(Arc::clone), Side::Asked)
+    }
+
+    /// The answer, of which the head is kept now and the body as it passes.
+    pub fn answer(self, answer: Response<Passing>) -> Response<Passing> {
+        if self.0.is_empty() {
+            return answer;
+        }
+        let ended = answer.body().is_end_stream();
+        for shared in &self.0 {
+            let whole = shared.capture.settings().answers;
+            shared.with(|draft| {
+                let after = draft.began.elapsed().as_micros();
+                draft.answered.cut = !whole && !ended;
+                draft.exchange.answer = Some(Answered {
+                    status: answer.status().as_u16(),
+                    after_us: u64::try_from(after).unwrap_or(u64::MAX),
+                    headers: if whole { kept(answer.headers()) } else { Vec::new() },
+                    body: Kept::default(),
+                });
+            });
+        }
+        let wanted = self.0.into_iter().filter(|shared| shared.capture.settings().answers);
+        answer.map(|body| taped(body, wanted, Side::Answered))
+    }
+}
+
+fn taped(body: Passing, shared: impl Iterator<Item = Arc<Shared>>, side: Side) -> Passing {
+    if body.is_end_stream() {
+        return body;
+    }
+    let to: Vec<_> = shared.collect();
+    match to.is_empty() {
+        true => body,
+        false => Passing::Taped(Box::new(Taped { body, to, side })),
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    Asked,
+    Answered,
+}
+
+/// A body that is kept while it passes.
+#[derive(Debug)]
+pub struct Taped {
+    body: Passing,
+    /// Empty once it is at its end.
+    to: Vec<Arc<Shared>>,
+    side: Side,
+}
+
+impl Taped {
+    fn each(&self, change: impl Fn(&mut Growing, &Capture)) {
+        for shared in &self.to {
+            shared.with(|draft| match self.side {
+                Side::Asked => change(&mut draft.asked, &shared.capture),
+                Side::Answered => change(&mut draft.answered, &shared.capture),
+            });
+        }
+    }
+}
+
+impl Drop for Taped {
+    /// Who reads it went away before its end.
+    fn drop(&mut self) {
+        self.each(|growing, _| growing.cut = true);
+    }
+}
+
+impl Body for Taped {
+    type Data = Bytes;
+    type Error = BrokenBody;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let data = match &frame {
+            Some(Ok(frame)) => frame.data_ref(),
+            Some(Err(_)) => return Poll::Ready(frame),
+            None => None,
+        };
+        if let Some(data) = data {
+            self.each(|growing, capture| {
+                growing.more(data, capture.settings().body_bytes_max, capture.memory());
+            });
+        }
+        // Whoever reads a body stops where it says that it is at its end.
+        if frame.is_none() || self.body.is_end_stream() {
+            self.to.clear();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
