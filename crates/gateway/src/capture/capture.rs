@@ -110,10 +110,13 @@ impl State {
         self.over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The first reason counts.
+    /// The first reason counts, but a failure counts more.
     fn close(&self, why: Over) {
         self.closed.store(true, Ordering::Release);
-        self.over().get_or_insert(why);
+        let mut over = self.over();
+        if over.is_none() || matches!(why, Over::Failed(_)) {
+            *over = Some(why);
+        }
     }
 }
 

@@ -21,6 +21,24 @@ pub enum ReadError {
         /// What is wrong with it.
         why: String,
     },
+    /// An entry is not what it should be.
+    #[error("read entry {record}: {why}")]
+    Entry {
+        /// Which, from 1.
+        record: u64,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// It is not JSON of the form that is wanted.
+    #[error("read it at line {line}, column {column}: {why}")]
+    Place {
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+        /// What is wrong there.
+        why: String,
+    },
     /// More than is read at once.
     #[error("read it: it is longer than {bytes_max} bytes, and this format is read as a whole")]
     TooLong {

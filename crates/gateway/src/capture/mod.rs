@@ -8,7 +8,9 @@
 //! | [`session`] | whose a request is |
 //! | [`redact`], [`mask`] | secrets that are not kept |
 //! | [`counts`] | what became of what was to be captured |
-//! | [`file`] | umbra's own format (`docs/capture-format.md`) |
+//! | [`file`], [`gor`], [`har`] | umbra's own format (`docs/capture-format.md`), GoReplay's, HAR 1.2 |
+//! | [`source`] | reading and writing any of them |
+//! | [`message`] | HTTP/1 as it stood on the wire |
 //!
 //! Invariants:
 //!
@@ -24,13 +26,18 @@ pub mod counts;
 mod error;
 mod exchange;
 pub mod file;
+pub mod gor;
+pub mod har;
 pub mod mask;
+pub mod message;
 mod record;
 pub mod redact;
 pub mod session;
+pub mod source;
 pub mod tape;
 
 pub use captures::Captures;
 pub use error::{ReadError, WriteError};
 pub use exchange::{Answered, Asked, Exchange, Headers, Kept};
+pub use source::{Format, Sink, Source};
 pub use tape::{Taped, Tapes};

@@ -80,7 +80,7 @@ async fn with_little_memory_bodies_are_cut_and_said_to_be() {
     begin(&place, &file);
     let all = u32::try_from(MEMORY - 60_000).expect("few");
     let taken = place.0.control.memory.clone().acquire_many_owned(all).await.expect("memory");
-    place.ask("/long", Bytes::from(vec![b'a'; 240_000])).await;
+    place.0.ask("/long", Bytes::from(vec![b'a'; 240_000])).await;
     drop(taken);
     let status = stop(&place).await;
     assert_eq!((status.counted.captured, status.counted.cut), (1, 1), "{:?}", status.counted);
