@@ -26,6 +26,7 @@
 //! | [`compare`] | where a shadow's answers differ from production's, and whether that is noise |
 //! | [`body`] | bodies as they pass, and their copies |
 //! | [`capture`] | requests that are kept in files |
+//! | [`replay`] | captured requests, sent again |
 //! | [`control`] | the local socket that is asked and told |
 //! | [`metrics`] | what is counted, for Prometheus |
 
@@ -40,6 +41,7 @@ pub mod listen;
 pub mod metrics;
 pub mod mirror;
 pub mod proxy;
+pub mod replay;
 pub mod routes;
 pub mod run;
 pub mod stream;

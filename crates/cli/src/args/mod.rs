@@ -1,9 +1,11 @@
 //! What can be typed.
 
+pub mod capture;
 pub mod compare;
 pub mod drift;
 pub mod gateway;
 pub mod listening;
+pub mod replay;
 
 use std::path::PathBuf;
 
@@ -191,6 +193,14 @@ pub enum Command {
     },
     /// Say where a candidate's answers differ from production's more than by noise.
     Compare(compare::Compare),
+    /// Keep production's requests in files.
+    Capture {
+        /// What to do.
+        #[command(subcommand)]
+        command: capture::Capture,
+    },
+    /// Send captured requests again.
+    Replay(replay::Replay),
     /// Remove states that nothing needs any more.
     Gc {
         /// Only say what would go.

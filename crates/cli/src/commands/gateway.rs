@@ -127,7 +127,7 @@ pub(super) fn client(state_dir: &Path, control: Control) -> Client {
     Client::new(socket(state_dir, control))
 }
 
-fn socket(state_dir: &Path, control: Control) -> PathBuf {
+pub(super) fn socket(state_dir: &Path, control: Control) -> PathBuf {
     control.gateway.unwrap_or_else(|| state_dir.join(SOCKET))
 }
 

@@ -2,6 +2,7 @@
 
 mod address;
 mod build;
+mod capture;
 mod compare;
 mod doctor;
 mod drift;
@@ -14,6 +15,7 @@ mod prompt;
 mod read;
 mod recipe;
 mod rehearse;
+mod replay;
 mod reports;
 mod route;
 mod serve;
@@ -73,6 +75,8 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Route { command } => route::route(ui, &config.state_dir, command),
         Command::Mirror { command } => gateway::mirror(ui, &config.state_dir, &client(), command),
         Command::Compare(asked) => compare::compare(ui, &config.state_dir, asked),
+        Command::Capture { command } => capture::capture(ui, &config.state_dir, command),
+        Command::Replay(asked) => replay::replay(ui, asked),
         Command::Build(build) => build::build(ui, &client(), &build),
         Command::Follow { build, reports } => build::follow(ui, &client(), build, &reports),
         Command::Answer { build, answer } => build::answer(ui, &client(), build, answer),

@@ -12,8 +12,10 @@
 //! | [`primaries`], [`drift`], [`rollback`], [`rehearsal`], [`forecast`] | machines under care |
 //! | [`gateway`], [`compare`] | the gateway and its mirrors, and how their answers differ |
 //! | [`listening`] | the side of it that clients see |
+//! | [`capture`], [`replay`] | captures, what is in files, and what replays showed |
 //! | [`units`] | times and sizes |
 
+pub mod capture;
 pub mod compare;
 pub mod difference;
 pub mod doctor;
@@ -28,6 +30,7 @@ pub mod model;
 pub mod plain;
 pub mod primaries;
 pub mod rehearsal;
+pub mod replay;
 pub mod rollback;
 pub mod summary;
 pub mod units;

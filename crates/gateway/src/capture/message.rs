@@ -146,7 +146,7 @@ fn line(rest: &mut Bytes) -> Bytes {
     }
 }
 
-pub(super) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+pub(crate) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 

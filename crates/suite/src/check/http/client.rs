@@ -23,28 +23,37 @@ pub(crate) const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, as far as it was read.
+    pub body: Vec<u8>,
     /// Whether the body was longer than what was read.
-    pub(crate) truncated: bool,
+    pub truncated: bool,
     /// From the start of the connection to the last byte, redirects included.
-    pub(crate) latency: Duration,
+    pub latency: Duration,
 }
 
 /// Why there is no answer: somebody looked, and it is bad.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
+    /// No connection was made.
     Connect(io::Error),
+    /// It could not be made a safe one.
     Tls(io::Error),
+    /// What came is no answer, or none came.
     Http(hyper::Error),
+    /// It leads nowhere.
     Redirect(String),
+    /// It took longer than this.
     TimedOut(Duration),
 }
 
 impl Failure {
-    pub(crate) fn in_words(&self) -> String {
+    /// What a person reads.
+    pub fn in_words(&self) -> String {
         let chained = |error: &dyn std::error::Error| {
             umbra_state::escape::escape(crate::target::chain(error).as_bytes()).to_string()
         };
@@ -58,7 +67,7 @@ impl Failure {
     }
 
     /// Whether this machine, not the shadow, is to blame.
-    pub(crate) fn is_ours(&self) -> bool {
+    pub fn is_ours(&self) -> bool {
         let Self::Connect(error) = self else { return false };
         let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
         use rustix::io::Errno;
@@ -66,7 +75,7 @@ impl Failure {
     }
 
     /// A reused connection that the server had closed meanwhile: worth a fresh one.
-    pub(crate) fn is_stale_connection(&self) -> bool {
+    pub fn is_stale_connection(&self) -> bool {
         matches!(self, Self::Http(error)
             if error.is_canceled() || error.is_closed() || error.is_incomplete_message())
     }
@@ -104,7 +113,7 @@ pub(crate) fn fetch(
 }
 
 /// A runtime for one test.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, ProbeError> {
+pub fn runtime() -> Result<tokio::runtime::Runtime, ProbeError> {
     let host = |source| ProbeError::Host { what: "start an event loop", source };
     tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(host)
 }
@@ -203,7 +212,7 @@ pub(crate) fn host_address(url: &Url) -> Option<IpAddr> {
 }
 
 /// Sets up HTTP on a connection; it is driven by a task until it is dropped.
-pub(crate) async fn open(
+pub async fn open(
     stream: TcpStream,
     connector: Option<&TlsConnector>,
     server_name: &str,
@@ -224,7 +233,7 @@ pub(crate) async fn open(
 }
 
 /// Sends a request on an open connection and reads at most `body_bytes_max` of the answer.
-pub(crate) async fn send(
+pub async fn send(
     sender: &mut SendRequest<Full<Bytes>>,
     message: Request<Full<Bytes>>,
     body_bytes_max: u64,

@@ -1,7 +1,7 @@
 //! One request to a shadow, and what its answer should look like.
 
 pub mod anyone;
-pub(crate) mod client;
+pub mod client;
 mod json_path;
 pub(crate) mod tls;
 pub(crate) mod url;

@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use umbra_state::escape::escape;
 
 use super::arrivals::Arrivals;
+use super::pacing::sleep_until;
 use super::stats::Stats;
 use super::{LoadCheck, LoadStep};
 use crate::check::http::client::{self, Failure};
@@ -35,9 +36,6 @@ const WAITING_MAX: usize = 4096;
 
 /// How much of an answer's body is read; the rest ends the connection.
 const BODY_BYTES_MAX: u64 = 16 << 20;
-
-/// The longest the pacing thread sleeps without looking whether it is still wanted.
-const NAP_MAX: Duration = Duration::from_millis(50);
 
 struct Due {
     intended: Instant,
@@ -111,15 +109,8 @@ fn pace(
     let mut dropped = 0;
     for arriving in arrivals {
         let intended = begin + arriving.at;
-        loop {
-            let left = intended.saturating_duration_since(Instant::now());
-            if over.load(Ordering::Relaxed) || context.is_cancelled() {
-                return dropped;
-            }
-            if left.is_zero() {
-                break;
-            }
-            std::thread::sleep(left.min(NAP_MAX));
+        if !sleep_until(intended, || !over.load(Ordering::Relaxed) && !context.is_cancelled()) {
+            return dropped;
         }
         let counted = arriving.at >= check.warm_up;
         match sender.try_send(Due { intended, journey: arriving.journey, counted }) {

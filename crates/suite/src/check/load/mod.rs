@@ -7,7 +7,8 @@
 
 mod arrivals;
 mod engine;
-mod stats;
+pub mod pacing;
+pub mod stats;
 mod threshold;
 
 use std::time::{Duration, Instant};
@@ -150,7 +151,7 @@ pub(super) fn look(
 }
 
 /// Every threshold against what was measured.
-fn judge(stats: &stats::Stats, thresholds: &[Threshold]) -> Vec<Evidence> {
+pub fn judge(stats: &stats::Stats, thresholds: &[Threshold]) -> Vec<Evidence> {
     let mut evidence: Vec<_> = thresholds.iter().map(|wanted| stats.judge(wanted)).collect();
     let speaks_of_errors =
         thresholds.iter().any(|threshold| threshold.quantity == Quantity::Errors);

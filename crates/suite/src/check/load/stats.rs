@@ -18,26 +18,27 @@ const SAMPLES_MIN: u64 = 10;
 
 /// What a load run measured, the warm-up not included.
 #[derive(Debug)]
-pub(super) struct Stats {
+pub struct Stats {
     latencies: Histogram<u64>,
     /// Users who were not started because too many were busy.
-    pub(super) dropped: u64,
+    pub dropped: u64,
     /// Requests that were not answered well, by reason.
-    pub(super) failures: BTreeMap<String, u64>,
+    pub failures: BTreeMap<String, u64>,
     good: u64,
     /// From the first counted arrival to the last counted answer.
-    pub(super) elapsed: Duration,
+    pub elapsed: Duration,
     /// How late the most delayed user was started: what this machine adds to a latency.
-    pub(super) lag_max: Duration,
+    pub lag_max: Duration,
     /// Whether the test's time was over before its load was.
-    pub(super) cut_short: bool,
+    pub cut_short: bool,
 }
 
 /// How many different reasons are told apart; the rest are counted together.
 const REASONS_MAX: usize = 20;
 
 impl Stats {
-    pub(super) fn new() -> Option<Self> {
+    /// Nothing so far; `None` only if the bounds of what is kept were wrong.
+    pub fn new() -> Option<Self> {
         let latencies = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).ok()?;
         Some(Self {
             latencies,
@@ -51,7 +52,7 @@ impl Stats {
     }
 
     /// An answer, good or bad, `latency` after it was meant to be asked for.
-    pub(super) fn answered(&mut self, latency: Duration, failure: Option<String>) {
+    pub fn answered(&mut self, latency: Duration, failure: Option<String>) {
         let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.latencies.saturating_record(us.max(1));
         match failure {
@@ -61,7 +62,7 @@ impl Stats {
     }
 
     /// A request without an answer whose latency would mean anything.
-    pub(super) fn failed(&mut self, reason: String) {
+    pub fn failed(&mut self, reason: String) {
         let known = self.failures.len() < REASONS_MAX || self.failures.contains_key(&reason);
         let reason = if known { reason } else { "other reasons".to_owned() };
         *self.failures.entry(reason).or_default() += 1;
@@ -104,7 +105,7 @@ impl Stats {
     }
 
     /// What a threshold says about this run.
-    pub(super) fn judge(&self, threshold: &Threshold) -> Evidence {
+    pub fn judge(&self, threshold: &Threshold) -> Evidence {
         let quantity = threshold.quantity;
         let (verdict, seen) = match self.value(quantity) {
             None => {
@@ -141,7 +142,8 @@ impl Stats {
         format!(" of {} ({})", self.attempts(), shown.join(", "))
     }
 
-    pub(super) fn metrics(&self) -> Vec<Metric> {
+    /// All figures there are.
+    pub fn metrics(&self) -> Vec<Metric> {
         let latency =
             |name: &str, quantity| self.value(quantity).map(|value| Metric::new(name, value, "ms"));
         let latencies = [
@@ -161,7 +163,7 @@ impl Stats {
     }
 
     /// The metrics as lines for a person.
-    pub(super) fn table(&self) -> String {
+    pub fn table(&self) -> String {
         let mut text = String::new();
         for metric in self.metrics() {
             // Writing to a string cannot fail.

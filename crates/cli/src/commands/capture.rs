@@ -1,0 +1,156 @@
+//! `umbra capture`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, BufWriter};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use umbra_api::client::{Client, percent};
+use umbra_gateway::capture::captures::{CaptureStatus, StartCapture};
+use umbra_gateway::capture::file::Tally;
+use umbra_gateway::capture::source::Notes;
+use umbra_gateway::capture::{Format, ReadError, Sink, Source, WriteError};
+
+use super::gateway::{reached, socket};
+use super::{Done, absolute};
+use crate::args::capture::{Capture, Start};
+use crate::args::gateway::Control;
+use crate::error::{CliError, Finish};
+use crate::screen::capture as screen;
+use crate::ui::Ui;
+
+/// Asks and tells a gateway, and reads and writes files.
+pub(super) fn capture(ui: &Ui, state_dir: &Path, command: Capture) -> Done {
+    let client = |control: Control| Client::new(socket(state_dir, control));
+    let target = |name: &str| format!("/v1/captures/{}", percent(name));
+    match command {
+        Capture::Start(start) => {
+            let target = target(&start.name);
+            let (control, wanted) = wanted(start)?;
+            let status: CaptureStatus = client(control).post(&target, &wanted).map_err(reached)?;
+            ui.answer_with(&status, screen::started)?;
+        }
+        Capture::Stop { name, control } => {
+            let status: CaptureStatus = client(control).remove(target(&name)).map_err(reached)?;
+            ui.answer_with(&status, screen::stopped)?;
+        }
+        Capture::Status { control } => {
+            let all: Vec<CaptureStatus> = client(control).get("/v1/captures").map_err(reached)?;
+            ui.answer_with(&all, |all| screen::status(all))?;
+        }
+        Capture::Show { file, format, limit } => show(ui, &file, format.as_deref(), limit)?,
+        Capture::Convert { from, to, format, to_format, pack, force } => {
+            let source = open(&from, format.as_deref())?;
+            let format = format_of(to_format.as_deref())?.unwrap_or_else(|| Format::of_name(&to));
+            convert(ui, source, &from, &to, (format, pack, force))?;
+        }
+    }
+    Ok(Finish::Pass)
+}
+
+fn wanted(start: Start) -> Result<(Control, StartCapture), CliError> {
+    let wanted = StartCapture {
+        file: absolute(&start.file)?,
+        force: start.force,
+        percent: start.percent,
+        methods: start.methods,
+        path_prefix: start.path,
+        duration_ms: start.duration.map(|seconds| seconds * 1000),
+        bytes_max: start.bytes_max,
+        body_bytes_max: start.body_bytes,
+        answers: start.answers,
+        pack: start.pack,
+        session: Some(start.session),
+        redact_headers: start.redact_headers,
+        redact_json: start.redact_json,
+        redact_query: start.redact_query,
+    };
+    Ok((start.control, wanted))
+}
+
+fn format_of(text: Option<&str>) -> Result<Option<Format>, CliError> {
+    let format = text.map(|text| text.parse::<Format>()).transpose();
+    format.map_err(|error| CliError::new(Finish::Usage, error.to_string()))
+}
+
+/// A capture to read.
+pub(super) fn open(file: &Path, format: Option<&str>) -> Result<Source<BufReader<File>>, CliError> {
+    Source::open(file, format_of(format)?).map_err(|error| unread(file, &error))
+}
+
+/// What cannot be read is the environment's fault, or the file's.
+pub(super) fn unread(file: &Path, error: &ReadError) -> CliError {
+    let finish = match error {
+        ReadError::Io(_) => Finish::Environment,
+        _ => Finish::Usage,
+    };
+    CliError::because(finish, format!("read the capture {}", file.display()), error)
+}
+
+fn show(ui: &Ui, file: &Path, format: Option<&str>, limit: u64) -> Result<(), CliError> {
+    let mut source = open(file, format)?;
+    let mut shown = screen::Shown { format: source.format().to_string(), ..Default::default() };
+    while let Some(exchange) = source.next_exchange().map_err(|error| unread(file, &error))? {
+        shown.add(&exchange, limit);
+    }
+    let notes = source.notes();
+    shown.end(&notes);
+    tell(ui, file, &notes);
+    ui.answer_with(&shown, screen::shown)
+}
+
+/// What the file does not hold.
+pub(super) fn tell(ui: &Ui, file: &Path, notes: &Notes) {
+    screen::notes(file, notes).iter().for_each(|line| ui.story(line));
+}
+
+fn convert(
+    ui: &Ui,
+    mut source: Source<BufReader<File>>,
+    from: &Path,
+    to: &Path,
+    (format, pack, force): (Format, bool, bool),
+) -> Result<(), CliError> {
+    let written = |error: &dyn Fn() -> String| {
+        CliError::new(Finish::Environment, format!("write the capture {}", to.display()))
+            .with_hint(error())
+    };
+    if force && std::fs::symlink_metadata(to).is_ok_and(|there| there.is_file()) {
+        std::fs::remove_file(to).map_err(|error| written(&|| error.to_string()))?;
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+    let file = file.map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AlreadyExists => "--force replaces a file".to_owned(),
+            _ => error.to_string(),
+        };
+        written(&|| hint.clone())
+    })?;
+    let failed = |error: &WriteError| {
+        CliError::because(Finish::Environment, format!("write {}", to.display()), error)
+    };
+    let mut sink = Sink::new(BufWriter::new(file), format, pack).map_err(|error| failed(&error))?;
+    let (mut captured, mut unfit) = (0, std::collections::BTreeMap::<String, u64>::new());
+    while let Some(exchange) = source.next_exchange().map_err(|error| unread(from, &error))? {
+        match sink.put(&exchange) {
+            Ok(()) => captured += 1,
+            Err(error @ WriteError::Io(_)) => return Err(failed(&error)),
+            Err(error) => *unfit.entry(error.to_string()).or_default() += 1,
+        }
+    }
+    let notes = source.notes();
+    tell(ui, from, &notes);
+    for (why, count) in &unfit {
+        ui.story(&format!("{count} not written: failed to {why}"));
+    }
+    let dropped = unfit.values().sum::<u64>();
+    let tally = notes.tally.unwrap_or(Tally { eligible: captured + dropped, captured, dropped });
+    let tally = Tally {
+        captured,
+        dropped: tally.eligible.saturating_sub(captured),
+        eligible: tally.eligible.max(captured),
+    };
+    sink.finish(tally).map_err(|error| failed(&error))?;
+    ui.story(&format!("{captured} exchanges written as {format}"));
+    Ok(())
+}
