@@ -5,47 +5,24 @@
 #[path = "support/gateway.rs"]
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use support::{Gateway, curl, good, umbra};
-
-/// A server that answers everything with its name.
-fn server(name: &'static str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = BufReader::new(stream.unwrap());
-            let mut line = String::new();
-            while stream.read_line(&mut line).is_ok_and(|read| read > 2) {
-                line.clear();
-            }
-            let length = name.len();
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}");
-            // The client may have what it wants.
-            let _ = stream.get_mut().write_all(answer.as_bytes());
-        }
-    });
-    at
-}
+use support::{Gateway, good, server, umbra};
 
 #[test]
 fn production_is_served_and_mirrored_until_it_is_told_to_end() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path();
     let mut gateway = Gateway::start(state, server("production"), &[]);
-    let url = format!("http://{}/", gateway.at);
-    let ask = |arguments: &[&str]| good(&curl(arguments, &url));
-    assert_eq!(ask(&[]), "production");
-    assert_eq!(ask(&["--http2-prior-knowledge"]), "production");
+    assert_eq!(gateway.ask(&[]), "production");
+    assert_eq!(gateway.ask(&["--http2-prior-knowledge"]), "production");
 
     let shadow = server("shadow").to_string();
     let started = umbra(state, &["mirror", "start", "new", "--to", &shadow, "--percent", "50"]);
     assert!(good(&started).starts_with("50 % of the requests are mirrored to 127.0.0.1:"));
     for _ in 0..20 {
-        assert_eq!(ask(&[]), "production");
+        assert_eq!(gateway.ask(&[]), "production");
     }
     let until = Instant::now() + Duration::from_secs(10);
     let mirror = loop {
@@ -94,12 +71,11 @@ fn routes_are_checked_changed_and_weighed() {
     write("1");
     good(&umbra(state, &["route", "apply", "--dry-run", path]));
     let gateway = Gateway::with(state, &["--listen", "127.0.0.1:0", "--routes", path]);
-    let ask = || good(&curl(&[], &format!("http://{}/", gateway.at)));
-    assert_eq!(ask(), "old");
+    assert_eq!(gateway.ask(&[]), "old");
     let weighed =
         umbra(state, &["route", "weigh", "shop", &format!("{old}=0"), &format!("{new}=5")]);
     assert!(good(&weighed).contains("shop"));
-    assert_eq!(ask(), "new");
+    assert_eq!(gateway.ask(&[]), "new");
     for (weight, why) in [("x=1", "there are: 127"), (&*format!("{new}=-1"), "from 0")] {
         let refused = umbra(state, &["route", "weigh", "shop", weight]);
         assert_eq!(refused.status.code(), Some(2));
@@ -109,7 +85,7 @@ fn routes_are_checked_changed_and_weighed() {
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status[0]["targets"][1]["requests"], 1);
     good(&umbra(state, &["route", "apply", path]));
-    assert_eq!(ask(), "old");
+    assert_eq!(gateway.ask(&[]), "old");
 }
 
 #[test]
@@ -131,7 +107,7 @@ fn a_candidate_is_compared_with_production() {
     start("old", server("production"), "baseline");
     assert!(good(&umbra(state, &["mirror", "status"])).contains("old (baseline)"));
     for _ in 0..30 {
-        assert_eq!(good(&curl(&[], &format!("http://{}/", gateway.at))), "production");
+        assert_eq!(gateway.ask(&[]), "production");
     }
     let failed = umbra(state, &["compare", "--watch", "--samples", "0"]);
     assert_eq!(failed.status.code(), Some(1));

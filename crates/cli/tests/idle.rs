@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 #[path = "support/gateway.rs"]
-#[allow(dead_code)]
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -165,12 +165,9 @@ pub(crate) fn mirror(gateway: &Client, to: &str, timeout_ms: Option<u64>) -> Out
     let mirror = StartMirror {
         to: to.to_owned(),
         percent: "100".to_owned(),
-        methods: Vec::new(),
-        path_prefix: String::new(),
-        host: None,
-        in_flight_max: None,
         body_bytes_max: Some(u64::MAX),
         timeout_ms,
+        ..StartMirror::default()
     };
     let _: MirrorStatus = gateway.post("/v1/mirrors/bench", &mirror)?;
     Ok(())

@@ -1,12 +1,32 @@
-//! A gateway of the real program.
+//! A gateway of the real program, and servers for it.
 
 // Every test has this of its own and uses a part of it.
 #![allow(dead_code)]
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+
+/// A server that answers everything with its name.
+pub(crate) fn server(name: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut line = String::new();
+            while stream.read_line(&mut line).is_ok_and(|read| read > 2) {
+                line.clear();
+            }
+            let length = name.len();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}");
+            // The client may have what it wants.
+            let _ = stream.get_mut().write_all(answer.as_bytes());
+        }
+    });
+    at
+}
 
 pub(crate) struct Gateway {
     pub(crate) process: Child,
@@ -44,6 +64,11 @@ impl Gateway {
         // Nobody reads the rest, and it must not wait for that.
         std::thread::spawn(move || story.read_to_end(&mut Vec::new()));
         Self { process, at }
+    }
+
+    /// What it answers to curl, called with these words.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
+        good(&curl(arguments, &format!("http://{}/", self.at)))
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
