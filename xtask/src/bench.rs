@@ -14,13 +14,15 @@ const SECONDS_MAX: &str = "1800";
 /// Tells the test of a killed daemon to try every point, not some.
 const EVERY_POINT: &str = "UMBRA_CRASH_EVERY_POINT";
 
-/// Runs what the words name: `fuzz`, `crash`, `drift`, `gateway`, `judge`, benchmarks, or all of these last.
+/// Runs what the words name: `fuzz`, `crash`, `drift`, `gateway`, `replay`, `judge`, benchmarks,
+/// or all of these last.
 pub(crate) fn bench(words: &[String]) -> Result<(), Stop> {
     match words.split_first() {
         Some((word, rest)) if word == "fuzz" => fuzz(rest),
         Some((word, rest)) if word == "crash" && rest.is_empty() => crash(),
         Some((word, rest)) if word == "drift" => drift(rest),
-        Some((word, rest)) if word == "gateway" => gateway(rest),
+        Some((word, rest)) if word == "gateway" => traffic("gateway", rest),
+        Some((word, rest)) if word == "replay" && rest.is_empty() => traffic("replay", rest),
         Some((word, rest)) if word == "judge" && rest.is_empty() => judge(),
         _ => measure(words),
     }
@@ -64,14 +66,18 @@ fn drift(words: &[String]) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The gateway beside other proxies, and beside itself without a shadow.
-fn gateway(words: &[String]) -> Result<(), Stop> {
+/// The gateway beside other proxies and beside itself without a shadow, or what it captures and
+/// what is replayed.
+fn traffic(name: &str, words: &[String]) -> Result<(), Stop> {
     setup::setup(&[Purpose::Build, Purpose::Test, Purpose::Bench])?;
     heading("building, in release");
-    let bench = ["bench", "--locked", "--package", "umbra-cli", "--bench", "gateway"];
+    let bench = ["bench", "--locked", "--package", "umbra-cli", "--bench", name];
     must(cargo(&bench).arg("--no-run"), "building the benchmark")?;
     heading("measuring");
-    must(limited(&cargo(&bench)).args(["--quiet", "--"]).args(words), "measuring the gateway")
+    must(
+        limited(&cargo(&bench)).args(["--quiet", "--"]).args(words),
+        &format!("measuring the {name}"),
+    )
 }
 
 /// How often the judge is wrong and how soon it is right, where the truth is known.

@@ -51,6 +51,17 @@ pub(crate) static VAR: Format = Format {
     check: |text| word(text, b"_-", 64),
 };
 
+/// What a later request of a journey calls what was taken from an answer.
+pub(crate) static TAKEN: Format = Format {
+    noun: "a name for what is taken",
+    example: "order_id",
+    pattern: r"^[A-Za-z_][A-Za-z0-9_]{0,39}$",
+    check: |text| {
+        let good = umbra_suite::check::load::extract::is_name(text);
+        refuse_if(!good, "it is made of up to 40 letters, digits and `_`, and begins with no digit")
+    },
+};
+
 /// The name of an environment variable.
 pub(crate) static ENV: Format = Format {
     noun: "an environment variable's name",
@@ -190,6 +201,7 @@ pub(crate) static ALL: &[&Format] = &[
     &IMAGE_NAME,
     &NAME,
     &VAR,
+    &TAKEN,
     &ENV,
     &HEADER,
     &INSIDE,

@@ -19,6 +19,7 @@
 //! | using | |
 //! |---|---|
 //! | [`recipe`] | [`Recipe`], [`Step`], [`Service`], [`Shadows`] and so on |
+//! | [`scenario`] | what simulated users do, as a file of its own |
 //! | [`mod@test`] | tests as a recipe spells them; [`Recipe::suite`] makes them ready to run |
 //! | [`Step::definition_digest`], [`Step::inputs`] | what a step's cached result depends on |
 
@@ -32,6 +33,7 @@ mod formats;
 mod inputs;
 mod load;
 pub mod recipe;
+pub mod scenario;
 mod schema;
 mod semantic;
 mod shapes;

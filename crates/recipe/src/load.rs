@@ -11,7 +11,7 @@ use umbra_state::escape::escape;
 
 use crate::recipe::Recipe;
 use crate::shapes;
-use crate::{extend, extract, files, formats, semantic, vars};
+use crate::{extend, extract, files, formats, scenario, semantic, vars};
 
 /// A recipe file may be this long.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -65,7 +65,8 @@ pub fn base_dir(path: &Path) -> &Path {
 }
 
 /// Gives the text of a file below the recipe's directory.
-type Reader<'r> = &'r mut dyn FnMut(&str) -> Result<String, files::ReadError>;
+pub(crate) type Reader<'r> = &'r mut ReadFn<'r>;
+type ReadFn<'r> = dyn FnMut(&str) -> Result<String, files::ReadError> + 'r;
 
 fn read(
     name: &str,
@@ -82,7 +83,21 @@ fn read(
 }
 
 /// The tree of a recipe, with what it extends merged in.
-fn tree(sources: &mut Vec<Source>, reader: Option<Reader<'_>>, found: &mut Found) -> Option<Node> {
+fn tree(
+    sources: &mut Vec<Source>,
+    mut reader: Option<Reader<'_>>,
+    found: &mut Found,
+) -> Option<Node> {
+    let mut root = extended(sources, reader.as_deref_mut(), found)?;
+    scenario::put(&mut root, sources, reader, found);
+    Some(root)
+}
+
+fn extended(
+    sources: &mut Vec<Source>,
+    reader: Option<&mut ReadFn<'_>>,
+    found: &mut Found,
+) -> Option<Node> {
     let root = yaml::parse(0, &sources[0].text, NOUN, found)?;
     let Some(extends) = root.get("extends") else { return Some(root) };
     check::check(&root, &shapes::DERIVED, found);
@@ -104,7 +119,7 @@ fn tree(sources: &mut Vec<Source>, reader: Option<Reader<'_>>, found: &mut Found
     extend::merge(base, root, found)
 }
 
-fn beside(path: &str, name: &str) -> String {
+pub(crate) fn beside(path: &str, name: &str) -> String {
     match path.rsplit_once('/') {
         Some((directory, _)) => format!("{directory}/{name}"),
         None => name.to_owned(),
@@ -135,7 +150,7 @@ fn recipe(
     recipe
 }
 
-fn unreadable(path: &Path, error: &file::ReadError) -> Problems {
+pub(crate) fn unreadable(path: &Path, error: &file::ReadError) -> Problems {
     let name = path.display().to_string();
     let message = format!("cannot read `{}`: {error}", escape(name.as_bytes()));
     let help = matches!(error, file::ReadError::Missing)

@@ -11,6 +11,7 @@ use umbra_document::scalar::ScalarType;
 use umbra_document::source::Span;
 use umbra_document::suggest::advice;
 use umbra_document::yaml::{Node, Value};
+use umbra_suite::check::load::extract::references;
 use umbra_suite::pattern::Globs;
 
 use crate::suite;
@@ -113,8 +114,55 @@ fn check_http(http: &Node, path: &str, found: &mut Found) {
     }
 }
 
+/// Whether a scenario's requests refer to what was taken before, and can take what they want.
+pub(crate) fn check_scenario(scenario: &[Node], path: &str, found: &mut Found) {
+    for (index, journey) in scenario.iter().enumerate() {
+        let mut taken = Vec::new();
+        for request in list(journey, "requests") {
+            let path = format!("{path}[{index}].requests");
+            let headers = request.get("headers").map(Node::map).unwrap_or_default();
+            let texts = [request.get("path"), request.get("body")];
+            for node in texts.into_iter().flatten().chain(headers.iter().map(|(_, value)| value)) {
+                check_references(node, &taken, &path, found);
+            }
+            if let Some(extract) = request.get("extract") {
+                let all = std::slice::from_ref(extract).iter().chain(extract.list());
+                all.for_each(|extract| check_extract(extract, &mut taken, &path, found));
+            }
+        }
+    }
+}
+
+fn check_references(node: &Node, taken: &[&str], path: &str, found: &mut Found) {
+    for name in node.text().map(references).into_iter().flatten() {
+        if !taken.contains(&name) {
+            let message = format!("no request before this one takes `{}`", shorten(name));
+            let help = advice(name, taken).unwrap_or_else(|| {
+                "`extract` takes it from an earlier answer; `$${` stands for `${` itself".to_owned()
+            });
+            let problem = Problem::new("unknown-extraction", message, node.span, "used here");
+            found.push(problem.at(path).help(help));
+        }
+    }
+}
+
+fn check_extract<'n>(extract: &'n Node, taken: &mut Vec<&'n str>, path: &str, found: &mut Found) {
+    taken.extend(extract.get("name").and_then(Node::text));
+    let checks: [(_, fn(&str) -> Result<(), String>); 2] =
+        [("json", suite::check_json_path), ("regex", suite::check_regex)];
+    for (key, check) in checks {
+        let Some(node) = extract.get(key) else { continue };
+        if let Some(Err(reason)) = node.text().map(check) {
+            let message = format!("nothing can be taken there: {}", shorten(&reason));
+            let problem = Problem::new("bad-value", message, node.span, "");
+            found.push(problem.at(format!("{path}.extract.{key}")));
+        }
+    }
+}
+
 fn check_load(load: &Node, path: &str, found: &mut Found) {
     address(load.get("url"), &format!("{path}.url"), found);
+    check_scenario(list(load, "scenario"), &format!("{path}.scenario"), found);
     for node in list(load, "thresholds") {
         let Some(text) = node.text() else { continue };
         if let Err((at, reason)) = suite::check_threshold(text) {

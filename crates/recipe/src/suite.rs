@@ -12,7 +12,8 @@ use umbra_suite::{Globs, Pattern, TextMatch};
 
 use crate::recipe::{CommandLine, Env, Recipe};
 use crate::test::{
-    After, Check, Expect, Http, Load, OpenScap, Request, Run, RunFormat, Security, Test, Trust,
+    After, Check, Expect, Extract, Http, Journey, Load, OpenScap, Place, Request, Run, RunFormat,
+    Security, Test, Trust,
 };
 use crate::url::{self, Url};
 
@@ -115,9 +116,10 @@ fn http_check(http: &Http) -> Result<suite::HttpCheck, String> {
         body: http.body.clone(),
         think: None,
         status: Vec::new(),
+        extract: Vec::new(),
     };
     Ok(suite::HttpCheck {
-        request: request_to_suite(&request, &url),
+        request: request_to_suite(&request, Some(&url.host)),
         endpoint: endpoint(&url, &http.trust),
         redirects_max: http.redirects,
         expect: expect(&http.expect)?,
@@ -133,12 +135,12 @@ fn endpoint(url: &Url, trust: &Trust) -> Endpoint {
     }
 }
 
-fn request_to_suite(request: &Request, url: &Url) -> suite::HttpRequest {
+fn request_to_suite(request: &Request, host: Option<&str>) -> suite::HttpRequest {
     let headers = request.headers.iter();
     suite::HttpRequest {
         method: request.method.clone(),
         path: request.path.clone(),
-        host: Some(url.host.clone()),
+        host: host.map(str::to_owned),
         headers: headers.map(|(name, value)| (name.clone(), value.clone())).collect(),
         body: request.body.clone().unwrap_or_default().into_bytes(),
     }
@@ -163,21 +165,7 @@ fn expect(expect: &Expect) -> Result<HttpExpect, String> {
 fn load_check(load: &Load) -> Result<suite::LoadCheck, String> {
     let url = url::parse(&load.url)?;
     let base = url.path.trim_end_matches('/');
-    let step = |request: &Request| {
-        let path = format!("{base}{}", request.path);
-        let request_there = Request { path, ..request.clone() };
-        LoadStep {
-            request: request_to_suite(&request_there, &url),
-            think: request.think.unwrap_or_default(),
-            status: request.status.clone(),
-        }
-    };
-    let journeys = load.scenario.iter().map(|journey| suite::Journey {
-        name: journey.name.clone(),
-        weight: journey.weight,
-        steps: journey.requests.iter().map(step).collect(),
-    });
-    let mut scenario: Vec<suite::Journey> = journeys.collect();
+    let mut scenario = journeys(&load.scenario, base, Some(&url.host))?;
     if scenario.is_empty() {
         let request = suite::HttpRequest {
             host: Some(url.host.clone()),
@@ -201,6 +189,41 @@ fn load_check(load: &Load) -> Result<suite::LoadCheck, String> {
         request_timeout: load.request_timeout,
         thresholds: thresholds.collect::<Result<_, String>>()?,
     })
+}
+
+/// What users do, with `base` before every path.
+pub(crate) fn journeys(
+    scenario: &[Journey],
+    base: &str,
+    host: Option<&str>,
+) -> Result<Vec<suite::Journey>, String> {
+    let step = |request: &Request| {
+        let path = format!("{base}{}", request.path);
+        let request_there = Request { path, ..request.clone() };
+        Ok(LoadStep {
+            request: request_to_suite(&request_there, host),
+            think: request.think.unwrap_or_default(),
+            status: request.status.clone(),
+            extract: request.extract.iter().map(extraction).collect::<Result<_, String>>()?,
+        })
+    };
+    let journey = |journey: &Journey| {
+        Ok(suite::Journey {
+            name: journey.name.clone(),
+            weight: journey.weight,
+            steps: journey.requests.iter().map(step).collect::<Result<_, String>>()?,
+        })
+    };
+    scenario.iter().map(journey).collect()
+}
+
+fn extraction(extract: &Extract) -> Result<suite::Extract, String> {
+    let from = match &extract.from {
+        Place::Json(path) => suite::Place::Json(path.parse().map_err(chain)?),
+        Place::Header(name) => suite::Place::Header(name.clone()),
+        Place::Regex(text) => suite::Place::Regex(Pattern::new(text).map_err(chain)?),
+    };
+    Ok(suite::Extract { name: extract.name.clone(), from })
 }
 
 fn security_check(security: &Security) -> Result<suite::SecurityCheck, String> {
@@ -263,6 +286,11 @@ pub(crate) fn goss_problems(path: &Path) -> Vec<String> {
 /// Why a text is no path into a JSON value.
 pub(crate) fn check_json_path(text: &str) -> Result<(), String> {
     text.parse::<JsonPath>().map(drop).map_err(chain)
+}
+
+/// Why a text is no regular expression.
+pub(crate) fn check_regex(text: &str) -> Result<(), String> {
+    Pattern::new(text).map(drop).map_err(chain)
 }
 
 /// Why a text is no threshold, and at which of its characters (from 0) that shows.

@@ -258,6 +258,31 @@ pub struct Request {
     /// Statuses that are no error; those below 400 if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<u16>,
+    /// What is taken from the answer for later requests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extract: Vec<Extract>,
+}
+
+/// What is taken from an answer; later requests have it as `${name}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Extract {
+    /// What later requests call it.
+    pub name: String,
+    /// Where it is.
+    #[serde(flatten)]
+    pub from: Place,
+}
+
+/// Where in an answer something is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// A path into a JSON body.
+    Json(String),
+    /// A header's value.
+    Header(String),
+    /// An expression for the body.
+    Regex(String),
 }
 
 /// A scan of what a delta adds.

@@ -40,6 +40,12 @@ impl Pattern {
         self.0.is_match(bytes)
     }
 
+    /// What the first group of the first match holds, or the match if there is no group.
+    pub fn capture<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
+        let found = self.0.captures(bytes)?;
+        found.get(1).or_else(|| found.get(0)).map(|part| part.as_bytes())
+    }
+
     /// The text it was made from.
     pub fn as_str(&self) -> &str {
         self.0.as_str()

@@ -13,7 +13,7 @@ pub use crate::check::goss::GossFile;
 pub use crate::check::http::{
     Endpoint, HttpCheck, HttpExpect, HttpRequest, JsonExpect, JsonPath, Scheme, Tls,
 };
-pub use crate::check::load::{Arrival, Journey, LoadCheck, LoadStep, Threshold};
+pub use crate::check::load::{Arrival, Extract, Journey, LoadCheck, LoadStep, Place, Threshold};
 pub use crate::check::lynis::LynisCheck;
 pub use crate::check::openscap::OpenScapCheck;
 pub use crate::check::run::{RunCheck, RunFormat};

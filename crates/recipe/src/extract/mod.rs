@@ -4,7 +4,9 @@
 
 mod step;
 mod test;
+
 use std::time::Duration;
+pub(crate) use test::journey;
 
 use umbra_document::take::{duration, each, int, number, optional, text, texts_by_name};
 use umbra_document::units;

@@ -13,8 +13,8 @@ use umbra_suite::spec::Severity;
 
 use super::{Inherited, command_line, globs};
 use crate::test::{
-    After, Allow, Arrival, Check, Expect, Http, Journey, Load, Lynis, OpenScap, Request, Run,
-    RunFormat, Security, Test, Trust, When,
+    After, Allow, Arrival, Check, Expect, Extract, Http, Journey, Load, Lynis, OpenScap, Place,
+    Request, Run, RunFormat, Security, Test, Trust, When,
 };
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
@@ -169,7 +169,7 @@ fn load(node: &Node) -> Option<Load> {
     })
 }
 
-fn journey(node: &Node) -> Option<Journey> {
+pub(crate) fn journey(node: &Node) -> Option<Journey> {
     Some(Journey {
         name: text(node.get("name")?)?,
         weight: optional(node.get("weight"), int)?.unwrap_or(1),
@@ -185,7 +185,24 @@ fn request(node: &Node) -> Option<Request> {
         body: optional(node.get("body"), text)?,
         think: duration(node.get("think"))?,
         status: status(node)?,
+        extract: extracts(node.get("extract"))?,
     })
+}
+
+/// One thing to take or a list of them.
+fn extracts(node: Option<&Node>) -> Option<Vec<Extract>> {
+    match node {
+        Some(node) if !node.map().is_empty() => Some(vec![extract(node)?]),
+        extracts => each(extracts, extract),
+    }
+}
+
+fn extract(node: &Node) -> Option<Extract> {
+    let place = |key: &str, place: fn(String) -> Place| node.get(key).and_then(text).map(place);
+    let from = place("json", Place::Json)
+        .or_else(|| place("header", Place::Header))
+        .or_else(|| place("regex", Place::Regex))?;
+    Some(Extract { name: text(node.get("name")?)?, from })
 }
 
 fn security(node: &Node) -> Option<Security> {

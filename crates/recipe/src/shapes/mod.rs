@@ -6,6 +6,7 @@ mod test;
 
 #[cfg(test)]
 pub(crate) use step::STEP;
+pub(crate) use test::SCENARIO;
 use umbra_document::list;
 use umbra_document::shape::{Field, Shape, Ty, word};
 

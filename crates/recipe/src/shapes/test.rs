@@ -240,6 +240,11 @@ static LOAD: Shape = Shape {
             "What users do; one GET of the address if not given.",
         ),
         Field::new(
+            "scenario_file",
+            Ty::Text(&formats::BESIDE),
+            "A file beside the recipe with a `scenario`, instead of one here.",
+        ),
+        Field::new(
             "thresholds",
             list!(&Ty::Text(&formats::LINE), 50),
             "What must hold, such as `p(99)<20ms` or `errors<0.1%`.",
@@ -279,7 +284,40 @@ static REQUEST: Shape = Shape {
             "How long the user thinks before asking; no time if not given.",
         ),
         Field::new("status", STATUS, "The status, or a list of good ones; below 400 if not given."),
+        Field::new(
+            "extract",
+            Ty::Either(&[Ty::Object(&EXTRACT), list!(&Ty::Object(&EXTRACT), 20)]),
+            "What is taken from the answer; paths, headers and bodies of later requests have it as `${name}`.",
+        ),
     ],
+    exactly_one: &[],
+};
+
+static EXTRACT: Shape = Shape {
+    noun: "extraction",
+    doc: "What is taken from an answer for later requests of the journey.",
+    fields: &[
+        Field::new("name", Ty::Text(&formats::TAKEN), "What later requests call it.").required(),
+        Field::new(
+            "json",
+            Ty::Text(&formats::TITLE),
+            "Where it is in a JSON body, such as `data.items[0].id`.",
+        ),
+        Field::new("header", Ty::Text(&formats::HEADER), "The header whose value it is."),
+        Field::new(
+            "regex",
+            Ty::Text(&formats::LINE),
+            "An expression for the body: its first group, or all of it, is taken.",
+        ),
+    ],
+    exactly_one: &["json", "header", "regex"],
+};
+
+/// A scenario as a file of its own.
+pub(crate) static SCENARIO: Shape = Shape {
+    noun: "scenario file",
+    doc: "What simulated users do, for load tests and `umbra replay`.",
+    fields: &[Field::new("scenario", list!(&Ty::Object(&JOURNEY), 50), "What users do.").required()],
     exactly_one: &[],
 };
 

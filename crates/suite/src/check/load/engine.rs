@@ -22,12 +22,13 @@ use tokio_rustls::TlsConnector;
 use umbra_state::escape::escape;
 
 use super::arrivals::Arrivals;
+use super::extract::{Values, filled};
 use super::pacing::sleep_until;
 use super::stats::Stats;
 use super::{LoadCheck, LoadStep};
 use crate::check::http::client::{self, Failure};
 use crate::check::http::url::{Url, host_of};
-use crate::check::http::{Scheme, tls};
+use crate::check::http::{HttpRequest, Scheme, tls};
 use crate::runner::Context;
 use crate::target::{ProbeError, Target};
 
@@ -165,6 +166,7 @@ impl Users {
     async fn journey(&self, due: &Due, first_counted: Option<Instant>) {
         let mut intended = due.intended;
         let Some(journey) = self.check.scenario.get(due.journey) else { return };
+        let mut values = Values::new();
         for (index, step) in journey.steps.iter().enumerate() {
             if !step.think.is_zero() {
                 tokio::time::sleep(step.think).await;
@@ -174,7 +176,7 @@ impl Users {
                 intended = Instant::now();
             }
             let left = self.check.request_timeout.saturating_sub(intended.elapsed());
-            let answer = tokio::time::timeout(left, self.request(step)).await;
+            let answer = tokio::time::timeout(left, self.request(step, &mut values)).await;
             let went_on = self.count(step, answer.ok(), intended, due.counted);
             if let Some(first) = first_counted {
                 let mut stats = self.stats.borrow_mut();
@@ -221,14 +223,23 @@ impl Users {
         good
     }
 
-    /// One request on an idle or a fresh connection; a bad status comes back in words.
-    async fn request(&self, step: &LoadStep) -> Result<Option<String>, Failure> {
-        let url = self.url(step);
+    /// One request on an idle or a fresh connection; a bad status, and what could not be taken
+    /// from the answer, come back in words.
+    async fn request(
+        &self,
+        step: &LoadStep,
+        values: &mut Values,
+    ) -> Result<Option<String>, Failure> {
+        let request = match filled(&step.request, values) {
+            Ok(request) => request,
+            Err(problem) => return Ok(Some(problem)),
+        };
+        let url = self.url(&request);
         let (mut sender, reused) = self.connection(&url).await?;
-        let mut answer = self.exchange(&mut sender, step, &url).await;
+        let mut answer = self.exchange(&mut sender, &request, &url).await;
         if reused && answer.as_ref().is_err_and(Failure::is_stale_connection) {
             sender = self.connect(&url).await?;
-            answer = self.exchange(&mut sender, step, &url).await;
+            answer = self.exchange(&mut sender, &request, &url).await;
         }
         let response = answer?;
         if !response.truncated && !sender.is_closed() {
@@ -238,16 +249,25 @@ impl Users {
             [] => response.status < 400,
             some => some.contains(&response.status),
         };
-        Ok((!good).then(|| format!("status {}", response.status)))
+        if !good {
+            return Ok(Some(format!("status {}", response.status)));
+        }
+        for extract in &step.extract {
+            match extract.find(&response) {
+                Ok(value) => values.insert(extract.name.clone(), value),
+                Err(problem) => return Ok(Some(problem)),
+            };
+        }
+        Ok(None)
     }
 
     async fn exchange(
         &self,
         sender: &mut SendRequest<Full<Bytes>>,
-        step: &LoadStep,
+        request: &HttpRequest,
         url: &Url,
     ) -> Result<client::Response, Failure> {
-        let message = client::build(&step.request, &url.authority())
+        let message = client::build(request, &url.authority())
             .map_err(|error| Failure::Redirect(format!("that cannot be sent: {error}")))?;
         client::send(sender, message, BODY_BYTES_MAX).await
     }
@@ -268,9 +288,9 @@ impl Users {
         client::open(stream, self.connector.as_ref(), url.server_name()).await
     }
 
-    fn url(&self, step: &LoadStep) -> Url {
-        let host = step.request.host.clone().unwrap_or_else(|| host_of(self.address.ip()));
+    fn url(&self, request: &HttpRequest) -> Url {
+        let host = request.host.clone().unwrap_or_else(|| host_of(self.address.ip()));
         let (scheme, port) = (self.check.endpoint.scheme, self.check.endpoint.port);
-        Url { scheme, host, port, path: step.request.path.clone() }
+        Url { scheme, host, port, path: request.path.clone() }
     }
 }

@@ -7,6 +7,7 @@
 
 mod arrivals;
 mod engine;
+pub mod extract;
 pub mod pacing;
 pub mod stats;
 mod threshold;
@@ -20,6 +21,7 @@ use super::{Outcome, remaining};
 use crate::runner::Context;
 use crate::target::{ProbeError, Target};
 
+pub use extract::{Extract, Place};
 pub use threshold::{Comparison, Quantity, Threshold, ThresholdError};
 
 /// Users, what they do, and how well it must go.
@@ -55,7 +57,7 @@ pub enum Arrival {
 }
 
 /// What one kind of user does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Journey {
     /// What people call it.
     pub name: String,
@@ -66,7 +68,7 @@ pub struct Journey {
 }
 
 /// One request of a journey.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LoadStep {
     /// What to ask.
     pub request: HttpRequest,
@@ -74,12 +76,14 @@ pub struct LoadStep {
     pub think: Duration,
     /// The statuses that are no error; none given means below 400.
     pub status: Vec<u16>,
+    /// What is taken from the answer for later requests, which refer to it as `${name}`.
+    pub extract: Vec<Extract>,
 }
 
 impl LoadStep {
     /// A request without thinking, whose answer must have a status below 400.
     pub fn new(request: HttpRequest) -> Self {
-        Self { request, think: Duration::ZERO, status: Vec::new() }
+        Self { request, think: Duration::ZERO, status: Vec::new(), extract: Vec::new() }
     }
 }
 

@@ -121,6 +121,34 @@ fn journeys_and_warm_up() {
 }
 
 #[test]
+fn what_one_answer_holds_goes_into_later_requests() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let server = Server::start(move |asked| {
+        log.lock().expect("log").push(asked.path.clone());
+        answer(200, if asked.path == "/new" { r#"{"data": {"id": "a/7"}}"# } else { "ok" })
+    });
+    let mut check = load(server.address.port(), 50.0, 200, &[]);
+    let from = Place::Json("data.id".parse().expect("a path"));
+    let new = LoadStep {
+        extract: vec![Extract { name: "id".into(), from }],
+        ..LoadStep::new(HttpRequest::get("/new"))
+    };
+    let steps = vec![new, LoadStep::new(HttpRequest::get("/things/${id}?full"))];
+    check.scenario = vec![Journey { name: "buyer".into(), weight: 1, steps }];
+    let outcome = run(&check).expect("looked");
+    assert_eq!(verdicts(&outcome), [Verdict::Pass], "{:?}", outcome.evidence);
+    let count = |path: &str| seen.lock().expect("log").iter().filter(|one| *one == path).count();
+    assert_eq!((count("/new"), count("/things/a%2F7?full")), (10, 10));
+
+    check.scenario[0].steps[0].extract[0].from = Place::Header("x-id".into());
+    let outcome = run(&check).expect("looked");
+    assert_eq!(verdicts(&outcome), [Verdict::Fail]);
+    let said = &outcome.evidence[0].seen;
+    assert!(said.contains("GET /new: nothing to take as id at x-id"), "{said}");
+}
+
+#[test]
 fn cancelling_and_the_time_limit_end_it() {
     let server = Server::start(|_| answer(200, "ok"));
     let check = load(server.address.port(), 100.0, 60_000, &["p(50)<1s"]);
