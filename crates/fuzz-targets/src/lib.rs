@@ -15,12 +15,13 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`api`], [`compare`], [`drift`], [`gateway`], [`recipe`], [`store`], [`suite`] | the targets |
+//! | [`api`], [`capture`], [`compare`], [`drift`], [`gateway`], [`recipe`], [`store`], [`suite`] | the targets |
 //! | [`seeds`] | inputs to begin with: fixtures, and `fuzz/corpus` |
 //! | [`mutate`] | the next input |
 //! | [`run`], [`heap`] | trying a target, and measuring it |
 
 pub mod api;
+pub mod capture;
 pub mod compare;
 pub mod drift;
 pub mod gateway;
@@ -83,6 +84,10 @@ pub const TARGETS: &[Target] = &[
     gateway::ROUTES,
     gateway::PROXY_HEADER,
     compare::ANSWERS,
+    capture::CAPTURE,
+    capture::GOR,
+    capture::HAR,
+    capture::START,
 ];
 
 /// The target of this name.
