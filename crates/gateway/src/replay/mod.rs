@@ -19,8 +19,10 @@
 //! | [`order`] | exchanges in the order in which they came |
 //! | [`rewrite`] | what is sent of what was captured |
 //! | [`report`] | what a replay showed |
+//! | [`learn`] | simulated users, learned from a capture |
 
 pub mod engine;
+pub mod learn;
 pub mod order;
 pub mod report;
 pub mod rewrite;
