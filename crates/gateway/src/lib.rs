@@ -1,5 +1,5 @@
 //! The component in the request path: a proxy in front of production that mirrors a part of what
-//! comes to shadows.
+//! comes to shadows, keeps it in files and sends it again.
 //!
 //! Invariants:
 //!

@@ -40,6 +40,20 @@ pub enum Capture {
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: u64,
     },
+    /// Learn from a file what its users do, as a scenario for load tests and `umbra replay`.
+    Learn {
+        /// The file; what answers hold is found only if it was captured with --answers.
+        file: PathBuf,
+        /// The scenario's file; must not exist.
+        #[arg(short, long, value_name = "PATH")]
+        output: PathBuf,
+        /// The file's format: umbra, gor or har; told by how it begins if left out.
+        #[arg(long, value_name = "FORMAT")]
+        format: Option<String>,
+        /// Replace a file that is there.
+        #[arg(long)]
+        force: bool,
+    },
     /// Write a file in another format, which the new one's name says: .gor, .har, or umbra's.
     Convert {
         /// The file.

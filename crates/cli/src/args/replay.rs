@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 /// Captured requests, sent again.
 #[derive(Debug, Args)]
 pub struct Replay {
-    /// A capture: umbra's own, GoReplay's or HAR.
+    /// A capture (umbra's own, GoReplay's or HAR), or a scenario (.yaml).
     pub file: PathBuf,
     /// Where requests are sent.
     #[arg(long, value_name = "HOST:PORT")]
@@ -40,7 +40,10 @@ pub struct Replay {
     /// Requests that are sent at most.
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
-    /// For how long requests are sent at most.
+    /// Of a scenario: how many users arrive per second.
+    #[arg(long, value_name = "N", requires = "duration")]
+    pub rate: Option<f64>,
+    /// For how long requests are sent at most, or users arrive.
     #[arg(long, value_name = "SECONDS")]
     pub duration: Option<f64>,
     /// Requests under way at once; what is more is dropped.

@@ -1,7 +1,7 @@
 //! `umbra capture`.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, BufWriter};
+use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use umbra_gateway::capture::captures::{CaptureStatus, StartCapture};
 use umbra_gateway::capture::file::Tally;
 use umbra_gateway::capture::source::Notes;
 use umbra_gateway::capture::{Format, ReadError, Sink, Source, WriteError};
+use umbra_gateway::replay::learn::write;
 
 use super::gateway::{reached, socket};
 use super::{Done, absolute};
@@ -39,6 +40,9 @@ pub(super) fn capture(ui: &Ui, state_dir: &Path, command: Capture) -> Done {
             ui.answer_with(&all, |all| screen::status(all))?;
         }
         Capture::Show { file, format, limit } => show(ui, &file, format.as_deref(), limit)?,
+        Capture::Learn { file, output, format, force } => {
+            learn(ui, &file, &output, format.as_deref(), force)?;
+        }
         Capture::Convert { from, to, format, to_format, pack, force } => {
             let source = open(&from, format.as_deref())?;
             let format = format_of(to_format.as_deref())?.unwrap_or_else(|| Format::of_name(&to));
@@ -104,6 +108,53 @@ pub(super) fn tell(ui: &Ui, file: &Path, notes: &Notes) {
     screen::notes(file, notes).iter().for_each(|line| ui.story(line));
 }
 
+/// What simulated users do, by what real ones did.
+fn learn(
+    ui: &Ui,
+    file: &Path,
+    output: &Path,
+    format: Option<&str>,
+    force: bool,
+) -> Result<(), CliError> {
+    let mut source = open(file, format)?;
+    let learned = umbra_gateway::replay::learn::learn(&mut source);
+    let learned = learned.map_err(|error| unread(file, &error))?;
+    tell(ui, file, &source.notes());
+    if learned.journeys.is_empty() {
+        return Err(CliError::new(Finish::Usage, "learn: no session can be a journey"));
+    }
+    let text = write::yaml(&learned);
+    // What is written is read again by recipes and by `umbra replay`.
+    let name = output.display().to_string();
+    umbra_recipe::scenario::parse(&name, text.clone()).map_err(|problems| {
+        CliError::new(Finish::Bug, format!("learn\n{}", problems.render(false)))
+    })?;
+    let written = make(output, force)?.write_all(text.as_bytes());
+    written
+        .map_err(|error| CliError::because(Finish::Environment, format!("write {name}"), &error))?;
+    ui.answer_with(&learned, |learned| screen::learned(learned, output))
+}
+
+/// A new file, for its owner only.
+fn make(path: &Path, force: bool) -> Result<File, CliError> {
+    let failed = |error: std::io::Error| {
+        let finish = match error.kind() {
+            std::io::ErrorKind::AlreadyExists => Finish::Usage,
+            _ => Finish::Environment,
+        };
+        let failure =
+            CliError::because(finish, format!("make the file {}", path.display()), &error);
+        match finish {
+            Finish::Usage => failure.with_hint("--force replaces a file"),
+            _ => failure,
+        }
+    };
+    if force && std::fs::symlink_metadata(path).is_ok_and(|there| there.is_file()) {
+        std::fs::remove_file(path).map_err(failed)?;
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)
+}
+
 fn convert(
     ui: &Ui,
     mut source: Source<BufReader<File>>,
@@ -111,21 +162,7 @@ fn convert(
     to: &Path,
     (format, pack, force): (Format, bool, bool),
 ) -> Result<(), CliError> {
-    let written = |error: &dyn Fn() -> String| {
-        CliError::new(Finish::Environment, format!("write the capture {}", to.display()))
-            .with_hint(error())
-    };
-    if force && std::fs::symlink_metadata(to).is_ok_and(|there| there.is_file()) {
-        std::fs::remove_file(to).map_err(|error| written(&|| error.to_string()))?;
-    }
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
-    let file = file.map_err(|error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::AlreadyExists => "--force replaces a file".to_owned(),
-            _ => error.to_string(),
-        };
-        written(&|| hint.clone())
-    })?;
+    let file = make(to, force)?;
     let failed = |error: &WriteError| {
         CliError::because(Finish::Environment, format!("write {}", to.display()), error)
     };

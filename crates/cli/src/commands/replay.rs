@@ -1,5 +1,7 @@
 //! `umbra replay`.
 
+mod scenario;
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,6 +26,12 @@ const TOKEN_BYTES_MAX: usize = 64 << 10;
 
 /// Sends a capture's requests; the verdict is the exit code.
 pub(super) fn replay(ui: &Ui, asked: Replay) -> Done {
+    if is_scenario(&asked) {
+        return scenario::play(ui, &asked);
+    }
+    if asked.rate.is_some() {
+        return Err(usage("replay at --rate: a capture has its own, and --speed changes it"));
+    }
     let plan = plan(&asked)?;
     let mut source = open(&asked.file, asked.format.as_deref())?;
     let progress = Arc::new(Progress::default());
@@ -39,6 +47,11 @@ pub(super) fn replay(ui: &Ui, asked: Replay) -> Done {
         Verdict::Fail => Finish::Fail,
         Verdict::Inconclusive => Finish::Inconclusive,
     })
+}
+
+fn is_scenario(asked: &Replay) -> bool {
+    let end = asked.file.extension().and_then(|end| end.to_str());
+    asked.format.is_none() && matches!(end, Some("yaml" | "yml"))
 }
 
 /// Tells how far it is, until the program ends, and ends it early if that is wanted.

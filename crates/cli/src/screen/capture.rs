@@ -7,6 +7,8 @@ use umbra_gateway::capture::Exchange;
 use umbra_gateway::capture::capture::Over;
 use umbra_gateway::capture::captures::CaptureStatus;
 use umbra_gateway::capture::source::Notes;
+use umbra_gateway::replay::learn::Learned;
+use umbra_gateway::replay::learn::request::Unfit;
 use umbra_state::escape::line;
 
 use super::summary::{right, table};
@@ -208,4 +210,47 @@ pub fn notes(file: &Path, notes: &Notes) -> Vec<String> {
         .iter()
         .map(|(cause, count)| format!("{count} in {name} not taken: {}", safe(cause)));
     cut.into_iter().chain(tally).chain(refused).collect()
+}
+
+/// What was learned.
+pub fn learned(learned: &Learned, file: &Path) -> String {
+    let name = safe(&file.display().to_string());
+    let mut text = format!(
+        "{} journeys of {} of {} sessions in {name}\n",
+        learned.journeys.len(),
+        learned.used,
+        learned.sessions
+    );
+    for journey in learned.journeys.iter().take(10) {
+        let taken: usize = journey.requests.iter().map(|request| request.extract.len()).sum();
+        text.push_str(&format!(
+            "  {:>6} x {}: {} requests, {taken} values taken from answers\n",
+            journey.weight,
+            safe(&journey.name),
+            journey.requests.len()
+        ));
+    }
+    let unfit = learned.unfit.iter().map(|(why, count)| {
+        let what = match why {
+            Unfit::Method => "a method that scenarios do not have",
+            Unfit::Path => "a path that is too long or no text",
+            Unfit::Body => "a body that is cut, too long or no text",
+        };
+        (*count, format!("left out: {what}"))
+    });
+    let counts = [
+        (learned.rare, "left out: too few did the same".to_owned()),
+        (learned.shortened, "shortened to 100 requests".to_owned()),
+    ];
+    for (count, what) in counts.into_iter().chain(unfit).filter(|(count, _)| *count > 0) {
+        text.push_str(&format!("  {count} sessions {what}\n"));
+    }
+    if learned.part_only {
+        text.push_str("  the capture is longer than what was looked at\n");
+    }
+    text.push_str(&format!(
+        "  umbra replay {name} --to HOST:PORT --rate {:.2} --duration 60\n",
+        learned.per_second
+    ));
+    text
 }

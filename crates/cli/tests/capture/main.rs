@@ -230,3 +230,42 @@ fn a_gateway_that_goes_down_ends_its_captures_and_one_that_dies_leaves_what_it_w
         }
     }
 }
+
+#[test]
+fn users_are_learned_from_a_capture_and_simulated() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path();
+    let path = |name: &str| state.join(name).display().to_string();
+    let entry = |at: u32, connection: u32, method: &str, url: &str, answer: &str| {
+        serde_json::json!({
+            "startedDateTime": format!("2026-01-02T03:04:{at:02}Z"), "connection": connection.to_string(),
+            "request": {"method": method, "url": format!("http://a{url}"), "headers": []},
+            "response": {"status": 200, "headers": [], "content": {"text": answer}},
+            "timings": {"send": 0, "wait": 1},
+        })
+    };
+    let user = |n: u32| {
+        let id = format!("order-{n}{n}{n}");
+        let order = format!(r#"{{"id":"{id}"}}"#);
+        [entry(n, n, "GET", "/new", &order), entry(n, n, "GET", &format!("/orders/{id}"), "")]
+    };
+    let entries: Vec<Value> = (1..=3).flat_map(user).collect();
+    let har = serde_json::json!({"log": {"version": "1.2", "entries": entries}});
+    fs::write(state.join("a.har"), har.to_string()).unwrap();
+    let learned = json(state, &["capture", "learn", &path("a.har"), "-o", &path("a.yaml")]);
+    assert_eq!((&learned["sessions"], &learned["used"]), (&3.into(), &3.into()), "{learned}");
+    assert_eq!(learned["journeys"].as_array().unwrap().len(), 1);
+    let again = umbra(state, &["capture", "learn", &path("a.har"), "-o", &path("a.yaml")]);
+    assert_eq!(again.status.code(), Some(2), "the file is there");
+
+    let target = Target::answering(r#"{"id":"fresh/7"}"#);
+    let scenario = path("a.yaml");
+    let run = ["replay", &scenario, "--to", &target.at, "--rate", "50", "--duration", "0.4"];
+    assert_eq!(umbra(state, &run[..6]).status.code(), Some(2), "without a duration");
+    let report = json(state, &run);
+    assert_eq!(report["verdict"], "pass", "{report}");
+    let asked = target.asked();
+    let count = |line: &str| asked.iter().filter(|one| one.line == line).count();
+    let (new, orders) = (count("GET /new HTTP/1.1"), count("GET /orders/fresh%2F7 HTTP/1.1"));
+    assert!(new > 0 && new == orders && new + orders == asked.len(), "{asked:?}");
+}

@@ -20,14 +20,20 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn start() -> Self {
+        Self::answering("ok")
+    }
+
+    /// One that answers everything with this.
+    pub(crate) fn answering(body: &str) -> Self {
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap().to_string();
         let asked = Arc::<Mutex<Vec<Asked>>>::default();
         let all = Arc::clone(&asked);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let all = Arc::clone(&all);
-                std::thread::spawn(move || serve(stream.unwrap(), &all));
+                let (all, answer) = (Arc::clone(&all), answer.clone());
+                std::thread::spawn(move || serve(stream.unwrap(), &all, &answer));
             }
         });
         Self { at, asked }
@@ -38,12 +44,11 @@ impl Target {
     }
 }
 
-fn serve(stream: TcpStream, all: &Mutex<Vec<Asked>>) {
+fn serve(stream: TcpStream, all: &Mutex<Vec<Asked>>, answer: &str) {
     let mut stream = BufReader::new(stream);
     while let Some(asked) = read(&mut stream) {
         all.lock().unwrap().push(asked);
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-        if stream.get_mut().write_all(answer).is_err() {
+        if stream.get_mut().write_all(answer.as_bytes()).is_err() {
             return;
         }
     }

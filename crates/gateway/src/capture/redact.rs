@@ -23,7 +23,7 @@ const SCHEMES: [&str; 5] = ["basic", "bearer", "digest", "negotiate", "token"];
 const ATTRIBUTES: [&str; 8] =
     ["path", "domain", "max-age", "expires", "secure", "httponly", "samesite", "partitioned"];
 /// Headers whose value is an address, with a query of its own.
-const ADDRESSES: [&str; 4] = ["referer", "location", "content-location", "link"];
+const ADDRESSES: [&str; 3] = ["referer", "location", "content-location"];
 
 /// What is redacted besides credentials and cookies.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -174,21 +174,30 @@ impl Redactor {
             return None;
         }
         let mut redacted = false;
-        // Some servers take a semicolon for a separator, too.
-        let parts: Vec<String> = text
-            .split_inclusive(['&', ';'])
-            .map(|part| {
-                let end = part.len() - part.trim_end_matches(['&', ';']).len();
-                let (pair, end) = part.split_at(part.len() - end);
-                let Some((name, value)) = pair.split_once('=') else { return part.to_owned() };
-                if !self.secrets.query.contains(&decoded(name)) {
-                    return part.to_owned();
-                }
+        let parts = text.split('&').map(|part| match self.named(part) {
+            Some(at) => {
                 redacted = true;
-                format!("{name}={}{end}", self.marker(value.as_bytes()))
-            })
-            .collect();
-        redacted.then(|| parts.concat())
+                format!("{}{}", &part[..at], self.marker(&part.as_bytes()[at..]))
+            }
+            None => part.to_owned(),
+        });
+        let parts = parts.collect::<Vec<_>>().join("&");
+        redacted.then_some(parts)
+    }
+
+    /// Where in `a=1` the value begins, if it is one to redact. A semicolon is a part of a value to
+    /// some and a separator to others: what follows one goes, too.
+    fn named(&self, part: &str) -> Option<usize> {
+        let mut start = 0;
+        for pair in part.split(';') {
+            if let Some((name, _)) = pair.split_once('=')
+                && self.secrets.query.contains(&decoded(name))
+            {
+                return Some(start + name.len() + 1);
+            }
+            start += pair.len() + 1;
+        }
+        None
     }
 
     fn body(&mut self, headers: &Headers, body: &mut Kept) {
@@ -296,6 +305,7 @@ mod tests {
         check_header("Set-Cookie", "a=1; Path=/; HttpOnly; x=2", "a=*; Path=/; HttpOnly; *");
         check_header("X-API-Key", "k", "*");
         check_header("Referer", "http://a/?token=1&x=2", "http://a/?token=*&x=2");
+        check_header("Link", "<http://a/?x=1>, <http://a/?token=1>", "*");
         check_header("accept", "text/html", "text/html");
     }
 
@@ -306,7 +316,8 @@ mod tests {
             assert_eq!(redactor().address(address).map(|text| shown(&text)).as_deref(), is);
         }
         check("/a?token=1", Some("/a?token=*"));
-        check("/a?x=1&token=1;token=2&y", Some("/a?x=1&token=*;token=*&y"));
+        check("/a?x=1&token=1;token=2&y", Some("/a?x=1&token=*&y"));
+        check("/a?x=1;token=1;y=2&z", Some("/a?x=1;token=*&z"));
         check("/a?%74oken=1", Some("/a?%74oken=*"));
         check("/a?tokens=1", None);
         check("/token=1", None);
