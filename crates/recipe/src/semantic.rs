@@ -148,10 +148,9 @@ fn check_references(node: &Node, taken: &[&str], path: &str, found: &mut Found) 
 
 fn check_extract<'n>(extract: &'n Node, taken: &mut Vec<&'n str>, path: &str, found: &mut Found) {
     taken.extend(extract.get("name").and_then(Node::text));
-    let checks: [(_, fn(&str) -> Result<(), String>); 2] =
-        [("json", suite::check_json_path), ("regex", suite::check_regex)];
-    for (key, check) in checks {
+    for key in ["json", "regex"] {
         let Some(node) = extract.get(key) else { continue };
+        let check = if key == "json" { suite::check_json_path } else { suite::check_regex };
         if let Some(Err(reason)) = node.text().map(check) {
             let message = format!("nothing can be taken there: {}", shorten(&reason));
             let problem = Problem::new("bad-value", message, node.span, "");
