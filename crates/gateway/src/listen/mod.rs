@@ -9,12 +9,12 @@
 //! | module | holds |
 //! |---|---|
 //! | [`front`] | all that is the same for every connection |
-//! | [`opening`] | what comes before HTTP |
-//! | [`visit`] | one connection, request by request |
-//! | [`places`] | how many connections there are |
-//! | [`pace`] | how long a client may leave its connection in which state |
-//! | [`received`], [`sent`] | bodies on their way in and out |
-//! | [`stream`] | the connection itself, with TLS or without |
+//! | `opening` | what comes before HTTP |
+//! | `visit` | one connection, request by request |
+//! | `places` | how many connections there are |
+//! | `pace` | how long a client may leave its connection in which state |
+//! | [`received`], `sent` | bodies on their way in and out |
+//! | `stream` | the connection itself, with TLS or without |
 //! | [`tls`] | certificates |
 //! | [`proxy_header`] | whose connection it is, told by who passes it on |
 //! | [`access_log`] | a line for each request |
