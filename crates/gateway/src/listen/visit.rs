@@ -202,7 +202,7 @@ impl Visit {
         let mut leaves = pin!(self.front.leaves());
         // When the gateway has left for long enough, and whether the connection was asked to end.
         let (mut linger, mut asked) = (None, false);
-        let mut rest = 0;
+        let (mut rest, mut told) = (0, false);
         loop {
             let woken = poll_fn(|context| {
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
@@ -213,8 +213,12 @@ impl Visit {
                 {
                     look.as_mut().reset(Instant::from_std(since + PARKED_AFTER));
                 }
-                if linger.is_none() && leaves.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(Woken::Leaves);
+                // Its waker stays the same: it is not asked again before there is news.
+                if linger.is_none() && (!told || self.front.is_leaving()) {
+                    told = true;
+                    if leaves.as_mut().poll(context).is_ready() {
+                        return Poll::Ready(Woken::Leaves);
+                    }
                 }
                 look.as_mut().poll(context).map(|()| Woken::Looks)
             });
