@@ -139,10 +139,9 @@ impl Visit {
 /// What stays of a connection while it rests.
 fn resting<S>(parts: hyper::server::conn::http1::Parts<TokioIo<Connection>, S>) -> Connection {
     let mut connection = parts.io.into_inner();
-    if !parts.read_buf.is_empty() {
-        // An empty one would keep its memory.
-        connection.link.bytes = parts.read_buf;
-    }
+    // Copied: what it is a part of would stay with it, even of an empty one.
+    let unread = [&parts.read_buf[..], &connection.link.bytes].concat();
+    connection.link.bytes = unread.into();
     connection
 }
 
