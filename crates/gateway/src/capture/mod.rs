@@ -8,7 +8,7 @@
 //! | [`session`] | whose a request is |
 //! | [`redact`], [`mask`] | secrets that are not kept |
 //! | [`counts`] | what became of what was to be captured |
-//! | [`file`], [`gor`], [`har`] | umbra's own format (`docs/capture-format.md`), GoReplay's, HAR 1.2 |
+//! | [`mod@file`], [`gor`], [`har`] | umbra's own format (`docs/capture-format.md`), GoReplay's, HAR 1.2 |
 //! | [`source`] | reading and writing any of them |
 //! | [`message`] | HTTP/1 as it stood on the wire |
 //!

@@ -111,6 +111,8 @@ impl Redactor {
                 name if CREDENTIALS.contains(&name) => Some(self.credential(value)),
                 "cookie" => Some(self.cookies(value)),
                 "set-cookie" => Some(self.cookie_set(value)),
+                // Several addresses, with signs between them that may stand in one.
+                "link" if !self.secrets.query.is_empty() => Some(self.marker(value)),
                 name if ADDRESSES.contains(&name) => self.address(&String::from_utf8_lossy(value)),
                 _ => None,
             };

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | [`request`] | one request as a scenario has it |
 //! | [`values`] | what answers hold that later requests have |
-//! | [`write`] | the scenario as a file |
+//! | [`mod@write`] | the scenario as a file |
 
 pub mod request;
 pub mod values;
