@@ -17,6 +17,11 @@ impl Fraction {
     /// Everything.
     pub const ALL: Self = Self(WHOLE);
 
+    /// Whether it has what this number was drawn for: more of it always has what less of it had.
+    pub fn holds(self, drawn: u64) -> bool {
+        drawn % u64::from(WHOLE) < u64::from(self.0)
+    }
+
     /// It in percent.
     pub fn percent(self) -> f64 {
         f64::from(self.0) / 1000.0

@@ -27,6 +27,7 @@
 //! | [`body`] | bodies as they pass, and their copies |
 //! | [`capture`] | requests that are kept in files |
 //! | [`replay`] | captured requests, sent again |
+//! | [`tap`] | requests read from what passes an interface |
 //! | [`control`] | the local socket that is asked and told |
 //! | [`metrics`] | what is counted, for Prometheus |
 
@@ -45,4 +46,5 @@ pub mod replay;
 pub mod routes;
 pub mod run;
 pub mod stream;
+pub mod tap;
 pub mod upstream;

@@ -1,0 +1,273 @@
+//! A body as it passes: how much of it is still to come, and as much of it as is kept.
+
+use super::counts::Because;
+use super::head::Framing;
+use crate::capture::Kept;
+
+/// What chunks may say besides their size, and trailers, all together.
+const ASIDE_BYTES_MAX: usize = 64 << 10;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Body {
+    left: Left,
+    kept: Vec<u8>,
+    cut: bool,
+    bytes_max: usize,
+    begun: bool,
+}
+
+#[derive(Debug)]
+enum Left {
+    Length(u64),
+    Chunks(Chunks),
+    UntilEnd,
+}
+
+impl Body {
+    /// One of which nothing came yet, and of which at most so much is kept.
+    pub fn new(framing: Framing, bytes_max: usize) -> Self {
+        let left = match framing {
+            Framing::Length(length) => Left::Length(length),
+            Framing::Chunked => Left::Chunks(Chunks::default()),
+            Framing::UntilEnd => Left::UntilEnd,
+        };
+        Self { left, kept: Vec::new(), cut: false, bytes_max, begun: false }
+    }
+
+    /// Takes what is of it.
+    pub fn take(&mut self, bytes: &mut &[u8]) -> Result<(), Because> {
+        self.begun |= !bytes.is_empty();
+        match &mut self.left {
+            Left::UntilEnd => {
+                let all = std::mem::take(bytes);
+                self.keep(all);
+            }
+            Left::Length(left) => {
+                let count = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= count as u64;
+                let (mine, rest) = bytes.split_at(count);
+                *bytes = rest;
+                self.keep(mine);
+            }
+            Left::Chunks(_) => self.take_chunks(bytes)?,
+        }
+        Ok(())
+    }
+
+    fn take_chunks(&mut self, bytes: &mut &[u8]) -> Result<(), Because> {
+        while !bytes.is_empty()
+            && let Left::Chunks(chunks) = &mut self.left
+            && !chunks.is_over()
+        {
+            let data = chunks.take(bytes)?;
+            self.keep(data);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = if self.cut { 0 } else { self.bytes_max - self.kept.len() };
+        self.cut |= bytes.len() > room;
+        self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// Bytes passed unseen. Whether it is known where it goes on; if so it was cut there.
+    pub fn lose(&mut self, lost: u64) -> bool {
+        let known = match &mut self.left {
+            Left::Length(left) if lost <= *left => {
+                *left -= lost;
+                true
+            }
+            Left::UntilEnd => true,
+            Left::Length(_) | Left::Chunks(_) => false,
+        };
+        self.cut |= known;
+        known
+    }
+
+    /// Whether it has come to its end by itself.
+    pub fn is_over(&self) -> bool {
+        match &self.left {
+            Left::Length(left) => *left == 0,
+            Left::Chunks(chunks) => chunks.is_over(),
+            Left::UntilEnd => false,
+        }
+    }
+
+    /// Whether it ends where its connection does.
+    pub fn lasts_until_end(&self) -> bool {
+        matches!(self.left, Left::UntilEnd)
+    }
+
+    /// Whether anything came of it.
+    pub fn is_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// What it takes up.
+    pub fn holds(&self) -> usize {
+        self.kept.capacity()
+    }
+
+    /// What was kept of it; `whole` if nothing of it is to come.
+    pub fn finish(self, whole: bool) -> Kept {
+        Kept { bytes: self.kept.into(), cut: self.cut || !whole }
+    }
+}
+
+/// Chunks, read as strictly as heads.
+#[derive(Debug, Default)]
+struct Chunks {
+    at: At,
+    /// What is left of the chunk.
+    left: u64,
+    /// Bytes that were neither data nor a size.
+    aside: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum At {
+    /// A chunk's size; whether it has digits yet.
+    #[default]
+    Size,
+    Digits,
+    Extension,
+    SizeLineFeed,
+    Data,
+    DataReturn,
+    DataLineFeed,
+    /// The first byte of a line behind the last chunk.
+    TrailerStart,
+    Trailer,
+    TrailerLineFeed,
+    LastLineFeed,
+    Over,
+}
+
+impl Chunks {
+    fn is_over(&self) -> bool {
+        self.at == At::Over
+    }
+
+    /// Takes some bytes, at least one; those that are data.
+    fn take<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<&'a [u8], Because> {
+        if self.at == At::Data {
+            let count = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            let (data, rest) = bytes.split_at(count);
+            *bytes = rest;
+            self.left -= count as u64;
+            if self.left == 0 {
+                self.at = At::DataReturn;
+            }
+            return Ok(data);
+        }
+        if let Some((&byte, rest)) = bytes.split_first() {
+            *bytes = rest;
+            self.at = self.after(byte)?;
+        }
+        Ok(&[])
+    }
+
+    fn after(&mut self, byte: u8) -> Result<At, Because> {
+        Ok(match (self.at, byte) {
+            (At::Size | At::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                let digit = char::from(byte).to_digit(16).unwrap_or(0);
+                self.left = self.left.checked_mul(16).ok_or(Because::Ambiguous)?;
+                self.left += u64::from(digit);
+                At::Digits
+            }
+            (At::Digits, b';' | b' ' | b'\t') => self.besides(At::Extension)?,
+            (At::Digits | At::Extension, b'\r') => At::SizeLineFeed,
+            (At::Extension, byte) if is_text(byte) => self.besides(At::Extension)?,
+            (At::SizeLineFeed, b'\n') if self.left == 0 => At::TrailerStart,
+            (At::SizeLineFeed, b'\n') => At::Data,
+            (At::DataReturn, b'\r') => At::DataLineFeed,
+            (At::DataLineFeed, b'\n') => At::Size,
+            (At::TrailerStart, b'\r') => At::LastLineFeed,
+            (At::TrailerStart, byte) if byte.is_ascii_graphic() => self.besides(At::Trailer)?,
+            (At::Trailer, b'\r') => At::TrailerLineFeed,
+            (At::Trailer, byte) if is_text(byte) => self.besides(At::Trailer)?,
+            (At::TrailerLineFeed, b'\n') => At::TrailerStart,
+            (At::LastLineFeed, b'\n') => At::Over,
+            _ => return Err(Because::Ambiguous),
+        })
+    }
+
+    fn besides(&mut self, at: At) -> Result<At, Because> {
+        self.aside += 1;
+        if self.aside > ASIDE_BYTES_MAX { Err(Because::TooLong) } else { Ok(at) }
+    }
+}
+
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (b' '..=b'~').contains(&byte) || byte >= 0x80
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(framing: Framing, text: &str, expected: Result<(&str, bool, &str), Because>) {
+        for size in 1..=text.len().max(1) {
+            let mut body = Body::new(framing, 5);
+            let mut rest = Vec::new();
+            let read = text.as_bytes().chunks(size).try_for_each(|mut piece| {
+                if !body.is_over() {
+                    body.take(&mut piece)?;
+                }
+                rest.extend_from_slice(piece);
+                Ok(())
+            });
+            let over = body.is_over();
+            let kept = body.finish(true);
+            let is = read.map(|()| (kept.bytes.as_ref(), over, rest.as_slice()));
+            let expected =
+                expected.map(|(kept, over, rest)| (kept.as_bytes(), over, rest.as_bytes()));
+            assert_eq!(is, expected, "{text:?} in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_body_takes_what_is_its_own() {
+        check(Framing::Length(3), "abcdef", Ok(("abc", true, "def")));
+        check(Framing::Length(9), "abcdef", Ok(("abcde", false, "")));
+        check(Framing::UntilEnd, "abcdef", Ok(("abcde", false, "")));
+        check(Framing::Chunked, "3\r\nabc\r\n1\r\nd\r\n0\r\n\r\nx", Ok(("abcd", true, "x")));
+        check(Framing::Chunked, "0003 ; a=b\r\nabc\r\n0\r\nT: v\r\n\r\n", Ok(("abc", true, "")));
+    }
+
+    #[test]
+    fn chunks_that_can_be_read_in_two_ways_are_not_read() {
+        for text in [
+            "3\nabc\r\n0\r\n\r\n",
+            "3\r\nabcd\r\n",
+            " 3\r\nabc",
+            "+3\r\nabc",
+            "0x3\r\nabc",
+            "\r\n",
+            "3\rabc",
+            "3;a\nb\r\n",
+            "11111111111111111\r\n",
+            "0\r\nT: v\n\r\n",
+            "0\r\n T: v\r\n\r\n",
+        ] {
+            check(Framing::Chunked, text, Err(Because::Ambiguous));
+        }
+    }
+
+    #[test]
+    fn a_hole_is_a_cut_where_the_rest_is_known() {
+        let mut body = Body::new(Framing::Length(9), 100);
+        body.take(&mut &b"ab"[..]).expect("a part");
+        assert!(body.lose(3));
+        body.take(&mut &b"fghi"[..]).expect("the rest");
+        assert!(body.is_over());
+        let kept = body.finish(true);
+        assert_eq!((kept.bytes.as_ref(), kept.cut), (&b"ab"[..], true));
+        assert!(!Body::new(Framing::Length(2), 9).lose(3));
+        assert!(!Body::new(Framing::Chunked, 9).lose(1));
+        assert!(Body::new(Framing::UntilEnd, 9).lose(1));
+    }
+}
