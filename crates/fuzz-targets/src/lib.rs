@@ -15,7 +15,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`api`], [`capture`], [`compare`], [`drift`], [`gateway`], [`recipe`], [`store`], [`suite`] | the targets |
+//! | [`api`], [`capture`], [`compare`], [`drift`], [`gateway`], [`recipe`], [`store`], [`suite`], [`traffic`] | the targets |
 //! | [`seeds`] | inputs to begin with: fixtures, and `fuzz/corpus` |
 //! | [`mutate`] | the next input |
 //! | [`run`], [`heap`] | trying a target, and measuring it |
@@ -32,6 +32,7 @@ pub mod run;
 pub mod seeds;
 pub mod store;
 pub mod suite;
+pub mod traffic;
 
 /// Takes one input and panics where the law is broken. Says whether the parser accepted it.
 pub type Body = Box<dyn FnMut(&[u8]) -> bool>;
@@ -88,6 +89,8 @@ pub const TARGETS: &[Target] = &[
     capture::GOR,
     capture::HAR,
     capture::START,
+    traffic::PACKET,
+    traffic::TRAFFIC,
 ];
 
 /// The target of this name.

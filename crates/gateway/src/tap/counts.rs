@@ -11,8 +11,6 @@ pub struct Counts {
     pub packets: u64,
     /// Their bytes, as they were on the wire.
     pub bytes: u64,
-    /// Packets that were copied to the capture interface, if there is one.
-    pub copied: Option<u64>,
     /// Packets that brought nothing, by cause.
     pub not_taken: Packets,
     /// Segments, as to what was strange about them.

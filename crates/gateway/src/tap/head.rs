@@ -60,22 +60,26 @@ pub struct Gathered {
 impl Gathered {
     /// Takes bytes up to the head's end; the head, if it is there.
     pub fn take(&mut self, bytes: &mut &[u8]) -> Result<Option<Bytes>, Because> {
-        // The empty line may have begun in what is here.
-        let before = self.bytes.len().min(3);
-        let from = self.bytes.len() - before;
-        let room = (HEAD_BYTES_MAX + 1).saturating_sub(self.bytes.len());
-        let most = &bytes[..bytes.len().min(room)];
-        self.bytes.extend_from_slice(most);
-        let end = self.bytes[from..].windows(4).position(|four| four == b"\r\n\r\n");
-        let Some(end) = end.map(|at| from + at + 4) else {
-            *bytes = &bytes[most.len()..];
-            let fits = self.bytes.len() <= HEAD_BYTES_MAX;
-            return if fits { Ok(None) } else { Err(Because::TooLong) };
-        };
-        let more = self.bytes.len() - end;
-        *bytes = &bytes[most.len() - more..];
-        self.bytes.truncate(end);
-        Ok(Some(std::mem::take(&mut self.bytes).into()))
+        let room = HEAD_BYTES_MAX.saturating_sub(self.bytes.len());
+        let end = self.end_in(bytes);
+        let mine = end.unwrap_or(bytes.len());
+        if mine > room {
+            return Err(Because::TooLong);
+        }
+        let (mine, rest) = bytes.split_at(mine);
+        *bytes = rest;
+        self.bytes.extend_from_slice(mine);
+        Ok(end.map(|_| std::mem::take(&mut self.bytes).into()))
+    }
+
+    /// Where in these bytes the empty line ends, which may have begun in those before.
+    fn end_in(&self, bytes: &[u8]) -> Option<usize> {
+        const END: &[u8] = b"\r\n\r\n";
+        let before = &self.bytes[self.bytes.len().saturating_sub(3)..];
+        let across = [before, &bytes[..bytes.len().min(3)]].concat();
+        let across = across.windows(4).position(|four| four == END);
+        let inside = || bytes.windows(4).position(|four| four == END).map(|at| at + 4);
+        across.map(|at| at + 4 - before.len()).or_else(inside)
     }
 
     /// What there is of it.

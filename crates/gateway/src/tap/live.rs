@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::Tap;
 use super::counts::Counts;
 use super::flows::Settings;
-use super::mirred::{Copied, Mirred, MirredError};
+use super::mirred::{Mirred, MirredError};
 use super::ring::{Counted, Ring, RingError, Wanted};
 use crate::capture::Exchange;
 
@@ -71,7 +71,7 @@ pub struct Live {
     ring: Ring,
     copies: Option<Mirred>,
     tap: Tap,
-    copied: Option<Copied>,
+    mirror_drops: u64,
     from: String,
 }
 
@@ -99,7 +99,7 @@ impl Live {
             copies.start(&settings.ports)?;
         }
         let tap = Tap::new(ring.link(), settings);
-        Ok(Self { ring, copies, tap, copied: None, from })
+        Ok(Self { ring, copies, tap, mirror_drops: 0, from })
     }
 
     /// The interface whose packets it reads.
@@ -128,12 +128,10 @@ impl Live {
     /// What was counted so far.
     pub fn counts(&mut self) -> Counts {
         let mut counts = self.tap.counts();
-        if let Some(copies) = &self.copies {
-            // Where the kernel cannot be asked, what it said last stays.
-            self.copied = copies.copied().ok().or(self.copied);
-        }
-        counts.copied = self.copied.map(|copied| copied.packets.saturating_sub(copied.failed));
-        counts.not_taken.mirror_drops = self.copied.map_or(0, |copied| copied.failed);
+        // Where the kernel cannot be asked, what it said last stays.
+        let failed = self.copies.as_ref().and_then(|copies| copies.failed().ok());
+        self.mirror_drops = failed.unwrap_or(self.mirror_drops);
+        counts.not_taken.mirror_drops = self.mirror_drops;
         counts.not_taken.kernel_drops = self.ring.counted().drops;
         counts
     }
@@ -143,7 +141,7 @@ impl Live {
     /// # Errors
     /// Where rules cannot be removed; the exchanges were given nevertheless.
     pub fn finish(mut self, sink: &mut dyn FnMut(Exchange)) -> Result<Counts, TapError> {
-        // The kernel forgets with the rules what it copied.
+        // The kernel forgets with the rules what it could not copy.
         self.counts();
         let stopped = self.copies.as_mut().map_or(Ok(()), Mirred::stop);
         let closed = self.ring.close().map_err(|source| self.unreadable(source));

@@ -93,15 +93,6 @@ pub struct Mirred {
     copies: bool,
 }
 
-/// Packets that rules copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Copied {
-    /// All of them.
-    pub packets: u64,
-    /// Those that the capture interface did not take.
-    pub failed: u64,
-}
-
 impl Mirred {
     /// Makes a capture interface, which nothing is copied to yet; removes what taps before it left.
     ///
@@ -134,7 +125,11 @@ impl Mirred {
         if has("ingress") {
             return Err(MirredError::OnlyIngress { interface: interface.clone() });
         }
-        self.rules.made_clsact = !has("clsact");
+        // Another tap's goes with the last of them.
+        let links = ask("ip", "link show")?;
+        let mut taps = links.iter().filter_map(rules_of);
+        let shared = taps.any(|rules| rules.interface == *interface && rules.made_clsact);
+        self.rules.made_clsact = !has("clsact") || shared;
         self.rules.preference = free_preference(interface, index(device)?);
         // Before anything is made that only it tells of.
         let alias = format!("link set dev {device} alias {}", self.rules.alias());
@@ -153,27 +148,23 @@ impl Mirred {
     pub fn start(&mut self, ports: &[u16]) -> Result<(), MirredError> {
         self.copies = true;
         let interface = &self.rules.interface;
-        if self.rules.made_clsact {
+        if self.rules.made_clsact && !has_clsact(interface) {
             run("tc", &words(&format!("qdisc add dev {interface} clsact")))?;
         }
         let hooks: &[&str] = if interface == "lo" { &["ingress"] } else { &["ingress", "egress"] };
         hooks.iter().try_for_each(|hook| self.rules.add(hook, &self.device, ports))
     }
 
-    /// What was copied so far.
+    /// Packets that the capture interface did not take. (How many it took the kernel says only in
+    /// segments as they will be on a wire, of which one packet here may be many.)
     ///
     /// # Errors
     /// Where `tc` does not say.
-    pub fn copied(&self) -> Result<Copied, MirredError> {
-        let mut copied = Copied::default();
-        for rule in self.rules.all()? {
-            for action in rule["options"]["actions"].as_array().into_iter().flatten() {
-                let count = |name: &str| action["stats"][name].as_u64().unwrap_or(0);
-                copied.packets += count("packets");
-                copied.failed += count("overlimits");
-            }
-        }
-        Ok(copied)
+    pub fn failed(&self) -> Result<u64, MirredError> {
+        let rules = self.rules.all()?;
+        let actions = rules.iter().filter_map(|rule| rule["options"]["actions"].as_array());
+        let failed = actions.flatten().filter_map(|action| action["stats"]["overlimits"].as_u64());
+        Ok(failed.sum())
     }
 
     /// Copies no more. The capture interface stays until this is dropped.
@@ -274,15 +265,16 @@ impl Rules {
                 run("tc", &words(&rule))?;
             }
         }
-        let there = || {
-            let qdiscs = ask("tc", &format!("qdisc show dev {interface}")).unwrap_or_default();
-            qdiscs.iter().any(|qdisc| qdisc["kind"] == "clsact")
-        };
-        if *made_clsact && !others && there() {
+        if *made_clsact && !others && has_clsact(interface) {
             run("tc", &words(&format!("qdisc del dev {interface} clsact")))?;
         }
         Ok(())
     }
+}
+
+fn has_clsact(interface: &str) -> bool {
+    let qdiscs = ask("tc", &format!("qdisc show dev {interface}")).unwrap_or_default();
+    qdiscs.iter().any(|qdisc| qdisc["kind"] == "clsact")
 }
 
 /// `COUNT,CODE THEN OTHERWISE WITH,...` is one word of `tc`'s.
@@ -306,10 +298,16 @@ fn remains() -> Result<Vec<Remains>, ToolError> {
         let device = link["ifname"].as_str().filter(|name| name.starts_with(PREFIX))?;
         // Whoever made it has the name as long as it lives.
         let held = hold(device)?;
-        let rules = link["ifalias"].as_str().and_then(Rules::of_alias);
-        Some(Remains { device: device.to_owned(), rules, _held: held })
+        Some(Remains { device: device.to_owned(), rules: rules_of(link), _held: held })
     });
     Ok(left.collect())
+}
+
+/// What the alias of a capture interface says.
+fn rules_of(link: &Value) -> Option<Rules> {
+    let device = link["ifname"].as_str()?;
+    let alias = link["ifalias"].as_str().filter(|_| device.starts_with(PREFIX))?;
+    Rules::of_alias(alias)
 }
 
 /// What cannot be removed is said, and tried again next time.
