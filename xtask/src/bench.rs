@@ -14,8 +14,8 @@ const SECONDS_MAX: &str = "1800";
 /// Tells the test of a killed daemon to try every point, not some.
 const EVERY_POINT: &str = "UMBRA_CRASH_EVERY_POINT";
 
-/// Runs what the words name: `fuzz`, `crash`, `drift`, `gateway`, `replay`, `judge`, benchmarks,
-/// or all of these last.
+/// Runs what the words name: `fuzz`, `crash`, `drift`, `gateway`, `replay`, `tap`, `judge`,
+/// benchmarks, or all of these last.
 pub(crate) fn bench(words: &[String]) -> Result<(), Stop> {
     match words.split_first() {
         Some((word, rest)) if word == "fuzz" => fuzz(rest),
@@ -24,6 +24,7 @@ pub(crate) fn bench(words: &[String]) -> Result<(), Stop> {
         Some((word, rest)) if word == "gateway" => traffic("gateway", rest),
         Some((word, rest)) if word == "replay" && rest.is_empty() => traffic("replay", rest),
         Some((word, rest)) if word == "judge" && rest.is_empty() => judge(),
+        Some((word, rest)) if word == "tap" && rest.is_empty() => tap(),
         _ => measure(words),
     }
 }
@@ -70,23 +71,28 @@ fn drift(words: &[String]) -> Result<(), Stop> {
 /// what is replayed.
 fn traffic(name: &str, words: &[String]) -> Result<(), Stop> {
     setup::setup(&[Purpose::Build, Purpose::Test, Purpose::Bench])?;
-    heading("building, in release");
-    let bench = ["bench", "--locked", "--package", "umbra-cli", "--bench", name];
-    must(cargo(&bench).arg("--no-run"), "building the benchmark")?;
-    heading("measuring");
-    must(
-        limited(&cargo(&bench)).args(["--quiet", "--"]).args(words),
-        &format!("measuring the {name}"),
-    )
+    built_and_run("umbra-cli", name, words)
+}
+
+/// A tap beside tcpdump.
+fn tap() -> Result<(), Stop> {
+    needs_root()?;
+    setup::setup(&[Purpose::Build, Purpose::Test, Purpose::Bench])?;
+    built_and_run("umbra-gateway", "tap", &[])
 }
 
 /// How often the judge is wrong and how soon it is right, where the truth is known.
 fn judge() -> Result<(), Stop> {
     setup::setup(&[Purpose::Build])?;
-    heading("simulating, in release");
-    let bench = ["bench", "--locked", "--package", "umbra-judge", "--bench", "judge"];
-    must(cargo(&bench).arg("--no-run"), "building the simulation")?;
-    must(limited(&cargo(&bench)).args(["--quiet"]), "simulating")
+    built_and_run("umbra-judge", "judge", &[])
+}
+
+fn built_and_run(package: &str, name: &str, words: &[String]) -> Result<(), Stop> {
+    heading("building, in release");
+    let bench = ["bench", "--locked", "--package", package, "--bench", name];
+    must(cargo(&bench).arg("--no-run"), "building the benchmark")?;
+    heading("measuring");
+    must(limited(&cargo(&bench)).args(["--quiet", "--"]).args(words), "measuring")
 }
 
 /// Runs the named benchmarks, or all, in release.

@@ -40,7 +40,7 @@ pub(crate) struct Need {
     why: &'static str,
 }
 
-const NEEDS: [Need; 26] = [
+const NEEDS: [Need; 28] = [
     need("gcc", Purpose::Build, Sign::Program("cc"), "compiles SQLite, zstd and AWS-LC"),
     need("libc6-dev", Purpose::Build, Sign::File("/usr/include/stdio.h"), "C headers"),
     need("pkg-config", Purpose::Build, Sign::Program("pkg-config"), "finds OpenSSL"),
@@ -66,6 +66,7 @@ const NEEDS: [Need; 26] = [
     ),
     need("nftables", Purpose::Run, Sign::Program("nft"), "the fence around shadows"),
     need("mount", Purpose::Run, Sign::Program("mount"), "probes for overlayfs"),
+    need("iproute2", Purpose::Run, Sign::Program("tc"), "copies what passes an interface"),
     need("busybox-static", Purpose::Test, Sign::Program("busybox"), "small roots for tests"),
     need("python3-minimal", Purpose::Test, Sign::Program("python3"), "the example's service"),
     need("curl", Purpose::Test, Sign::Program("curl"), "a client of the gateway"),
@@ -82,6 +83,8 @@ const NEEDS: [Need; 26] = [
         Sign::File("/usr/lib/python3/dist-packages/grpc/__init__.py"),
         "likewise",
     ),
+    need("tcpdump", Purpose::Test, Sign::Program("tcpdump"), "sees what a tap must see"),
+    need("wrk", Purpose::Test, Sign::Program("wrk"), "load for taps and proxies"),
     need("openssh-client", Purpose::Test, Sign::Program("ssh"), "reaches other machines"),
     need("openssh-server", Purpose::Test, Sign::Program("sshd"), "stands for another machine"),
     need("lynis", Purpose::Test, Sign::Program("lynis"), "audits shadows that have none"),
@@ -90,7 +93,6 @@ const NEEDS: [Need; 26] = [
     need("rsync", Purpose::Bench, Sign::Program("rsync"), "what umbra is compared with"),
     need("nginx-light", Purpose::Bench, Sign::Program("nginx"), "likewise, as a proxy"),
     need("haproxy", Purpose::Bench, Sign::Program("haproxy"), "likewise"),
-    need("wrk", Purpose::Bench, Sign::Program("wrk"), "asks the proxies"),
     need("strace", Purpose::Bench, Sign::Program("strace"), "counts system calls"),
 ];
 

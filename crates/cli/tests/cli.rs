@@ -43,6 +43,8 @@ fn help_is_as_published() {
     insta::assert_snapshot!("help_gateway", gateway);
     let (mirror, _) = check(&umbra(dir.path(), &["mirror", "start", "--help"]), 0);
     insta::assert_snapshot!("help_mirror_start", mirror);
+    let (tap, _) = check(&umbra(dir.path(), &["tap", "--help"]), 0);
+    insta::assert_snapshot!("help_tap", tap);
     assert!(!out.contains("launcher"), "the launcher is nobody's command");
 }
 

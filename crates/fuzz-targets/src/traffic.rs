@@ -78,7 +78,7 @@ pub const TRAFFIC: Target = Target {
         "\u{10}\0\0\u{5}",
         "\u{14}\u{5}\0\u{5}",
     ],
-    cases: 10_000,
+    cases: 1_000,
     heap_factor: 1024,
 };
 

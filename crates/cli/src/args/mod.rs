@@ -6,6 +6,7 @@ pub mod drift;
 pub mod gateway;
 pub mod listening;
 pub mod replay;
+pub mod tap;
 
 use std::path::PathBuf;
 
@@ -201,6 +202,8 @@ pub enum Command {
     },
     /// Send captured requests again.
     Replay(replay::Replay),
+    /// Capture requests from what passes an interface.
+    Tap(tap::Tap),
     /// Remove states that nothing needs any more.
     Gc {
         /// Only say what would go.

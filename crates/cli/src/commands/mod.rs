@@ -19,6 +19,7 @@ mod replay;
 mod reports;
 mod route;
 mod serve;
+mod tap;
 mod test;
 mod upkeep;
 
@@ -77,6 +78,7 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Compare(asked) => compare::compare(ui, &config.state_dir, asked),
         Command::Capture { command } => capture::capture(ui, &config.state_dir, command),
         Command::Replay(asked) => replay::replay(ui, asked),
+        Command::Tap(asked) => tap::tap(ui, asked),
         Command::Build(build) => build::build(ui, &client(), &build),
         Command::Follow { build, reports } => build::follow(ui, &client(), build, &reports),
         Command::Answer { build, answer } => build::answer(ui, &client(), build, answer),

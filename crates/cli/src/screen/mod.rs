@@ -13,6 +13,7 @@
 //! | [`gateway`], [`compare`] | the gateway and its mirrors, and how their answers differ |
 //! | [`listening`] | the side of it that clients see |
 //! | [`capture`], [`replay`] | captures, what is in files, and what replays showed |
+//! | [`tap`] | what passed an interface |
 //! | [`units`] | times and sizes |
 
 pub mod capture;
@@ -33,6 +34,7 @@ pub mod rehearsal;
 pub mod replay;
 pub mod rollback;
 pub mod summary;
+pub mod tap;
 pub mod units;
 
 #[cfg(test)]

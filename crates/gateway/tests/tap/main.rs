@@ -19,6 +19,8 @@ fn main() -> ExitCode {
     {
         return traces::forlorn(interface);
     }
+    let programs = ["ip", "tc", "tcpdump", "curl", "wrk"];
+    let trial = |name, test| trial(name, &programs, test);
     let trials = vec![
         trial("every_request_is_captured_direct", tapped::direct),
         trial("every_request_is_captured_from_copies", tapped::copies),
@@ -39,9 +41,10 @@ fn main() -> ExitCode {
 }
 
 /// A test in a network of its own, which goes with the thread.
-fn trial(name: &'static str, test: fn()) -> Trial {
+fn trial(name: &'static str, programs: &[&str], test: fn()) -> Trial {
+    let missing = place::missing(programs);
     Trial::test(name, move || {
-        match place::missing() {
+        match missing {
             Some(reason) => println!("{name}: skipped: {reason}"),
             None => place::apart(test),
         }

@@ -12,20 +12,18 @@ pub(crate) const CABLE: &str = "client";
 /// Where the server is.
 pub(crate) const SERVER: &str = "192.0.2.2";
 
-/// Why this machine cannot run the tests.
-pub(crate) fn missing() -> Option<String> {
+/// Why this machine cannot make networks, or run these programs in them.
+pub(crate) fn missing(programs: &[&str]) -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("only root can make networks".to_owned());
     }
-    let programs = ["ip", "tc", "tcpdump", "curl", "wrk"];
-    let absent = |program: &&&str| !runs(program, "--version") && !runs(program, "-V");
-    let program = programs.iter().find(absent)?;
-    Some(format!("there is no {program}: cargo xtask setup"))
+    let absent = programs.iter().find(|program| !is_there(program))?;
+    Some(format!("there is no {absent}: cargo xtask setup"))
 }
 
-/// Whether a program is there; some say their version and call that a failure.
-fn runs(program: &str, argument: &str) -> bool {
-    Command::new(program).arg(argument).output().is_ok()
+/// What it makes of the argument does not matter.
+fn is_there(program: &str) -> bool {
+    Command::new(program).arg("-V").output().is_ok()
 }
 
 /// In a network of its own, which goes with the thread.

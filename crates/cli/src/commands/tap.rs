@@ -1,0 +1,163 @@
+//! `umbra tap`: requests read from what passes an interface.
+
+use std::io::{self, BufWriter, Stdout, Write};
+use std::sync::mpsc::{TryRecvError, channel};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use umbra_gateway::capture::Exchange;
+use umbra_gateway::tap::filter::PORTS_MAX;
+use umbra_gateway::tap::flows::Settings;
+use umbra_gateway::tap::live::{Live, Options, TapError, Through};
+use umbra_gateway::tap::mirred::MirredError;
+
+use super::Done;
+use crate::args::tap::Tap;
+use crate::error::{CliError, Finish};
+use crate::interrupt;
+use crate::screen::tap as screen;
+use crate::ui::Ui;
+
+/// How long to wait for packets before the time and Ctrl-C are looked at.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// Between two lines about how it goes.
+const REDRAW: Duration = Duration::from_secs(1);
+
+/// Taps an interface until the time is over or somebody ends it.
+pub(super) fn tap(ui: &Ui, asked: Tap) -> Done {
+    super::serve::log_to_stderr();
+    let until = asked.duration.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let (sender, interrupts) = channel();
+    if !interrupt::watch(sender, ()) {
+        return Err(CliError::new(Finish::Environment, "listen for Ctrl-C"));
+    }
+    let interface = asked.interface.clone();
+    let mut tap = Live::open(options(asked)?).map_err(failed)?;
+    ui.story(&screen::begun(&interface, tap.device(), until.is_some()));
+    let mut shown = Shown::new(ui);
+    let mut ended = Ok(());
+    let over = || until.is_some_and(|until| Instant::now() >= until);
+    while ended.is_ok()
+        && !shown.gone
+        && !over()
+        && interrupts.try_recv() == Err(TryRecvError::Empty)
+    {
+        ended = tap.step(WAIT, &mut |exchange| shown.exchange(&exchange));
+        shown.flush();
+        shown.progress(|| screen::progress(&tap.counts()));
+    }
+    let counts = tap.finish(&mut |exchange| shown.exchange(&exchange)).map_err(failed)?;
+    shown.flush();
+    shown.clear();
+    if ui.json() {
+        ui.answer(&format!("{}\n", screen::json("counts", &counts)))?;
+    } else {
+        ui.answer(&screen::summary(&counts))?;
+    }
+    ended.map_err(failed)?;
+    Ok(Finish::Pass)
+}
+
+fn options(asked: Tap) -> Result<Options, CliError> {
+    let usage = |text: String| CliError::new(Finish::Usage, text);
+    if asked.ports.len() > PORTS_MAX {
+        return Err(usage(format!("tap more than {PORTS_MAX} ports")));
+    }
+    let through = match asked.direct {
+        true => Through::Direct,
+        false => Through::Copies { device: asked.mirror_device },
+    };
+    let settings = Settings {
+        ports: asked.ports,
+        fraction: asked.percent.parse().map_err(|error| usage(format!("{error}")))?,
+        memory_bytes_max: (asked.memory as usize) << 20,
+        body_bytes_max: asked.body_bytes as usize,
+        ..Settings::default()
+    };
+    let ring_bytes = (asked.ring_memory as usize) << 20;
+    Ok(Options { interface: asked.interface, through, ring_bytes, settings })
+}
+
+fn failed(error: TapError) -> CliError {
+    let finish = match &error {
+        TapError::Mirred(MirredError::Name { .. } | MirredError::Device { .. }) => Finish::Usage,
+        _ => Finish::Environment,
+    };
+    let direct = matches!(
+        &error,
+        TapError::Mirred(
+            MirredError::OnlyIngress { .. }
+                | MirredError::NoKind(_)
+                | MirredError::NoClassifier { .. }
+        )
+    );
+    let message = error.to_string();
+    let failure = match std::error::Error::source(&error) {
+        Some(cause) => CliError::because(finish, message, cause),
+        None => CliError::new(finish, message),
+    };
+    if direct {
+        return failure.with_hint("`--direct` reads the interface itself, without rules");
+    }
+    failure
+}
+
+/// Exchanges as they are found, and a line about how it goes where somebody watches.
+struct Shown {
+    out: BufWriter<Stdout>,
+    /// Nobody reads it any more.
+    gone: bool,
+    json: bool,
+    bar: Option<ProgressBar>,
+    drawn: Instant,
+}
+
+impl Shown {
+    fn new(ui: &Ui) -> Self {
+        let bar = ui.is_watched().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{msg}");
+            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+        });
+        let out = BufWriter::new(io::stdout());
+        Self { out, gone: false, json: ui.json(), bar, drawn: Instant::now() }
+    }
+
+    fn exchange(&mut self, exchange: &Exchange) {
+        let line = match self.json {
+            true => screen::json("exchange", &screen::Line::of(exchange)),
+            false => screen::exchange(exchange),
+        };
+        self.gone |= writeln!(self.out, "{line}").is_err();
+    }
+
+    fn flush(&mut self) {
+        if self.out.buffer().is_empty() {
+            return;
+        }
+        let out = &mut self.out;
+        let mut flush = || out.flush().is_err();
+        // The line about how it goes stays below.
+        let failed = match &self.bar {
+            Some(bar) => bar.suspend(flush),
+            None => flush(),
+        };
+        self.gone |= failed;
+    }
+
+    fn progress(&mut self, line: impl FnOnce() -> String) {
+        if let Some(bar) = &self.bar
+            && self.drawn.elapsed() >= REDRAW
+        {
+            self.drawn = Instant::now();
+            bar.set_message(line());
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
