@@ -88,6 +88,7 @@ fn failed(error: TapError) -> CliError {
         &error,
         TapError::Mirred(
             MirredError::OnlyIngress { .. }
+                | MirredError::NotEthernet { .. }
                 | MirredError::NoKind(_)
                 | MirredError::NoClassifier { .. }
         )

@@ -11,6 +11,7 @@ mod process;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -34,8 +35,7 @@ const TAP_CPU: &str = "1";
 const BODIES: [(&str, usize); 2] = [("1 KB", 1 << 10), ("64 KB", 64 << 10)];
 
 /// What is beside the load.
-const PEERS: [(&str, Peer); 4] = [
-    ("nothing", Peer::Nothing),
+const PEERS: [(&str, Peer); 3] = [
     ("tcpdump -w /dev/null", Peer::Tcpdump),
     ("a tap, direct", Peer::Tap(DIRECT)),
     ("a tap, from copies", Peer::Tap("copies")),
@@ -43,7 +43,6 @@ const PEERS: [(&str, Peer); 4] = [
 
 #[derive(Clone, Copy)]
 enum Peer {
-    Nothing,
     Tcpdump,
     Tap(&'static str),
 }
@@ -100,9 +99,21 @@ fn measure_all() -> Outcome {
         command.args(["-c", LOAD_CPU, "nginx", "-c", &config]).stdin(Stdio::null());
         command.spawn().map_err(|error| error.to_string())
     })?;
-    let measured = measure_bodies(&dir.path().join("answers"));
+    let measured = served().and_then(|()| measure_bodies(&dir.path().join("answers")));
     end(&mut server);
     measured
+}
+
+/// Waits for the server.
+fn served() -> Outcome {
+    let until = Instant::now() + Duration::from_secs(10);
+    while let Err(error) = TcpStream::connect((SERVER, 8080)) {
+        if Instant::now() > until {
+            return Err(error.into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 fn measure_bodies(answers: &Path) -> Outcome {
@@ -124,15 +135,15 @@ fn measure_bodies(answers: &Path) -> Outcome {
 }
 
 /// What one run showed.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Measured {
     requests_per_second: f64,
     gbit_per_second: f64,
     packets_per_second: f64,
     us_per_packet: f64,
     drops: u64,
-    /// Of the requests that wrk counted, how many were captured.
-    captured: f64,
+    /// Of the requests that wrk counted, how many percent were captured.
+    captured: Option<f64>,
 }
 
 impl std::fmt::Display for Measured {
@@ -140,14 +151,14 @@ impl std::fmt::Display for Measured {
         write!(
             f,
             "{:>7.0} requests/s {:>6.2} Gbit/s {:>8.0} packets/s {:>6.2} us of processor each \
-             {:>7} dropped {:>7.2} % captured",
+             {:>7} dropped",
             self.requests_per_second,
             self.gbit_per_second,
             self.packets_per_second,
             self.us_per_packet,
-            self.drops,
-            self.captured
-        )
+            self.drops
+        )?;
+        self.captured.map_or(Ok(()), |captured| write!(f, " {captured:>7.2} % captured"))
     }
 }
 
@@ -163,34 +174,29 @@ fn middle(all: &[Measured]) -> Measured {
         packets_per_second: of(|one| one.packets_per_second),
         us_per_packet: of(|one| one.us_per_packet),
         drops: all.iter().map(|one| one.drops).sum(),
-        captured: of(|one| one.captured),
+        captured: all[0].captured.map(|_| of(|one| one.captured.unwrap_or_default())),
     }
 }
 
 fn measure(peer: Peer, bytes: usize, answers: &Path) -> Outcome<Measured> {
     let beside = match peer {
-        Peer::Nothing => None,
-        Peer::Tcpdump => Some(Beside::tcpdump(answers)?),
-        Peer::Tap(how) => Some(Beside::tap(answers, how)?),
+        Peer::Tcpdump => Beside::tcpdump(answers)?,
+        Peer::Tap(how) => Beside::tap(answers, how)?,
     };
     let before = passed()?;
     let began = Instant::now();
     let requests = load(bytes)?;
     let seconds = began.elapsed().as_secs_f64();
     let bits = (passed()? - before) as f64 * 8.0;
-    let mut measured = Measured {
+    let Seen { packets, drops, exchanges, used } = beside.end()?;
+    Ok(Measured {
         requests_per_second: requests as f64 / seconds,
         gbit_per_second: bits / seconds / 1e9,
-        ..Measured::default()
-    };
-    if let Some(beside) = beside {
-        let Seen { packets, drops, exchanges, used } = beside.end()?;
-        measured.packets_per_second = (packets + drops) as f64 / seconds;
-        measured.us_per_packet = used.as_secs_f64() * 1e6 / packets.max(1) as f64;
-        measured.drops = drops;
-        measured.captured = exchanges as f64 * 100.0 / requests as f64;
-    }
-    Ok(measured)
+        packets_per_second: (packets + drops) as f64 / seconds,
+        us_per_packet: used.as_secs_f64() * 1e6 / packets.max(1) as f64,
+        drops,
+        captured: exchanges.map(|exchanges| exchanges as f64 * 100.0 / requests as f64),
+    })
 }
 
 /// Requests that were answered.
@@ -216,7 +222,7 @@ fn passed() -> Outcome<u64> {
 struct Seen {
     packets: u64,
     drops: u64,
-    exchanges: u64,
+    exchanges: Option<u64>,
     used: Duration,
 }
 
@@ -278,7 +284,7 @@ impl Beside {
                 packets: number(&counts["packets"])?,
                 drops: number(&counts["not_taken"]["kernel_drops"])?
                     + number(&counts["not_taken"]["mirror_drops"])?,
-                exchanges: number(&counts["exchanges"])?,
+                exchanges: Some(number(&counts["exchanges"])?),
                 used,
             });
         }
@@ -288,7 +294,7 @@ impl Beside {
         };
         let packets = number("packets captured").ok_or("no packets")?;
         let drops = number("dropped by kernel").ok_or("no drops")?;
-        Ok(Seen { packets, drops, exchanges: 0, used })
+        Ok(Seen { packets, drops, exchanges: None, used })
     }
 }
 

@@ -7,6 +7,9 @@ use crate::capture::Kept;
 /// What chunks may say besides their size, and trailers, all together.
 const ASIDE_BYTES_MAX: usize = 64 << 10;
 
+/// Room that a body gets before its bytes are there.
+const ROOM_AT_ONCE: usize = 64 << 10;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Body {
@@ -69,6 +72,11 @@ impl Body {
     fn keep(&mut self, bytes: &[u8]) {
         let room = if self.cut { 0 } else { self.bytes_max - self.kept.len() };
         self.cut |= bytes.len() > room;
+        if let (Left::Length(left), true) = (&self.left, self.kept.is_empty()) {
+            // What is said to come has room at once, unless it is only said.
+            let said = usize::try_from(*left).unwrap_or(usize::MAX).saturating_add(bytes.len());
+            self.kept.reserve(said.min(room).min(ROOM_AT_ONCE).max(bytes.len().min(room)));
+        }
         self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 

@@ -66,6 +66,12 @@ pub enum MirredError {
         /// Which.
         interface: String,
     },
+    /// Its packets do not begin as those of a capture interface do.
+    #[error("copy the packets of {interface}: it is no Ethernet")]
+    NotEthernet {
+        /// Which.
+        interface: String,
+    },
     /// The kernel knows no kind of interface to capture from.
     #[error("make a capture interface: the kernel knows neither \"dummy\" nor \"ifb\"")]
     NoKind(#[source] ToolError),
@@ -102,6 +108,9 @@ impl Mirred {
         if !is_name(interface) {
             return Err(MirredError::Name { interface: interface.to_owned() });
         }
+        if !["ether", "loopback"].map(Value::from).contains(&link(interface)?["link_type"]) {
+            return Err(MirredError::NotEthernet { interface: interface.to_owned() });
+        }
         for left in remains()? {
             remove_remains(&left);
         }
@@ -134,6 +143,8 @@ impl Mirred {
         // Before anything is made that only it tells of.
         let alias = format!("link set dev {device} alias {}", self.rules.alias());
         run("ip", &words(&alias))?;
+        // It would announce itself otherwise; a kernel without IPv6 refuses, and has no need to.
+        let _ = run("ip", &words(&format!("link set dev {device} addrgenmode none")));
         // It has no queue, so what is copied to it is captured at once or not at all.
         run("tc", &words(&format!("qdisc replace dev {device} root noqueue")))?;
         run("ip", &words(&format!("link set dev {device} arp off multicast off up")))?;
@@ -372,9 +383,12 @@ fn free_preference(interface: &str, index: u32) -> u32 {
 }
 
 fn index(device: &str) -> Result<u32, ToolError> {
-    let links = ask("ip", &format!("link show dev {device}"))?;
-    let index = links.first().and_then(|link| link["ifindex"].as_u64());
+    let index = link(device)?["ifindex"].as_u64();
     Ok(index.and_then(|index| u32::try_from(index).ok()).unwrap_or(0))
+}
+
+fn link(name: &str) -> Result<Value, ToolError> {
+    Ok(ask("ip", &format!("link show dev {name}"))?.into_iter().next().unwrap_or_default())
 }
 
 /// A name that is one word for `ip` and `tc`, and no option of theirs.

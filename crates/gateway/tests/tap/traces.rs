@@ -54,7 +54,7 @@ pub(crate) fn nothing_stays() {
     let second = open(options(CABLE, from_copies())).expect("another");
     assert_ne!(second.device(), tap.device());
     drop(tap);
-    assert!(everything().contains(&second.device()[..]), "the other's stay");
+    assert!(everything().contains(second.device()), "the other's stay");
     second.finish(&mut |_| {}).expect("an end");
     assert_eq!(everything(), before);
     drop(open(options(CABLE, from_copies())).expect("a tap"));
@@ -175,6 +175,10 @@ pub(crate) fn refused() {
         let refused = open(options("lo", through)).expect_err("no name for it");
         assert!(matches!(refused, TapError::Mirred(MirredError::Device { .. })), "{refused}");
     }
+    must("ip tuntap add mode tun name tunnel");
+    let tunnel = open(options("tunnel", from_copies())).expect_err("no Ethernet");
+    assert!(matches!(tunnel, TapError::Mirred(MirredError::NotEthernet { .. })), "{tunnel}");
+    open(options("tunnel", Through::Direct)).expect("packets of IP");
     let named = Through::Copies { device: Some("umbra-tap-own".to_owned()) };
     let tap = open(options("lo", named.clone())).expect("a tap");
     assert_eq!(tap.device(), "umbra-tap-own");
