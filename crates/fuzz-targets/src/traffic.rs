@@ -9,7 +9,7 @@ use umbra_gateway::tap::packet::{self, Frame, Link};
 
 use crate::Target;
 
-/// See [`packet`].
+/// See [`packet()`].
 pub const PACKET: Target = Target {
     name: "packet",
     open: || Box::new(packet),

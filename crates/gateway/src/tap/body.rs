@@ -119,7 +119,11 @@ impl Body {
     }
 
     /// What was kept of it; `whole` if nothing of it is to come.
-    pub fn finish(self, whole: bool) -> Kept {
+    pub fn finish(mut self, whole: bool) -> Kept {
+        // It may have got more room than it needed.
+        if self.kept.capacity() / 2 > self.kept.len() {
+            self.kept.shrink_to_fit();
+        }
         Kept { bytes: self.kept.into(), cut: self.cut || !whole }
     }
 }

@@ -26,8 +26,13 @@ impl Key {
         }
     }
 
+    /// The end at one of these ports, if only one is.
     fn end_at(&self, ports: &[u16]) -> Option<usize> {
-        self.ends.iter().position(|end| ports.contains(&end.port))
+        match self.ends.map(|end| ports.contains(&end.port)) {
+            [true, false] => Some(0),
+            [false, true] => Some(1),
+            _ => None,
+        }
     }
 }
 
@@ -64,7 +69,8 @@ impl Flow {
         Self {
             streams: Default::default(),
             begun: [None; 2],
-            server: key.end_at(ports),
+            // Who begins a connection is the client, whatever its port.
+            server: if first.syn { None } else { key.end_at(ports) },
             conversation,
         }
     }

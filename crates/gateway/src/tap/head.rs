@@ -69,7 +69,7 @@ impl Gathered {
         let (mine, rest) = bytes.split_at(mine);
         *bytes = rest;
         self.bytes.extend_from_slice(mine);
-        Ok(end.map(|_| std::mem::take(&mut self.bytes).into()))
+        Ok(end.map(|_| std::mem::take(&mut self.bytes).into_boxed_slice().into()))
     }
 
     /// Where in these bytes the empty line ends, which may have begun in those before.
@@ -82,9 +82,14 @@ impl Gathered {
         across.map(|at| at + 4 - before.len()).or_else(inside)
     }
 
-    /// What there is of it.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Whether nothing came of it.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// What it takes up.
+    pub fn holds(&self) -> usize {
+        self.bytes.capacity()
     }
 }
 
@@ -315,7 +320,7 @@ mod tests {
                 assert!(piece.is_empty());
             };
             assert_eq!(head, &text[..27]);
-            assert!(b"rest".starts_with(rest) && gathered.bytes().is_empty());
+            assert!(b"rest".starts_with(rest) && gathered.is_empty());
         }
         let mut endless = Gathered::default();
         assert_eq!(endless.take(&mut &[b'x'; HEAD_BYTES_MAX][..]), Ok(None));

@@ -72,7 +72,7 @@ pub struct Live {
     copies: Option<Mirred>,
     tap: Tap,
     mirror_drops: u64,
-    from: String,
+    interface: String,
 }
 
 impl Live {
@@ -86,10 +86,10 @@ impl Live {
             Through::Direct => None,
             Through::Copies { device } => Some(Mirred::make(&interface, device.as_deref())?),
         };
-        let from = copies.as_ref().map_or(interface, |copies| copies.device().to_owned());
+        let from = copies.as_ref().map_or(interface.as_str(), Mirred::device);
         let direct = copies.is_none();
         let ring = Ring::open(&Wanted {
-            interface: &from,
+            interface: from,
             ports: &settings.ports,
             bytes: ring_bytes,
             promiscuous: direct,
@@ -99,12 +99,12 @@ impl Live {
             copies.start(&settings.ports)?;
         }
         let tap = Tap::new(ring.link(), settings);
-        Ok(Self { ring, copies, tap, mirror_drops: 0, from })
+        Ok(Self { ring, copies, tap, mirror_drops: 0, interface })
     }
 
     /// The interface whose packets it reads.
     pub fn device(&self) -> &str {
-        &self.from
+        self.copies.as_ref().map_or(&self.interface, Mirred::device)
     }
 
     /// Takes what has come; waits if there is nothing.
@@ -122,7 +122,9 @@ impl Live {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             tap.forget_idle(u64::try_from(now.as_micros()).unwrap_or(u64::MAX), sink);
         }
-        read.map_err(|source| self.unreadable(source))
+        // From where copies come shows only where it is asked for.
+        let there = if any { Ok(()) } else { self.ring.sees(&self.interface) };
+        read.and(there).map_err(|source| self.unreadable(source))
     }
 
     /// What was counted so far.
@@ -167,6 +169,6 @@ impl Live {
     }
 
     fn unreadable(&self, source: io::Error) -> TapError {
-        TapError::Read { interface: self.from.clone(), source }
+        TapError::Read { interface: self.interface.clone(), source }
     }
 }

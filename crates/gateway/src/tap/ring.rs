@@ -161,6 +161,14 @@ impl Ring {
         Ok(())
     }
 
+    /// Whether there is an interface of this name.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn sees(&self, interface: &str) -> io::Result<()> {
+        Ok(rustix::net::netdevice::name_to_index(&self.socket, interface).map(drop)?)
+    }
+
     /// Lets nothing more in; what is there can be read to its end.
     pub fn close(&self) -> io::Result<()> {
         attach(&self.socket, &filter::nothing())

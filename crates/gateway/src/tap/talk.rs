@@ -93,12 +93,12 @@ impl Talk {
     /// What it takes up.
     pub fn holds(&self) -> usize {
         let asking = match &self.asking {
-            Asking::Head { gathered, .. } => gathered.bytes().len(),
+            Asking::Head { gathered, .. } => gathered.holds(),
             Asking::Body(body) => body.holds(),
             Asking::Otherwise | Asking::Over => 0,
         };
         let answering = match &self.answering {
-            Answering::Head(gathered) => gathered.bytes().len(),
+            Answering::Head(gathered) => gathered.holds(),
             Answering::Body(begun, body) => begun.head_bytes + body.holds(),
             Answering::Early(answered) => {
                 let parts = |(name, value): &(bytes::Bytes, bytes::Bytes)| name.len() + value.len();
@@ -122,7 +122,7 @@ impl Talk {
         while !bytes.is_empty() {
             match &mut self.asking {
                 Asking::Head { gathered, began_us } => {
-                    if gathered.bytes().is_empty() {
+                    if gathered.is_empty() {
                         // Empty lines in front of a request are let pass.
                         let line = bytes.iter().take_while(|&&byte| b"\r\n".contains(&byte));
                         bytes = &bytes[line.count()..];

@@ -299,6 +299,8 @@ fn only_chosen_ports_and_connections_are_followed() {
     let other = Settings { ports: vec![81], ..Settings::default() };
     let (exchanges, counts) = captured(&wire.packets, other);
     assert_eq!((exchanges.len(), counts.not_taken.other_port), (0, count));
+    let both = Settings { ports: vec![CLIENT, SERVER], ..Settings::default() };
+    assert_eq!(captured(&wire.packets, both).0.len(), 1);
     let none = Settings { fraction: crate::fraction::Fraction::NONE, ..Settings::default() };
     let (exchanges, counts) = captured(&wire.packets, none);
     assert_eq!((exchanges.len(), counts.not_taken.not_chosen), (0, count));
