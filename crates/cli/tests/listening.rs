@@ -343,8 +343,8 @@ fn a_successor_takes_over_and_no_request_is_lost() {
     assert_eq!(status["mirrors"][0]["percent"], 12.5);
     assert!(status["requests"].as_u64().unwrap() >= 200, "the successor answers");
 
-    // Once more, under the same load.
-    let mut newer = Gateway::listen(state, &new.at, primary, &["--replace"]);
+    // Once more, under the same load; where requests go it is told by the one before.
+    let mut newer = Gateway::with(state, &["--listen", &new.at, "--replace"]);
     load.goes_on(200);
     let (asked, failed) = load.end();
     assert_eq!(failed, 0, "of {asked}");

@@ -1,6 +1,7 @@
 //! The local socket that is asked and told. Only who may open it may: it is its owner's.
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ use crate::listen::tls::TlsStatus;
 use crate::mirror::{Counted, Limits, Mirror, Mirrors, Role, Settings};
 use crate::proxy::Proxy;
 use crate::routes::setup::is_name;
-use crate::routes::{Backend, Route, Routes, RoutesSetup};
+use crate::routes::{Backend, Route, Routes, RoutesSetup, file};
 use crate::upstream::{Target, Trust, Upstream};
 
 /// A request to the socket is no longer.
@@ -166,6 +167,8 @@ pub struct Control {
     pub memory_bytes_max: usize,
     /// What clients see of it.
     pub front: Arc<Front>,
+    /// Where its routes stand, if they do in a file.
+    pub routes_file: Option<PathBuf>,
 }
 
 /// Answers whoever may ask at this socket, until it is somebody else's.
@@ -262,7 +265,11 @@ impl Control {
         // After that nothing is changed any more.
         let mirrors = self.proxy.mirrors();
         let mirrors = mirrors.iter().map(|mirror| (mirror.name().to_owned(), begun(mirror)));
-        let will = Will { inode: estate.socket().inode(), mirrors: mirrors.collect() };
+        let will = Will {
+            inode: estate.socket().inode(),
+            routes: Some(self.proxy.routes().inherited()),
+            mirrors: mirrors.collect(),
+        };
         tokio::spawn(offer(claimed, hyper::upgrade::on(&mut request), will));
         let mut answer = Response::new(Full::default());
         *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -272,16 +279,24 @@ impl Control {
         answer
     }
 
-    /// Reads certificates again, and opens the access log anew.
-    async fn reload(&self) -> Result<GatewayStatus, WireError> {
-        let front = Arc::clone(&self.front);
-        let reloaded = tokio::task::spawn_blocking(move || front.reload()).await;
-        let reloaded = reloaded
-            .map_err(|_| WireError::new(ErrorCode::Internal, "read the certificates again"))?;
-        reloaded.map_err(|error| {
-            WireError::new(ErrorCode::Environment, chain(&error))
+    /// Reads certificates and routes again, and opens the access log anew.
+    ///
+    /// # Errors
+    /// Something of it cannot be used; that stays as it was.
+    pub(crate) async fn reload(&self) -> Result<GatewayStatus, WireError> {
+        let (front, file) = (Arc::clone(&self.front), self.routes_file.clone());
+        let read = move || (front.reload(), file.map(|file| file::load(&file)));
+        let read = tokio::task::spawn_blocking(read).await;
+        let read = read.map_err(|_| WireError::new(ErrorCode::Internal, "read files again"));
+        let (certificates, routes) = read?;
+        let unusable = |why: String| {
+            WireError::new(ErrorCode::Environment, why)
                 .with_hint("what was in force before still is")
-        })?;
+        };
+        if let Some(routes) = routes {
+            self.route(routes.map_err(|problems| unusable(format!("read routes: {problems}")))?)?;
+        }
+        certificates.map_err(|error| unusable(chain(&error)))?;
         Ok(self.status())
     }
 
@@ -322,7 +337,7 @@ impl Control {
     /// # Errors
     /// There can be no such routes; those in force stay.
     pub fn route(&self, setup: RoutesSetup) -> Result<Vec<RouteStatus>, WireError> {
-        let change = |before: &Routes| Routes::new(setup, &self.trust, Some(before));
+        let change = |before: &Routes| before.changed(setup, &self.trust);
         let routes = self.proxy.change_routes(change).map_err(bad)?;
         Ok(routes.all().iter().map(route_status).collect())
     }

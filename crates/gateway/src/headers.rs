@@ -10,6 +10,9 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Version};
 
+use crate::interim::Interim;
+use crate::listen::proxy_header::Ends;
+
 /// Headers of one connection (RFC 9110, 7.6.1), but those that upgrade it.
 const OF_CONNECTION: [HeaderName; 4] = [
     HeaderName::from_static("keep-alive"),
@@ -166,6 +169,7 @@ pub struct Client {
     destination: Option<SocketAddr>,
     proto: &'static str,
     connection: u64,
+    interim: Option<Interim>,
 }
 
 impl Client {
@@ -177,7 +181,7 @@ impl Client {
         // Digits, dots and colons can stand in a header.
         let address = HeaderValue::from_str(&text);
         let address = address.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { address, source, destination: None, proto: "http", connection }
+        Self { address, source, destination: None, proto: "http", connection, interim: None }
     }
 
     /// Its address in words.
@@ -200,6 +204,16 @@ impl Client {
         Self { proto: "https", ..self }
     }
 
+    /// What comes before an answer can be written to it so.
+    pub(crate) fn told_early_by(self, interim: Interim) -> Self {
+        Self { interim: Some(interim), ..self }
+    }
+
+    /// How what comes before an answer is written to it, if it can be.
+    pub(crate) fn interim(&self) -> Option<&Interim> {
+        self.interim.as_ref()
+    }
+
     /// Where it is from.
     pub fn source(&self) -> SocketAddr {
         self.source
@@ -208,6 +222,12 @@ impl Client {
     /// To which address it came, where that is known.
     pub fn destination(&self) -> Option<SocketAddr> {
         self.destination
+    }
+
+    /// Between whom its connection is, where that is known.
+    pub(crate) fn ends(&self) -> Option<Ends> {
+        let (source, destination) = (self.source, self.destination?);
+        Some(Ends { source, destination })
     }
 
     /// How it speaks: `http` or `https`.

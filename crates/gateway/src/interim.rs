@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use hyper::{HeaderMap, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 
 use crate::headers::strip;
 
@@ -68,9 +68,10 @@ impl Interim {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn poll_write_to(
+    /// Writes what waits. Until that is done nothing else may be written to `stream`.
+    pub(crate) fn poll_write_to(
         &self,
-        mut stream: Pin<&mut (impl AsyncWrite + ?Sized)>,
+        mut stream: Pin<&mut impl AsyncWrite>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.0.some.load(Ordering::Acquire) {
@@ -89,62 +90,41 @@ impl Interim {
     }
 }
 
-/// A client's connection, with what is written between answers.
-#[derive(Debug)]
-pub struct WithInterim<S> {
-    stream: S,
-    interim: Interim,
-}
+#[cfg(test)]
+mod tests {
+    use hyper::header::{CONNECTION, HeaderValue, LINK};
 
-impl<S> WithInterim<S> {
-    /// Writes to `stream` what waits in `interim`, too.
-    pub fn new(stream: S, interim: Interim) -> Self {
-        Self { stream, interim }
-    }
-}
+    use super::*;
 
-impl<S: AsyncRead + Unpin> AsyncRead for WithInterim<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        to: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, to)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for WithInterim<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let Self { stream, interim } = &mut *self;
-        ready!(interim.poll_write_to(Pin::new(stream), context))?;
-        Pin::new(stream).poll_write(context, bytes)
+    async fn written(interim: &Interim) -> String {
+        let mut stream = std::io::Cursor::new(Vec::new());
+        let write =
+            std::future::poll_fn(|context| interim.poll_write_to(Pin::new(&mut stream), context));
+        write.await.expect("written");
+        String::from_utf8(stream.into_inner()).expect("text")
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let Self { stream, interim } = &mut *self;
-        ready!(interim.poll_write_to(Pin::new(stream), context))?;
-        Pin::new(stream).poll_write_vectored(context, bytes)
+    #[tokio::test]
+    async fn hints_are_written_once_and_are_of_the_answer_only() {
+        let interim = Interim::default();
+        let mut headers = HeaderMap::new();
+        headers.insert(LINK, HeaderValue::from_static("</a.css>; rel=preload"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        for status in [StatusCode::CONTINUE, StatusCode::EARLY_HINTS, StatusCode::PROCESSING] {
+            interim.push(status, &headers);
+        }
+        let expected = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n\
+                        HTTP/1.1 102 Processing\r\nlink: </a.css>; rel=preload\r\n\r\n";
+        assert_eq!(written(&interim).await, expected);
+        assert_eq!(written(&interim).await, "");
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, interim } = &mut *self;
-        ready!(interim.poll_write_to(Pin::new(stream), context))?;
-        Pin::new(stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    #[tokio::test]
+    async fn what_waits_is_bounded() {
+        let interim = Interim::default();
+        for _ in 0..10_000 {
+            interim.push(StatusCode::EARLY_HINTS, &HeaderMap::new());
+        }
+        assert!(written(&interim).await.len() <= BYTES_MAX);
     }
 }

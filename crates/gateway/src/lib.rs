@@ -19,6 +19,7 @@
 //! | [`proxy`] | one request's way to production and back |
 //! | [`routes`] | which target a request goes to |
 //! | [`headers`] | what is of one connection, and what tells where a request is from |
+//! | [`interim`] | what a target says before its answer |
 //! | [`upstream`] | connections to one target |
 //! | [`stream`] | a connection's bytes |
 //! | [`mirror`] | copies for shadows |
@@ -38,6 +39,7 @@ pub mod control;
 pub mod fraction;
 pub mod gateway;
 pub mod headers;
+pub mod interim;
 pub mod listen;
 pub mod metrics;
 pub mod mirror;

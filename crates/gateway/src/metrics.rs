@@ -231,7 +231,7 @@ mod tests {
         metrics.answered(StatusCode::BAD_GATEWAY, Duration::from_secs(60));
         metrics.caused(Cause::Broken);
         let setup = RoutesSetup::all_to(&"127.0.0.1:9".parse().unwrap());
-        let routes = Routes::new(setup, &Trust::default(), None).expect("routes");
+        let routes = Routes::new(setup, &Trust::default()).expect("routes");
         let page = metrics.exposed(&routes, &Mirrors::default());
         for line in [
             "umbra_gateway_requests_total{code=\"2xx\"} 1",

@@ -7,10 +7,13 @@
 //!                                       shadows
 //! ```
 
+use std::future::poll_fn;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http_body::Body;
+use hyper::ext::on_informational;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -21,6 +24,7 @@ use crate::body::Passing;
 use crate::capture::{Captures, Tapes};
 use crate::compare::keep::watched;
 use crate::headers::{Client, forwarded, pass_on, settle_framing, strip};
+use crate::interim::Interim;
 use crate::listen::received::Received;
 use crate::metrics::{Cause, Metrics};
 use crate::mirror::{Mirror, Mirrors};
@@ -138,6 +142,7 @@ impl Proxy {
         request: Request<Received>,
         client: &Client,
     ) -> Result<Response<Passing>, (Cause, String)> {
+        let hears_early = request.version() == Version::HTTP_11;
         let (mut head, body) = request.into_parts();
         let upgrade =
             pass_on(&mut head).map_err(|refused| (Cause::Refused, refused.to_string()))?;
@@ -152,13 +157,19 @@ impl Proxy {
         let has_body = !body.is_end_stream();
         forwarded(&mut head.headers, client, client.proto(), self.rules.trust_forwarded);
         let upgrade = upgrade.and_then(|_| head.extensions.remove::<OnUpgrade>());
+        if let Some(ends) = client.ends().filter(|_| route.announces()) {
+            head.extensions.insert(ends);
+        }
         let (copies, keep) = match upgrade {
             // What becomes of the connection then is no request and answer any more.
             Some(_) => (Vec::new(), None),
             None => in_force.mirrors.begin(&head, has_body),
         };
-        let request =
-            Box::new(Request::from_parts(head, tapes.request(Passing::copied(body, copies))));
+        let body = tapes.request(Passing::copied(body, copies));
+        let mut request = Box::new(Request::from_parts(head, body));
+        if let Some(interim) = client.interim().filter(|_| hears_early) {
+            hear_early(&mut request, interim, has_body).await;
+        }
         let mut answer = self.ask(route, way.as_ref(), request).await?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return switch(answer, upgrade);
@@ -196,6 +207,20 @@ impl Proxy {
             None => Err((Cause::Unreachable, why)),
         }
     }
+}
+
+/// Has a client hear what the target says before its answer.
+async fn hear_early(request: &mut Request<Passing>, interim: &Interim, has_body: bool) {
+    if has_body {
+        // The target's connection is polled by another task then.
+        poll_fn(|context| {
+            interim.wake(context.waker());
+            Poll::Ready(())
+        })
+        .await;
+    }
+    let interim = interim.clone();
+    on_informational(request, move |early| interim.push(early.status(), early.headers()));
 }
 
 /// Why a target did not answer.

@@ -19,7 +19,7 @@ use crate::listen::front::Front;
 use crate::listen::hand_over::{Claim, ClaimError, Estate};
 use crate::listen::tls::{Sources, Tls, TlsError, keep_looking};
 use crate::proxy::{Proxy, Rules};
-use crate::routes::{Routes, RoutesError, RoutesSetup};
+use crate::routes::{Inherited, Routes, RoutesError, RoutesSetup};
 use crate::upstream::Trust;
 
 /// Clients that wait to be accepted; the kernel may hold fewer.
@@ -30,8 +30,10 @@ const BACKLOG: u32 = 4096;
 pub struct Options {
     /// Where clients come to: `ADDRESS:PORT`, or `:PORT` for all addresses.
     pub listen: String,
-    /// Where requests go.
-    pub routes: RoutesSetup,
+    /// Where requests go; where those of the gateway that is replaced do, if this is not said.
+    pub routes: Option<RoutesSetup>,
+    /// The file that is read again on SIGHUP.
+    pub routes_file: Option<PathBuf>,
     /// Whom targets that speak TLS have to be.
     pub trust: Trust,
     /// The socket that is asked and told.
@@ -95,6 +97,9 @@ pub enum RunError {
     /// There can be no such routes.
     #[error(transparent)]
     Routes(#[from] RoutesError),
+    /// Nobody is replaced whose routes could be taken over.
+    #[error("find the gateway that is to be replaced: without one, say where requests go")]
+    NoRoutes,
     /// Certificates cannot be used.
     #[error("begin to serve TLS")]
     Tls(#[from] TlsError),
@@ -155,10 +160,11 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
     let mut term = signal(SignalKind::terminate()).map_err(system("wait for SIGTERM"))?;
     let mut int = signal(SignalKind::interrupt()).map_err(system("wait for SIGINT"))?;
     let hang_up = signal(SignalKind::hangup()).map_err(system("wait for SIGHUP"))?;
-    let routes = Routes::new(options.routes.clone(), &options.trust, None)?;
+    let begun = Begun::new(&options)?;
+    let inherited = begun.claim.as_ref().map(Claim::will);
+    let routes = routes(&options, inherited.and_then(|will| will.routes.as_ref()))?;
     let proxy = Arc::new(Proxy::new(routes, options.rules));
     let front = front(&options, Arc::clone(&proxy))?;
-    let begun = Begun::new(&options)?;
     let listener = Arc::new(begun.listener);
     let listens = listener.local_addr().map_err(system("ask where it listens"))?;
     let control = Arc::new(Control {
@@ -168,9 +174,10 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
         memory: Arc::new(Semaphore::new(options.mirror_bytes_max)),
         memory_bytes_max: options.mirror_bytes_max,
         front: Arc::clone(&front),
+        routes_file: options.routes_file.clone(),
     });
-    let inherited = begun.claim.as_ref().map(|claim| claim.will().mirrors.clone());
-    for (name, mirror) in inherited.into_iter().flatten().chain(options.mirrors) {
+    let mirrors = inherited.map(|will| will.mirrors.clone()).unwrap_or_default();
+    for (name, mirror) in mirrors.into_iter().chain(options.mirrors) {
         control
             .start(&name, mirror)
             .map_err(|error| RunError::Mirror { name, why: error.message })?;
@@ -192,8 +199,8 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
         Err(claim) => claim.serving().map_err(claimed(&options.control))?,
     };
     let estate = Estate::new(listening, socket);
-    let controlled = tokio::spawn(control::serve(Arc::clone(&estate), control));
-    let reloading = tokio::spawn(keep_reloading(hang_up, Arc::clone(&front)));
+    let controlled = tokio::spawn(control::serve(Arc::clone(&estate), Arc::clone(&control)));
+    let reloading = tokio::spawn(keep_reloading(hang_up, Arc::clone(&control)));
     told(listens);
     tokio::select! {
         _ = term.recv() => {}
@@ -213,6 +220,18 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
         log.flush(LOG_TIME);
     }
     Ok(())
+}
+
+/// Those that are asked for, or those of the gateway that is replaced.
+fn routes(options: &Options, inherited: Option<&Inherited>) -> Result<Routes, RunError> {
+    Ok(match (options.routes.clone(), inherited) {
+        (Some(setup), Some(inherited)) => Routes::after(inherited, setup, &options.trust)?,
+        (Some(setup), None) => Routes::new(setup, &options.trust)?,
+        (None, Some(inherited)) => {
+            Routes::after(inherited, inherited.setup.clone(), &options.trust)?
+        }
+        (None, None) => return Err(RunError::NoRoutes),
+    })
 }
 
 /// How long a log that cannot be written is waited for.
@@ -279,11 +298,11 @@ fn bind(at: &Path) -> Result<Socket, RunError> {
     Socket::bind(at).map_err(refused)
 }
 
-async fn keep_reloading(mut hang_up: Signal, front: Arc<Front>) {
+async fn keep_reloading(mut hang_up: Signal, control: Arc<Control>) {
     while hang_up.recv().await.is_some() {
-        let front = Arc::clone(&front);
-        // What goes wrong was said.
-        let _ = tokio::task::spawn_blocking(move || front.reload()).await;
+        if let Err(error) = control.reload().await {
+            tracing::warn!(why = error.message, "not everything was read again");
+        }
     }
 }
 

@@ -6,15 +6,15 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsStream;
+use tokio_rustls::client::TlsStream;
 
 /// A connection, of a client or to a target.
 #[derive(Debug)]
-pub enum Stream {
+pub enum Stream<P = TcpStream, T = TlsStream<TcpStream>> {
     /// As it is.
-    Plain(TcpStream),
+    Plain(P),
     /// Within TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<T>),
 }
 
 /// The same call for either.
@@ -27,7 +27,7 @@ macro_rules! either {
     };
 }
 
-impl AsyncRead for Stream {
+impl<P: AsyncRead + Unpin, T: AsyncRead + Unpin> AsyncRead for Stream<P, T> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -37,7 +37,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl<P: AsyncWrite + Unpin, T: AsyncWrite + Unpin> AsyncWrite for Stream<P, T> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -18,11 +18,14 @@ pub struct Gateway {
     #[arg(long, value_name = "ADDRESS:PORT", required = true)]
     pub listen: Option<String>,
     /// Where production is; with https:// or h2c:// in front if that is what it speaks.
-    #[arg(long, value_name = "HOST:PORT", required_unless_present = "routes")]
+    #[arg(long, value_name = "HOST:PORT", required_unless_present_any = ["routes", "replace"])]
     pub primary: Option<String>,
     /// A file with routes, if production is more than one server. SIGHUP reads it again.
     #[arg(long, value_name = "FILE", conflicts_with = "primary")]
     pub routes: Option<PathBuf>,
+    /// Tell production whose a connection is, by a PROXY protocol header: `v1` or `v2`.
+    #[arg(long, value_name = "VERSION", requires = "primary", value_parser = ["v1", "v2"])]
+    pub send_proxy: Option<String>,
     /// Whom https:// targets have to be.
     #[command(flatten)]
     pub trust: Trust,

@@ -6,10 +6,11 @@ use std::time::Duration;
 use umbra_api::client::{Client, ClientError, percent};
 use umbra_gateway::control::{GatewayStatus, MirrorStatus, StartMirror};
 use umbra_gateway::gateway::Limits;
+use umbra_gateway::listen::proxy_header::Version;
 use umbra_gateway::proxy::Rules;
 use umbra_gateway::routes::RoutesSetup;
 use umbra_gateway::run::{Options, run};
-use umbra_gateway::upstream::Trust;
+use umbra_gateway::upstream::{NoTarget, Trust};
 
 use super::Done;
 use super::listening::{access_log, certificates, limits};
@@ -43,22 +44,18 @@ fn tell(ui: &Ui, state_dir: &Path, ask: Ask) -> Done {
 fn serve(ui: &Ui, state_dir: &Path, mut asked: Gateway) -> Done {
     super::serve::log_to_stderr();
     let usage = |error: &dyn std::error::Error| CliError::new(Finish::Usage, error.to_string());
+    let routes = routes(ui, &asked)?;
     let control = socket(state_dir, asked.control);
-    let routes = match (&asked.routes, &asked.primary) {
-        (Some(file), _) => super::route::load(ui, file)?,
-        (None, primary) => {
-            let primary = primary.as_deref().unwrap_or_default();
-            RoutesSetup::all_to(&primary.parse().map_err(|error| usage(&error))?)
-        }
-    };
-    let to = match (&asked.routes, &asked.primary) {
-        (None, Some(primary)) => primary.clone(),
-        _ => format!("{} routes", routes.routes.len()),
+    let to = match (&asked.primary, &routes) {
+        (Some(primary), _) => primary.clone(),
+        (None, Some(routes)) => format!("{} routes", routes.routes.len()),
+        (None, None) => "the routes of the one before".to_owned(),
     };
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let options = Options {
         listen: asked.listen.unwrap_or_default(),
         routes,
+        routes_file: asked.routes,
         trust: trust(asked.trust)?,
         control: control.clone(),
         threads: asked.threads.map_or_else(processors, usize::from),
@@ -110,6 +107,24 @@ pub(super) fn mirror(ui: &Ui, state_dir: &Path, daemon: &Client, command: Mirror
         }
     }
     Ok(Finish::Pass)
+}
+
+/// `None` for those of the gateway that is replaced.
+fn routes(ui: &Ui, asked: &Gateway) -> Result<Option<RoutesSetup>, CliError> {
+    if let Some(file) = &asked.routes {
+        return super::route::load(ui, file).map(Some);
+    }
+    let Some(primary) = &asked.primary else { return Ok(None) };
+    let target = primary.parse();
+    let target = target.map_err(|error: NoTarget| CliError::new(Finish::Usage, error.to_string()));
+    let mut setup = RoutesSetup::all_to(&target?);
+    let version = asked.send_proxy.as_deref().map(|version| match version {
+        "v1" => Version::V1,
+        _ => Version::V2,
+    });
+    let targets = setup.routes.iter_mut().flat_map(|route| &mut route.targets);
+    targets.for_each(|target| target.send_proxy = version);
+    Ok(Some(setup))
 }
 
 fn trust(asked: args::Trust) -> Result<Trust, CliError> {

@@ -1,6 +1,7 @@
 //! The PROXY protocol's header, versions 1 and 2: whose connection it is, told by who passes it
 //! on (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>). Pure: bytes in, bytes out.
 
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What a header of version 2 begins with.
@@ -18,7 +19,8 @@ const REST_BYTES_MAX: usize = 4096;
 pub const BYTES_MAX: usize = FIXED_BYTES + REST_BYTES_MAX;
 
 /// Which header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Version {
     /// A line of text.
     V1,

@@ -12,6 +12,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::pace::Pace;
 use super::places::Place;
+use crate::interim::Interim;
+use crate::stream::Stream;
 
 /// What was read to see what comes, before what comes.
 #[derive(Debug)]
@@ -21,11 +23,7 @@ pub(crate) struct Ahead<S> {
 }
 
 /// What is below HTTP.
-#[derive(Debug)]
-pub(crate) enum Link {
-    Plain(Ahead<TcpStream>),
-    Tls(Box<TlsStream<Ahead<TcpStream>>>),
-}
+pub(crate) type Link = Stream<Ahead<TcpStream>, TlsStream<Ahead<TcpStream>>>;
 
 /// What HTTP is spoken over. It has its place until it is dropped, whatever protocol it changed
 /// to.
@@ -33,6 +31,8 @@ pub(crate) enum Link {
 pub(crate) struct Connection {
     pub(crate) link: Ahead<Link>,
     pub(crate) pace: Arc<Pace>,
+    /// What is written between answers.
+    pub(crate) interim: Interim,
     pub(crate) _place: Place,
 }
 
@@ -86,64 +86,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Ahead<S> {
     }
 }
 
-impl AsyncRead for Link {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        to: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, to),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, to),
-        }
-    }
-}
-
-impl AsyncWrite for Link {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
-    }
-}
-
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -159,15 +101,30 @@ impl AsyncRead for Connection {
     }
 }
 
+impl Connection {
+    /// Writes what comes before an answer, and then what `write` does.
+    fn poll_written<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut Ahead<Link>>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let written = match self.interim.poll_write_to(Pin::new(&mut self.link), context) {
+            Poll::Ready(Ok(())) => write(Pin::new(&mut self.link), context),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        self.pace.written(written.is_ready());
+        written
+    }
+}
+
 impl AsyncWrite for Connection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.link).poll_write(context, bytes);
-        self.pace.written(written.is_ready());
-        written
+        self.poll_written(context, |link, context| link.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -175,9 +132,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.link).poll_write_vectored(context, bytes);
-        self.pace.written(written.is_ready());
-        written
+        self.poll_written(context, |link, context| link.poll_write_vectored(context, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -185,9 +140,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.link).poll_flush(context);
-        self.pace.written(flushed.is_ready());
-        flushed
+        self.poll_written(context, |link, context| link.poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

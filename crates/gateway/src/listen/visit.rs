@@ -30,6 +30,7 @@ use super::sent::Sent;
 use super::stream::Connection;
 use crate::body::Passing;
 use crate::headers::Client;
+use crate::interim::Interim;
 use crate::metrics::Cause;
 
 /// A client that asks nothing for so long once the gateway goes down has nothing in flight: its
@@ -80,7 +81,9 @@ pub(crate) async fn visit(
         }
     };
     let pace = Arc::new(Pace::new(began.into_std(), front.times(), is_http2));
-    let connection = Connection { link, pace: Arc::clone(&pace), _place: place };
+    let interim = Interim::default();
+    let client = if is_http2 { client } else { client.told_early_by(interim.clone()) };
+    let connection = Connection { link, pace: Arc::clone(&pace), interim, _place: place };
     let visit = Arc::new(Visit { front: Arc::clone(&front), client, pace });
     if is_http2 {
         visit.http2(connection).await;

@@ -12,6 +12,7 @@ use super::setup::{EjectSetup, HealthSetup};
 use super::standing::Standing;
 use super::weigh::identity;
 use crate::body::Passing;
+use crate::listen::proxy_header::Version;
 use crate::upstream::{Failure, Target, Trust, TrustError, Upstream};
 
 /// One target with one way to be asked whether it is well. Kept over changes of routes for as
@@ -32,12 +33,13 @@ impl Backend {
     pub(super) fn new(
         target: Target,
         trust: &Trust,
+        send_proxy: Option<Version>,
         health: Option<HealthSetup>,
         eject: Option<EjectSetup>,
     ) -> Result<Arc<Self>, TrustError> {
         let identity = identity(&target.to_string());
         let backend = Arc::new(Self {
-            upstream: Upstream::new(target, trust)?,
+            upstream: Upstream::new(target, trust)?.announcing(send_proxy),
             identity,
             health,
             eject,
@@ -55,10 +57,12 @@ impl Backend {
     pub(super) fn is(
         &self,
         target: &Target,
+        send_proxy: Option<Version>,
         health: Option<&HealthSetup>,
         eject: Option<&EjectSetup>,
     ) -> bool {
         self.upstream.target() == target
+            && self.upstream.announces() == send_proxy
             && self.health.as_ref() == health
             && self.eject.as_ref() == eject
     }

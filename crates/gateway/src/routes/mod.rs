@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::http::request::Parts;
+use serde::{Deserialize, Serialize};
 
 pub use backend::Backend;
 pub use setup::{RouteSetup, RoutesSetup, SetupError};
@@ -30,6 +31,7 @@ use self::matching::Match;
 use self::session::{Session, Sticky, set_cookie};
 use self::weigh::Salt;
 use crate::fraction::mixed;
+use crate::listen::proxy_header::Version;
 use crate::upstream::{Target, Trust, TrustError};
 
 /// All routes in force.
@@ -63,6 +65,15 @@ pub enum RoutesError {
     Trust(#[from] TrustError),
 }
 
+/// Routes as a gateway leaves them to its successor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inherited {
+    /// What they were made of.
+    pub setup: RoutesSetup,
+    /// What sessions are hashed with.
+    salt: Salt,
+}
+
 /// Where a request goes.
 #[derive(Debug)]
 pub struct Way {
@@ -72,28 +83,61 @@ pub struct Way {
 }
 
 impl Routes {
-    /// Routes as `setup` says, with the targets they share with those `before`. Within a runtime.
+    /// Routes as `setup` says. Within a runtime.
     ///
     /// # Errors
     /// There can be no such routes.
-    pub fn new(
+    pub fn new(setup: RoutesSetup, trust: &Trust) -> Result<Self, RoutesError> {
+        let salt = Salt::new(setup.secret.as_deref());
+        Self::with(setup, trust, salt, None)
+    }
+
+    /// Routes in the place of these, with the targets both have. Sessions only move where weights
+    /// say so.
+    ///
+    /// # Errors
+    /// There can be no such routes.
+    pub fn changed(&self, setup: RoutesSetup, trust: &Trust) -> Result<Self, RoutesError> {
+        let is_same = self.setup.secret == setup.secret;
+        let salt = if is_same { self.salt.clone() } else { Salt::new(setup.secret.as_deref()) };
+        Self::with(setup, trust, salt, Some(self))
+    }
+
+    /// Routes that go on where those of another gateway end, unless they have another secret.
+    ///
+    /// # Errors
+    /// There can be no such routes.
+    pub fn after(
+        inherited: &Inherited,
         setup: RoutesSetup,
         trust: &Trust,
+    ) -> Result<Self, RoutesError> {
+        match inherited.setup.secret == setup.secret {
+            true => Self::with(setup, trust, inherited.salt.clone(), None),
+            false => Self::new(setup, trust),
+        }
+    }
+
+    /// What another gateway needs to go on with them.
+    pub fn inherited(&self) -> Inherited {
+        Inherited { setup: self.setup.clone(), salt: self.salt.clone() }
+    }
+
+    fn with(
+        setup: RoutesSetup,
+        trust: &Trust,
+        salt: Salt,
         before: Option<&Self>,
     ) -> Result<Self, RoutesError> {
         setup.check()?;
-        let salt = match before {
-            // Whoever changes weights moves nobody but for them.
-            Some(before) if before.setup.secret == setup.secret => before.salt.clone(),
-            _ => Salt::new(setup.secret.as_deref()),
-        };
         let mut routes = Vec::new();
         for one in &setup.routes {
-            let route = Route::new(one, trust, &mut |target| {
+            let route = Route::new(one, trust, &mut |target, send_proxy| {
                 let known = before.iter().flat_map(|before| &before.routes).chain(&routes);
                 let mut known = known.flat_map(|route| &route.targets);
                 let (health, eject) = (one.health.as_ref(), one.eject.as_ref());
-                let known = known.find(|(backend, _)| backend.is(target, health, eject));
+                let known =
+                    known.find(|(backend, _)| backend.is(target, send_proxy, health, eject));
                 known.map(|(backend, _)| Arc::clone(backend))
             })?;
             routes.push(route);
@@ -145,14 +189,16 @@ impl Route {
     fn new(
         setup: &RouteSetup,
         trust: &Trust,
-        known: &mut impl FnMut(&Target) -> Option<Arc<Backend>>,
+        known: &mut impl FnMut(&Target, Option<Version>) -> Option<Arc<Backend>>,
     ) -> Result<Self, RoutesError> {
         let mut targets: Vec<(Arc<Backend>, f64)> = Vec::new();
         for one in &setup.targets {
             let target: Target = one.to.parse().map_err(SetupError::from)?;
-            let backend = match known(&target) {
+            let backend = match known(&target, one.send_proxy) {
                 Some(backend) => backend,
-                None => Backend::new(target, trust, setup.health.clone(), setup.eject)?,
+                None => {
+                    Backend::new(target, trust, one.send_proxy, setup.health.clone(), setup.eject)?
+                }
             };
             targets.push((backend, one.weight));
         }
@@ -173,6 +219,11 @@ impl Route {
     /// Its targets and their weights.
     pub fn targets(&self) -> &[(Arc<Backend>, f64)] {
         &self.targets
+    }
+
+    /// Whether a target of it is told whose a connection is.
+    pub(crate) fn announces(&self) -> bool {
+        self.targets.iter().any(|(one, _)| one.upstream.announces().is_some())
     }
 
     /// How long a target may take until its answer begins, if that is its own.

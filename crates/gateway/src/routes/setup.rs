@@ -7,6 +7,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::headers::is_host;
+use crate::listen::proxy_header::Version;
 use crate::upstream::{NoTarget, Target};
 
 /// So many routes.
@@ -70,6 +71,9 @@ pub struct TargetSetup {
     pub to: String,
     /// Its share is this part of all weights; 0 for nothing.
     pub weight: f64,
+    /// It is told whose a connection is by a PROXY protocol header of this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_proxy: Option<Version>,
 }
 
 /// By what requests are told to be of one session.
@@ -146,7 +150,7 @@ pub const WEIGHT_MAX: f64 = 1e6;
 impl RoutesSetup {
     /// Everything to one target.
     pub fn all_to(target: &Target) -> Self {
-        let targets = vec![TargetSetup { to: target.to_string(), weight: 1.0 }];
+        let targets = vec![TargetSetup { to: target.to_string(), weight: 1.0, send_proxy: None }];
         let name = "all".to_owned();
         let route = RouteSetup {
             name,
@@ -216,7 +220,7 @@ impl RouteSetup {
     }
 
     fn check_targets(&self) -> Result<(), SetupError> {
-        for TargetSetup { to, weight } in &self.targets {
+        for TargetSetup { to, weight, .. } in &self.targets {
             to.parse::<Target>()?;
             if !(0.0..=WEIGHT_MAX).contains(weight) {
                 return Err(SetupError::Weight(self.name.clone(), *weight));

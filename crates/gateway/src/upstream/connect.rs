@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::names::Names;
 use super::{Protocol, Target, Trust, TrustError};
+use crate::listen::proxy_header::{Ends, Version, write};
 use crate::stream::Stream;
 
 /// All addresses of a target together have this long.
@@ -59,19 +61,36 @@ impl Connector {
     }
 
     /// Connects, at the first of its addresses that answers; for HTTP/1.1 if only that will do.
-    pub(super) async fn connect(&self, protocol: Protocol, http1: bool) -> io::Result<Connected> {
+    /// Whose connection it is is said first, where that is asked for.
+    pub(super) async fn connect(
+        &self,
+        protocol: Protocol,
+        http1: bool,
+        whose: Option<(Version, Option<Ends>)>,
+    ) -> io::Result<Connected> {
         if http1 && protocol == Protocol::H2c {
             let why = "it speaks HTTP/2 only, in which no protocol is changed";
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         }
-        let connected = timeout(CONNECT_TIME, self.connect_patiently(protocol, http1)).await;
+        let connected = timeout(CONNECT_TIME, self.connect_patiently(protocol, http1, whose)).await;
         connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    async fn connect_patiently(&self, protocol: Protocol, http1: bool) -> io::Result<Connected> {
-        let stream = self.reach().await?;
+    async fn connect_patiently(
+        &self,
+        protocol: Protocol,
+        http1: bool,
+        whose: Option<(Version, Option<Ends>)>,
+    ) -> io::Result<Connected> {
+        let mut stream = self.reach().await?;
         // A server that answers in two pieces must not wait for the first's acknowledgement.
         stream.set_nodelay(true)?;
+        if let Some((version, ends)) = whose {
+            // The gateway's own, such as a health check, is between these two.
+            let (source, destination) = (stream.local_addr()?, stream.peer_addr()?);
+            let ends = ends.unwrap_or(Ends { source, destination });
+            stream.write_all(&write(ends, version)).await?;
+        }
         let Some(tls) = &self.tls else {
             let is_http2 = protocol == Protocol::H2c;
             return Ok(Connected { stream: Stream::Plain(stream), is_http2 });
@@ -79,7 +98,7 @@ impl Connector {
         let connector = if http1 { &tls.http1 } else { &tls.either };
         let stream = connector.connect(tls.name.clone(), stream).await?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Connected { stream: Stream::Tls(Box::new(stream.into())), is_http2 })
+        Ok(Connected { stream: Stream::Tls(Box::new(stream)), is_http2 })
     }
 
     async fn reach(&self) -> io::Result<TcpStream> {

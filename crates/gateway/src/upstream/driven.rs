@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 
 use super::Sent;
 use super::kept::Kept;
+use crate::listen::proxy_header::Ends;
 use crate::stream::Stream;
 
 /// A connection on which one request at a time is asked.
@@ -28,6 +29,8 @@ pub(super) struct Driven<B: Sent> {
     connection: Connection<TokioIo<Stream>, B>,
     /// Where it waits while nobody asks.
     home: Weak<Kept<B>>,
+    /// Whose it is, if it was said to be somebody's.
+    whose: Option<Ends>,
 }
 
 /// How an answer reaches who asked.
@@ -43,9 +46,18 @@ pub(super) enum Way {
 
 impl<B: Sent> Driven<B> {
     /// A connection that was just made.
-    pub(super) async fn new(stream: Stream, home: &Arc<Kept<B>>) -> hyper::Result<Box<Self>> {
+    pub(super) async fn new(
+        stream: Stream,
+        home: &Arc<Kept<B>>,
+        whose: Option<Ends>,
+    ) -> hyper::Result<Box<Self>> {
         let (sender, connection) = Builder::new().handshake(TokioIo::new(stream)).await?;
-        Ok(Box::new(Self { sender, connection, home: Arc::downgrade(home) }))
+        Ok(Box::new(Self { sender, connection, home: Arc::downgrade(home), whose }))
+    }
+
+    /// Whether it is for requests of `whose`.
+    pub(super) fn is_of(&self, whose: Option<Ends>) -> bool {
+        self.whose == whose
     }
 
     /// Waits for the next request.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Sent;
 use super::driven::Driven;
+use crate::listen::proxy_header::Ends;
 
 /// A connection nobody uses is closed after this.
 const IDLE_TIME: Duration = Duration::from_secs(90);
@@ -21,10 +22,17 @@ impl<B: Sent> Default for Kept<B> {
 }
 
 impl<B: Sent> Kept<B> {
-    /// One that can be asked, if there is one.
-    pub(super) fn take(&self, context: &mut Context<'_>) -> Option<Box<Driven<B>>> {
+    /// One that can be asked for `whose`, if there is one.
+    pub(super) fn take(
+        &self,
+        whose: Option<Ends>,
+        context: &mut Context<'_>,
+    ) -> Option<Box<Driven<B>>> {
         loop {
-            let (mut driven, _) = self.lock().pop()?;
+            let mut kept = self.lock();
+            let place = kept.iter().rposition(|(driven, _)| driven.is_of(whose))?;
+            let (mut driven, _) = kept.remove(place);
+            drop(kept);
             if driven.is_open(context) {
                 return Some(driven);
             }

@@ -38,6 +38,7 @@ use self::connect::{Connected, Connector};
 use self::driven::{Driven, Way};
 use self::kept::Kept;
 use self::shared::{Place, Shared};
+use crate::listen::proxy_header::{Ends, Version};
 
 /// How often connections nobody uses are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -81,6 +82,8 @@ pub struct Upstream<B: Sent> {
     /// Whether it chose HTTP/2 when it was asked last.
     chose_http2: AtomicBool,
     asked_again: AtomicU64,
+    /// How it is told whose a connection is, if it is.
+    announces: Option<Version>,
 }
 
 /// A connection to ask on.
@@ -112,7 +115,19 @@ impl<B: Sent> Upstream<B> {
             shared: Shared::default(),
             chose_http2,
             asked_again: AtomicU64::new(0),
+            announces: None,
         })
+    }
+
+    /// Each connection begins with a PROXY protocol header, which says whose it is, and is not
+    /// used for anybody else.
+    pub fn announcing(self, version: Option<Version>) -> Self {
+        Self { announces: version, ..self }
+    }
+
+    /// How it is told whose a connection is, if it is.
+    pub fn announces(&self) -> Option<Version> {
+        self.announces
     }
 
     /// Where it leads.
@@ -137,14 +152,15 @@ impl<B: Sent> Upstream<B> {
         spare: impl Fn(&Request<B>) -> Option<Box<Request<B>>>,
     ) -> Result<Response<Answer<B>>, Failure<B>> {
         let changes = request.headers().contains_key(UPGRADE);
+        let whose = self.announces.and_then(|_| request.extensions().get::<Ends>().copied());
         loop {
-            let waiting = self.waiting(changes).await;
+            let waiting = self.waiting(changes, whose).await;
             let again = waiting.as_ref().and_then(|_| spare(&request));
             let is_new = waiting.is_none();
             let line = match waiting {
                 Some(line) => line,
                 // A future of its own: most requests have no need of the room it takes.
-                None => match Box::pin(self.line(changes)).await {
+                None => match Box::pin(self.line(changes, whose)).await {
                     Ok(line) => line,
                     Err(error) => {
                         return Err(Failure::Connect { why: chain(&error), request });
@@ -165,26 +181,26 @@ impl<B: Sent> Upstream<B> {
     }
 
     /// A connection that is there and has room.
-    async fn waiting(&self, changes: bool) -> Option<Line<B>> {
-        let kept = poll_fn(|context| Poll::Ready(self.kept.take(context))).await;
+    async fn waiting(&self, changes: bool, whose: Option<Ends>) -> Option<Line<B>> {
+        let kept = poll_fn(|context| Poll::Ready(self.kept.take(whose, context))).await;
         if let Some(driven) = kept {
             return Some(Line::Own(driven));
         }
         if changes || self.target.protocol() == Protocol::Http {
             return None;
         }
-        self.shared.place().map(Line::Shared)
+        self.shared.place(whose).map(Line::Shared)
     }
 
     /// A new connection, or room on one that somebody else makes meanwhile.
-    async fn line(&self, changes: bool) -> io::Result<Line<B>> {
+    async fn line(&self, changes: bool, whose: Option<Ends>) -> io::Result<Line<B>> {
         if changes || !self.speaks_http2() {
-            return self.open(changes).await;
+            return self.open(changes, whose).await;
         }
         let _only_one = self.shared.opening.lock().await;
-        match self.shared.place() {
+        match self.shared.place(whose) {
             Some(place) => Ok(Line::Shared(place)),
-            None => self.open(changes).await,
+            None => self.open(changes, whose).await,
         }
     }
 
@@ -196,15 +212,17 @@ impl<B: Sent> Upstream<B> {
         }
     }
 
-    async fn open(&self, changes: bool) -> io::Result<Line<B>> {
+    async fn open(&self, changes: bool, whose: Option<Ends>) -> io::Result<Line<B>> {
         let protocol = self.target.protocol();
-        let Connected { stream, is_http2 } = self.connector.connect(protocol, changes).await?;
+        let announced = self.announces.map(|version| (version, whose));
+        let connected = self.connector.connect(protocol, changes, announced).await?;
+        let Connected { stream, is_http2 } = connected;
         if !changes {
             self.chose_http2.store(is_http2, Ordering::Relaxed);
         }
         match is_http2 {
-            true => self.shared.begin(stream).await.map(Line::Shared),
-            false => Driven::new(stream, &self.kept).await.map(Line::Own),
+            true => self.shared.begin(stream, whose).await.map(Line::Shared),
+            false => Driven::new(stream, &self.kept, whose).await.map(Line::Own),
         }
         .map_err(io::Error::other)
     }

@@ -10,6 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::Sent;
 use super::driven::Answer;
+use crate::listen::proxy_header::Ends;
 use crate::stream::Stream;
 
 /// Beyond so many requests at once another connection is made. Servers allow 100 at least
@@ -32,6 +33,8 @@ pub(super) struct Shared<B: Sent> {
 struct One<B: Sent> {
     sender: SendRequest<B>,
     load: Arc<()>,
+    /// Whose it is, if it was said to be somebody's.
+    whose: Option<Ends>,
 }
 
 /// A place for one request.
@@ -47,18 +50,23 @@ impl<B: Sent> Default for Shared<B> {
 }
 
 impl<B: Sent> Shared<B> {
-    /// A place on a connection that is there, if one has room.
-    pub(super) fn place(&self) -> Option<Place<B>> {
+    /// A place on a connection that is there for `whose`, if one has room.
+    pub(super) fn place(&self, whose: Option<Ends>) -> Option<Place<B>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|one| !one.sender.is_closed());
         let crowd = |one: &One<B>| Arc::strong_count(&one.load) - 1;
         let full = open.len() >= CONNECTIONS_MAX;
-        let one = open.iter().min_by_key(|one| crowd(one))?;
+        let of_them = open.iter().filter(|one| one.whose == whose);
+        let one = of_them.min_by_key(|one| crowd(one))?;
         (full || crowd(one) < REQUESTS_EACH).then(|| one.place())
     }
 
     /// A place on a connection that was just made.
-    pub(super) async fn begin(&self, stream: Stream) -> Result<Place<B>, hyper::Error> {
+    pub(super) async fn begin(
+        &self,
+        stream: Stream,
+        whose: Option<Ends>,
+    ) -> Result<Place<B>, hyper::Error> {
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -70,7 +78,7 @@ impl<B: Sent> Shared<B> {
             // Who asks on it is told.
             let _ = connection.await;
         });
-        let one = One { sender, load: Arc::default() };
+        let one = One { sender, load: Arc::default(), whose };
         let place = one.place();
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(one);
         Ok(place)

@@ -36,6 +36,7 @@ impl Controlled {
             proxy: front.proxy(),
             front,
             trust,
+            routes_file: None,
             listen: at.to_string(),
             memory: Arc::new(Semaphore::new(MEMORY)),
             memory_bytes_max: MEMORY,

@@ -28,7 +28,7 @@ pub(crate) async fn gateway_with(
     more: impl FnOnce(Front) -> Front,
 ) -> (SocketAddr, Arc<Front>) {
     let (at, listener) = listen().await;
-    let routes = Routes::new(setup, trust, None).expect("routes");
+    let routes = Routes::new(setup, trust).expect("routes");
     let proxy = Arc::new(Proxy::new(routes, Rules::default()));
     let front = Arc::new(more(Front::new(proxy, limits)));
     tokio::spawn(serve(Arc::new(listener), Arc::clone(&front), std::future::pending()));

@@ -1,7 +1,9 @@
 //! Which target a request reaches, and in which protocol.
 
 mod ask;
+mod early;
 mod protocols;
+mod proxy_header;
 mod routing;
 mod server;
 #[path = "../support/mod.rs"]

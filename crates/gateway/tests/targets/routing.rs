@@ -19,8 +19,11 @@ use crate::support::{all_to, gateway_with, listen};
 fn route(name: &str, targets: &[(SocketAddr, f64)]) -> RouteSetup {
     let (first, _) = targets[0];
     let setup = all_to(first);
-    let target =
-        |(at, weight): &(SocketAddr, f64)| TargetSetup { to: at.to_string(), weight: *weight };
+    let target = |(at, weight): &(SocketAddr, f64)| TargetSetup {
+        to: at.to_string(),
+        weight: *weight,
+        send_proxy: None,
+    };
     let targets = targets.iter().map(target).collect();
     RouteSetup { name: name.to_owned(), targets, ..setup.routes[0].clone() }
 }
@@ -36,7 +39,7 @@ async fn begin(routes: Vec<RouteSetup>) -> (SocketAddr, Arc<Proxy>) {
 }
 
 fn change(proxy: &Proxy, routes: Vec<RouteSetup>) {
-    let change = |before: &Routes| Routes::new(setup(routes), &Trust::default(), Some(before));
+    let change = |before: &Routes| before.changed(setup(routes), &Trust::default());
     proxy.change_routes(change).expect("routes");
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! successor                                     gateway
 //!   POST /v1/hand-over, Upgrade ──────────────>   mirrors cannot be changed from here on
-//!   <────────────────── both sockets, mirrors ──
+//!   <────────── both sockets, routes, mirrors ──
 //!   serves clients
 //!   "serving" ────────────────────────────────>
 //!   <──────────────────────────────── "yours" ──  accepts no more, finishes what is under way,
@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::claim::{Claim, ClaimError};
 pub(crate) use self::offer::{Estate, offer};
 use crate::control::StartMirror;
+use crate::routes::Inherited;
 
 /// The path that is asked, and the protocol that is spoken then.
 pub(crate) const PATH: &str = "/v1/hand-over";
@@ -37,14 +38,18 @@ const SUCCESSOR_TIME: Duration = Duration::from_secs(60);
 const GATEWAY_TIME: Duration = Duration::from_secs(10);
 
 /// What comes with the sockets is no longer.
-const WILL_BYTES_MAX: usize = 1 << 20;
+const WILL_BYTES_MAX: usize = 8 << 20;
 
 /// What a successor goes on with. Fields may be added; those a successor does not know are not
 /// for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Will {
     /// The control socket's file.
     pub inode: u64,
+    /// Routes in force, for a successor that has none of its own; and what keeps sessions where
+    /// they are.
+    #[serde(default)]
+    pub routes: Option<Inherited>,
     /// Mirrors in force, by name.
     #[serde(default)]
     pub mirrors: Vec<(String, StartMirror)>,

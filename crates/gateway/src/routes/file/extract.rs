@@ -7,6 +7,7 @@ use std::time::Duration;
 use umbra_document::take::{duration, each, int, number, optional, text, texts, texts_by_name};
 use umbra_document::yaml::Node;
 
+use crate::listen::proxy_header::Version;
 use crate::routes::setup::{
     EjectSetup, HealthSetup, RouteSetup, RoutesSetup, StickySetup, TargetSetup,
 };
@@ -34,7 +35,12 @@ fn route(node: &Node) -> Option<RouteSetup> {
 
 fn target(node: &Node) -> Option<TargetSetup> {
     let weight = optional(node.get("weight"), |node| number(node.scalar()?))?;
-    Some(TargetSetup { to: text(node.get("to")?)?, weight: weight.unwrap_or(1.0) })
+    let send_proxy = optional(node.get("send_proxy"), |node| match node.text()? {
+        "v1" => Some(Version::V1),
+        "v2" => Some(Version::V2),
+        _ => None,
+    })?;
+    Some(TargetSetup { to: text(node.get("to")?)?, weight: weight.unwrap_or(1.0), send_proxy })
 }
 
 fn sticky(node: &Node) -> Option<StickySetup> {

@@ -104,6 +104,8 @@ pub fn schema() -> Json {
 mod tests {
     use umbra_document::laws;
 
+    use crate::listen::proxy_header::Version;
+
     use super::super::setup::{EjectSetup, HealthSetup, StickySetup, TargetSetup};
     use super::*;
 
@@ -132,7 +134,7 @@ mod tests {
 routes:
   - name: api
     match: { host: ['*.example', shop], path: /api, methods: [GET], headers: { x-beta: '1' } }
-    targets: [{ to: 'https://app:443', weight: 0.5 }, { to: '127.0.0.1:9001' }]
+    targets: [{ to: 'https://app:443', weight: 0.5, send_proxy: v2 }, { to: '127.0.0.1:9001' }]
     sticky: { cookie: id }
     health: { path: /up, every: 1s }
     eject: {}
@@ -147,7 +149,14 @@ routes:
             (api.hosts.len(), api.path.as_deref(), api.answer_time_ms),
             (2, Some("/api"), Some(250))
         );
-        assert_eq!(api.targets[0], TargetSetup { to: "https://app:443".to_owned(), weight: 0.5 });
+        assert_eq!(
+            api.targets[0],
+            TargetSetup {
+                to: "https://app:443".to_owned(),
+                weight: 0.5,
+                send_proxy: Some(Version::V2),
+            }
+        );
         assert_eq!(api.sticky, Some(StickySetup::Cookie("id".to_owned())));
         let health = HealthSetup {
             path: "/up".to_owned(),

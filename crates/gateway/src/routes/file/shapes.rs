@@ -116,6 +116,11 @@ static TARGET_OF: Shape = Shape {
             Ty::Amount { max: WEIGHT_MAX },
             "Its part of all weights of the route; 1 by default.",
         ),
+        Field::new(
+            "send_proxy",
+            Ty::Word(&[word("v1"), word("v2")]),
+            "Tell it whose a connection is, by a PROXY protocol header of this version.",
+        ),
     ],
     exactly_one: &[],
 };
