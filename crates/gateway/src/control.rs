@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, UPGRADE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -31,7 +31,7 @@ use crate::listen::counts::ClosedStatus;
 use crate::listen::front::Front;
 use crate::listen::hand_over::{self, Estate, Will, offer};
 use crate::listen::tls::TlsStatus;
-use crate::mirror::{Counted, Limits, Mirror, Mirrors, Role, Settings};
+use crate::mirror::{Counted, Limits, Mirror, Mirrors, Role, Settings, wanted};
 use crate::proxy::Proxy;
 use crate::routes::setup::is_name;
 use crate::routes::{Backend, Route, Routes, RoutesSetup, file};
@@ -109,8 +109,15 @@ pub struct MirrorStatus {
     pub role: Option<Role>,
     /// How much is mirrored, in percent.
     pub percent: f64,
+    /// By what sessions are told that are mirrored whole; each request is chosen by itself, if
+    /// there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<String>,
     /// Requests its filter let through.
     pub seen: u64,
+    /// Those of them that could not be chosen, since they are of no session.
+    #[serde(default)]
+    pub no_session: u64,
     /// What became of those that were chosen.
     pub counted: Counted,
 }
@@ -129,6 +136,20 @@ pub struct StartMirror {
     /// Only paths that begin so.
     #[serde(default)]
     pub path_prefix: String,
+    /// Only with all of these headers, of these values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+    /// Only of this route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// `cookie:NAME`, `header:NAME` or `address`: sessions told by that are mirrored whole or not
+    /// at all; each request is chosen by itself, if there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<String>,
+    /// What sessions are hashed with, so that other gateways and later ones choose the same; that
+    /// of the mirror of this name before, or another one, if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
     /// The shadow's `Host`; production's, if there is none.
     #[serde(default)]
     pub host: Option<String>,
@@ -364,9 +385,31 @@ impl Control {
     /// # Errors
     /// What is wanted makes no sense.
     pub fn start(&self, name: &str, wanted: StartMirror) -> Result<MirrorStatus, WireError> {
+        let routes = self.proxy.routes();
+        let is_there = |wanted: &&str| routes.all().iter().any(|route| route.name() == *wanted);
+        if let Some(none) = wanted.route.as_deref().filter(|route| !is_there(route)) {
+            let none: String = none.chars().take(NAME_CHARS_MAX).collect();
+            let error = WireError::new(ErrorCode::BadRequest, format!("find a route {none:?}"));
+            return Err(error.with_hint("`umbra route list` lists routes"));
+        }
+        self.resume(name, wanted)
+    }
+
+    /// Begins to mirror what somebody else did so far: its route may be gone meanwhile.
+    pub(crate) fn resume(
+        &self,
+        name: &str,
+        mut wanted: StartMirror,
+    ) -> Result<MirrorStatus, WireError> {
+        let mirrors = self.proxy.mirrors();
+        if wanted.secret.is_none() {
+            // Whoever changes the percentage only adds sessions, or takes some away.
+            let before = mirrors.iter().find(|mirror| mirror.name() == name).map(|one| begun(one));
+            let before = before.filter(|before| before.sessions == wanted.sessions);
+            wanted.secret = before.and_then(|before| before.secret);
+        }
         let settings = settings(name, &wanted)?;
         let to: Target = wanted.to.parse().map_err(bad)?;
-        let mirrors = self.proxy.mirrors();
         let others = mirrors.iter().filter(|mirror| mirror.name() != name).count();
         if others >= MIRRORS_MAX {
             return Err(WireError::new(
@@ -431,22 +474,33 @@ fn status(mirrors: &Mirrors, mirror: &Mirror) -> MirrorStatus {
         to: mirror.shadow().target().to_string(),
         role: mirror.settings().role,
         percent: chooser.map_or(0.0, |chooser| chooser.settings().fraction.percent()),
+        sessions: chooser
+            .and_then(|chooser| chooser.settings().sessions.as_ref())
+            .map(|one| one.by.to_string()),
         seen: chooser.map_or(0, Mirror::seen),
+        no_session: chooser.map_or(0, Mirror::no_session),
         counted: mirror.counted(),
     }
 }
 
 /// What was asked for to begin it.
 pub fn begun(mirror: &Mirror) -> StartMirror {
-    let Settings { fraction, methods, path_prefix, host, limits, role, compare, .. } =
+    let Settings { fraction, filter, sessions, host, limits, role, compare, .. } =
         mirror.settings();
+    // Header values are ones that could be written.
+    let header = |(name, value): &(HeaderName, HeaderValue)| {
+        Some((name.to_string(), value.to_str().ok()?.to_owned()))
+    };
     let is_candidate = *role == Some(Role::Candidate);
     StartMirror {
         to: mirror.shadow().target().to_string(),
         percent: fraction.percent().to_string(),
-        methods: methods.iter().map(ToString::to_string).collect(),
-        path_prefix: path_prefix.clone(),
-        // It is one that could be written.
+        methods: filter.methods.iter().map(ToString::to_string).collect(),
+        path_prefix: filter.path_prefix.clone(),
+        headers: filter.headers.iter().filter_map(header).collect(),
+        route: filter.route.clone(),
+        sessions: sessions.as_ref().map(|sessions| sessions.by.to_string()),
+        secret: sessions.as_ref().map(|sessions| sessions.secret.clone()),
         host: host.as_ref().and_then(|host| host.to_str().ok()).map(str::to_owned),
         in_flight_max: Some(limits.in_flight_max),
         body_bytes_max: Some(limits.body_bytes_max),
@@ -468,15 +522,17 @@ pub fn settings(name: &str, wanted: &StartMirror) -> Result<Settings, WireError>
     }
     let usual = Limits::default();
     let fraction: Fraction = wanted.percent.parse().map_err(bad)?;
-    let methods = wanted.methods.iter().map(|method| method.parse().map_err(bad));
+    let filter = wanted::filter(wanted)?;
+    let sessions = wanted::sessions(wanted, || format!("{:016x}{:016x}", seed(), seed()))?;
     let host = wanted.host.as_deref().map(host).transpose()?;
     let timeout = wanted.timeout_ms.map_or(usual.timeout, Duration::from_millis);
-    let compare = compared(wanted, fraction)?;
+    let chooses = fraction != Fraction::ALL || !filter.is_none() || sessions.is_some();
+    let compare = compared(wanted, chooses)?;
     Ok(Settings {
         name: name.to_owned(),
+        filter,
         fraction,
-        methods: methods.collect::<Result<_, _>>()?,
-        path_prefix: wanted.path_prefix.clone(),
+        sessions,
         host,
         limits: Limits {
             in_flight_max: wanted.in_flight_max.unwrap_or(usual.in_flight_max).min(IN_FLIGHT_MAX),
@@ -493,11 +549,9 @@ const MASKS_MAX: usize = 64;
 const SLOWER_PERCENT_MAX: u32 = 10_000;
 
 /// How answers are compared, where they are to be.
-fn compared(wanted: &StartMirror, fraction: Fraction) -> Result<compare::Settings, WireError> {
+fn compared(wanted: &StartMirror, chooses: bool) -> Result<compare::Settings, WireError> {
     let refused = |why: &str| Err(WireError::new(ErrorCode::BadRequest, why.to_owned()));
-    let filtered =
-        fraction != Fraction::ALL || !wanted.methods.is_empty() || !wanted.path_prefix.is_empty();
-    if wanted.role == Some(Role::Baseline) && filtered {
+    if wanted.role == Some(Role::Baseline) && chooses {
         return refused("choose requests for a baseline: it gets those of the candidate");
     }
     let set = wanted.slower_percent.is_some() || !wanted.masks.is_empty();
@@ -573,9 +627,11 @@ mod tests {
     #[tokio::test]
     async fn a_mirror_is_begun_again_as_it_was() {
         let full = r#"{"to":"127.0.0.1:9","percent":"0.001","methods":["GET","PURGE"],
-            "path_prefix":"/a","host":"b:80","in_flight_max":7,"body_bytes_max":9,"timeout_ms":11}"#;
+            "path_prefix":"/a","headers":[["x-env","a b"]],"route":"shop","sessions":"cookie:sid",
+            "secret":"s","host":"b:80","in_flight_max":7,"body_bytes_max":9,"timeout_ms":11}"#;
         let short = r#"{"to":"app.internal:80","percent":"12.5%"}"#;
-        for text in [full, short] {
+        let drawn = r#"{"to":"app.internal:80","percent":"5","sessions":"address"}"#;
+        for text in [full, short, drawn] {
             let wanted: StartMirror = serde_json::from_str(text).unwrap();
             let is = settings("one", &wanted).unwrap();
             let shadow = Upstream::new(wanted.to.parse().unwrap(), &Trust::default()).unwrap();
@@ -584,6 +640,7 @@ mod tests {
             assert_eq!(again.to, wanted.to);
             let again = settings("one", &again).unwrap();
             assert_eq!(format!("{again:?}"), format!("{is:?}"), "{text}");
+            assert_eq!(again.sessions, is.sessions, "{text}");
         }
     }
 }

@@ -164,6 +164,14 @@ fn of_mirrors(page: &mut Page, mirrors: &Mirrors) {
     for (name, seen, _) in &all {
         page.sample(&[("mirror", name)], *seen);
     }
+    page.family(
+        "umbra_mirror_no_session_total",
+        "counter",
+        "Requests that could not be chosen by their session, since they are of none.",
+    );
+    for mirror in mirrors.iter() {
+        page.sample(&[("mirror", mirror.name())], mirror.no_session());
+    }
     page.family("umbra_mirror_eligible_total", "counter", "Requests chosen to be mirrored.");
     for (name, _, counted) in &all {
         page.sample(&[("mirror", name)], counted.eligible);

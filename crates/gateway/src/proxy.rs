@@ -27,7 +27,7 @@ use crate::headers::{Client, forwarded, pass_on, settle_framing, strip};
 use crate::interim::Interim;
 use crate::listen::received::Received;
 use crate::metrics::{Cause, Metrics};
-use crate::mirror::{Mirror, Mirrors};
+use crate::mirror::{Mirror, Mirrors, Offered};
 use crate::routes::{Backend, Route, Routes, Way};
 use crate::upstream::{Answer, Failure};
 
@@ -163,7 +163,11 @@ impl Proxy {
         let (copies, keep) = match upgrade {
             // What becomes of the connection then is no request and answer any more.
             Some(_) => (Vec::new(), None),
-            None => in_force.mirrors.begin(&head, has_body),
+            None => {
+                let client = client.source().ip();
+                let offered = Offered { head: &head, route: route.name(), client };
+                in_force.mirrors.begin(&offered, has_body)
+            }
         };
         let body = tapes.request(Passing::copied(body, copies));
         let mut request = Box::new(Request::from_parts(head, body));

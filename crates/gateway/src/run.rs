@@ -10,6 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot};
+use umbra_api::error::WireError;
 use umbra_api::socket::{BindError, Socket};
 
 use crate::control::{self, Control, StartMirror};
@@ -177,10 +178,12 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
         routes_file: options.routes_file.clone(),
     });
     let mirrors = inherited.map(|will| will.mirrors.clone()).unwrap_or_default();
-    for (name, mirror) in mirrors.into_iter().chain(options.mirrors) {
-        control
-            .start(&name, mirror)
-            .map_err(|error| RunError::Mirror { name, why: error.message })?;
+    let failed = |name, error: WireError| RunError::Mirror { name, why: error.message };
+    for (name, mirror) in mirrors {
+        control.resume(&name, mirror).map_err(|error| failed(name, error))?;
+    }
+    for (name, mirror) in options.mirrors {
+        control.start(&name, mirror).map_err(|error| failed(name, error))?;
     }
     // Without a claim nobody is served before there is a control socket.
     let bound = match begun.claim {

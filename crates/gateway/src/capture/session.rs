@@ -4,11 +4,11 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-use hyper::header::{COOKIE, HeaderName};
 use hyper::http::request::Parts;
 
 use super::redact::drawn;
 use crate::headers::Client;
+use crate::routes::session::Sticky;
 
 /// By what requests are told to be one client's.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -16,12 +16,8 @@ pub enum Whose {
     /// The connection they come on.
     #[default]
     Connection,
-    /// The address they come from.
-    Address,
-    /// A header's value; the connection where there is none.
-    Header(HeaderName),
-    /// A cookie's value; the connection where there is none.
-    Cookie(String),
+    /// What tells sessions apart elsewhere, too; the connection where there is none.
+    Session(Sticky),
 }
 
 /// It names nothing that tells clients apart.
@@ -37,17 +33,11 @@ impl FromStr for Whose {
     type Err = NoWhose;
 
     fn from_str(text: &str) -> Result<Self, NoWhose> {
-        let refused = || NoWhose { text: text.chars().take(80).collect() };
-        Ok(match text.split_once(':') {
-            None if text == "connection" => Self::Connection,
-            None if text == "address" => Self::Address,
-            Some(("header", name)) => Self::Header(name.parse().map_err(|_| refused())?),
-            // Both are tokens (RFC 6265, 4.1.1).
-            Some(("cookie", name)) if name.parse::<HeaderName>().is_ok() => {
-                Self::Cookie(name.to_owned())
-            }
-            _ => return Err(refused()),
-        })
+        if text == "connection" {
+            return Ok(Self::Connection);
+        }
+        let refused = |_| NoWhose { text: text.chars().take(80).collect() };
+        text.parse().map(Self::Session).map_err(refused)
     }
 }
 
@@ -55,9 +45,7 @@ impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connection => f.write_str("connection"),
-            Self::Address => f.write_str("address"),
-            Self::Header(name) => write!(f, "header:{name}"),
-            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Session(sticky) => sticky.fmt(f),
         }
     }
 }
@@ -80,11 +68,10 @@ impl Sessions {
     }
 
     pub(super) fn of(&self, head: &Parts, client: &Client) -> u64 {
+        let mut scratch = [0; 16];
         let told = match &self.whose {
             Whose::Connection => None,
-            Whose::Address => Some(client.told().as_bytes()),
-            Whose::Header(name) => head.headers.get(name).map(|value| value.as_bytes()),
-            Whose::Cookie(name) => cookie(head, name.as_bytes()),
+            Whose::Session(by) => by.session(head, client.source().ip(), &mut scratch).told(),
         };
         match told {
             Some(told) => self.number(told),
@@ -99,24 +86,16 @@ impl Sessions {
     }
 }
 
-fn cookie<'a>(head: &'a Parts, name: &[u8]) -> Option<&'a [u8]> {
-    let lines = head.headers.get_all(COOKIE).into_iter();
-    let mut pairs = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
-    pairs.find_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_tells_clients_apart_is_shown_as_it_is_typed() {
-        for good in ["connection", "address", "header:x-user", "cookie:sid"] {
+        for good in ["connection", "address", "cookie:sid"] {
             assert_eq!(good.parse::<Whose>().expect(good).to_string(), good);
         }
-        for bad in ["", "cookie", "cookie:", "cookie:a b", "header:", "header:a b", "ip"] {
-            assert!(bad.parse::<Whose>().is_err(), "{bad}");
-        }
+        assert!("ip".parse::<Whose>().is_err());
     }
 
     #[test]

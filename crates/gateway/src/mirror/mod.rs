@@ -1,15 +1,17 @@
 //! Copies of requests for a shadow, whose answers are read and thrown away, or compared.
 //!
 //! ```text
-//! request ── filter ── chooser ── slot, memory ──> production, its body copied as it streams
-//!                         │          │                    │ pieces
-//!                         │          └ none: dropped      v
-//!                         └ not this one        a task of its own ──> shadow ──> answer, counted
+//! request ── filter ── choice ── slot, memory ──> production, its body copied as it streams
+//!                        │         │                    │ pieces
+//!                        │         └ none: dropped      v
+//!                        └ not this one       a task of its own ──> shadow ──> answer, counted
 //! ```
 
 mod copy;
 mod counts;
+mod select;
 mod set;
+pub(crate) mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,18 +19,21 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Method, Request};
+use hyper::{HeaderMap, Request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 pub use copy::{Copy, Read};
 pub use counts::{Counted, Counts, Dropped, Ended};
+pub(crate) use select::Offered;
+pub use select::{Filter, Sessions};
 pub use set::{Mirrors, Role};
 
 use self::copy::{Fate, copy};
+use self::select::Choice;
 use crate::compare::keep::Keep;
 use crate::compare::{self, Comparison};
-use crate::fraction::{Chooser, Fraction};
+use crate::fraction::Fraction;
 use crate::upstream::{Failure, Upstream};
 
 /// What mirrored requests carry, with the mirror's name.
@@ -66,12 +71,12 @@ impl Default for Limits {
 pub struct Settings {
     /// Its name.
     pub name: String,
+    /// Which requests it is for.
+    pub filter: Filter,
     /// How much of what the filter lets through.
     pub fraction: Fraction,
-    /// Only requests of these methods; of all, if there are none.
-    pub methods: Vec<Method>,
-    /// Only requests whose path begins so.
-    pub path_prefix: String,
+    /// Whose requests are chosen together; each is by itself, if there is nothing.
+    pub sessions: Option<Sessions>,
     /// The shadow's `Host`, if it is not production's.
     pub host: Option<HeaderValue>,
     /// How far it may go.
@@ -94,7 +99,7 @@ pub(crate) struct Room {
 pub struct Mirror {
     settings: Settings,
     shadow: Upstream<Read>,
-    chooser: Chooser,
+    choice: Choice,
     slots: Arc<Semaphore>,
     /// Shared by all mirrors.
     memory: Arc<Semaphore>,
@@ -110,8 +115,8 @@ impl Mirror {
         seed: u64,
     ) -> Self {
         let slots = Arc::new(Semaphore::new(settings.limits.in_flight_max));
-        let chooser = Chooser::new(settings.fraction, seed);
-        Self { settings, shadow, chooser, slots, memory, counts: Arc::default() }
+        let choice = Choice::new(settings.fraction, settings.sessions.as_ref(), seed);
+        Self { settings, shadow, choice, slots, memory, counts: Arc::default() }
     }
 
     /// Its name.
@@ -131,7 +136,12 @@ impl Mirror {
 
     /// How many requests the filter let through so far.
     pub fn seen(&self) -> u64 {
-        self.chooser.seen()
+        self.choice.seen()
+    }
+
+    /// How many of them could not be chosen, since they are of no session.
+    pub fn no_session(&self) -> u64 {
+        self.choice.no_session()
     }
 
     /// What became of them.
@@ -139,20 +149,19 @@ impl Mirror {
         self.counts.now()
     }
 
-    /// Begins to copy a request with this head, if it is to be: what is returned takes its body.
-    /// Never waits.
-    pub fn begin(self: &Arc<Self>, head: &Parts, has_body: bool) -> Option<Copy> {
-        if !self.chooses(head) {
+    /// Begins to copy a request, if it is to be: what is returned takes its body. Never waits.
+    pub(crate) fn begin(self: &Arc<Self>, offered: &Offered<'_>, has_body: bool) -> Option<Copy> {
+        if !self.chooses(offered) {
             return None;
         }
-        let room = self.admit(head);
+        let room = self.admit(offered.head);
         self.counts.eligible(room.as_ref().err().copied());
-        self.copy(head, has_body, room.ok()?, None)
+        self.copy(offered.head, has_body, room.ok()?, None)
     }
 
-    /// Whether a request with this head is to be copied.
-    pub(crate) fn chooses(&self, head: &Parts) -> bool {
-        self.lets_through(head) && self.chooser.choose()
+    /// Whether a request is to be copied.
+    pub(crate) fn chooses(&self, offered: &Offered<'_>) -> bool {
+        self.settings.filter.lets_through(offered) && self.choice.choose(offered)
     }
 
     /// A comparison of its answers, with those of a baseline of this name.
@@ -193,12 +202,6 @@ impl Mirror {
         let request = self.request(head, body);
         tokio::spawn(Arc::clone(self).send(request, fate, keep, room));
         copy
-    }
-
-    fn lets_through(&self, head: &Parts) -> bool {
-        let Settings { methods, path_prefix, .. } = &self.settings;
-        (methods.is_empty() || methods.contains(&head.method))
-            && head.uri.path().starts_with(path_prefix)
     }
 
     fn request(&self, head: &Parts, body: Read) -> Request<Read> {

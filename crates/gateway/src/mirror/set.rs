@@ -3,10 +3,9 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use hyper::http::request::Parts;
 use serde::{Deserialize, Serialize};
 
-use super::{Copy, Mirror};
+use super::{Copy, Mirror, Offered};
 use crate::compare::Comparison;
 use crate::compare::keep::Keep;
 
@@ -81,20 +80,26 @@ impl Mirrors {
         }
     }
 
-    /// Begins to copy a request with this head for whoever is to get it: what takes its body, and
-    /// what keeps its answer. Never waits.
-    pub(crate) fn begin(&self, head: &Parts, has_body: bool) -> (Vec<Copy>, Option<Keep>) {
+    /// Begins to copy a request for whoever is to get it: what takes its body, and what keeps its
+    /// answer. Never waits.
+    pub(crate) fn begin(&self, offered: &Offered<'_>, has_body: bool) -> (Vec<Copy>, Option<Keep>) {
         let alone = self.all.iter().filter(|mirror| mirror.settings().role.is_none());
         let mut copies: Vec<Copy> =
-            alone.filter_map(|mirror| mirror.begin(head, has_body)).collect();
-        let keep = self.begin_pair(head, has_body, &mut copies);
+            alone.filter_map(|mirror| mirror.begin(offered, has_body)).collect();
+        let keep = self.begin_pair(offered, has_body, &mut copies);
         (copies, keep)
     }
 
     /// Both get it or neither does: a shadow that lacks one request of the other's could differ
     /// from then on.
-    fn begin_pair(&self, head: &Parts, has_body: bool, copies: &mut Vec<Copy>) -> Option<Keep> {
-        let candidate = self.with(Role::Candidate).filter(|mirror| mirror.chooses(head))?;
+    fn begin_pair(
+        &self,
+        offered: &Offered<'_>,
+        has_body: bool,
+        copies: &mut Vec<Copy>,
+    ) -> Option<Keep> {
+        let head = offered.head;
+        let candidate = self.with(Role::Candidate).filter(|mirror| mirror.chooses(offered))?;
         let both = [Some(candidate), self.with(Role::Baseline)].into_iter().flatten();
         let rooms: Result<Vec<_>, _> = both.clone().map(|mirror| mirror.admit(head)).collect();
         both.clone().for_each(|mirror| mirror.eligible(rooms.as_ref().err().copied()));

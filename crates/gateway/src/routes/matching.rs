@@ -1,8 +1,8 @@
 //! Which requests a route is for.
 
-use hyper::Method;
 use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method};
 
 use super::setup::RouteSetup;
 
@@ -41,10 +41,7 @@ impl Match {
         (self.hosts.is_empty() || self.has_host(head))
             && self.path.as_ref().is_none_or(|path| is_below(head.uri.path(), path))
             && (self.methods.is_empty() || self.methods.contains(&head.method))
-            && self
-                .headers
-                .iter()
-                .all(|(name, value)| head.headers.get_all(name).iter().any(|one| one == value))
+            && has_all(&head.headers, &self.headers)
     }
 
     fn has_host(&self, head: &Parts) -> bool {
@@ -75,6 +72,11 @@ impl HostMatch {
             }
         }
     }
+}
+
+/// Whether all of these are there, each with that value among its own.
+pub(crate) fn has_all(headers: &HeaderMap, all: &[(HeaderName, HeaderValue)]) -> bool {
+    all.iter().all(|(name, value)| headers.get_all(name).iter().any(|one| one == value))
 }
 
 /// The path itself, or one below it: `/api` is not `/apiary`.

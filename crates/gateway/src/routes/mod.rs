@@ -9,11 +9,11 @@
 
 mod backend;
 pub mod file;
-mod matching;
-mod session;
+pub(crate) mod matching;
+pub mod session;
 pub mod setup;
 mod standing;
-mod weigh;
+pub(crate) mod weigh;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! Which requests are of one session.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use hyper::HeaderMap;
 use hyper::header::{COOKIE, HeaderName, HeaderValue, SET_COOKIE};
@@ -9,16 +11,53 @@ use hyper::http::request::Parts;
 use super::setup::StickySetup;
 
 /// By what they are told.
-#[derive(Debug)]
-pub(super) enum Sticky {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sticky {
+    /// The value of a cookie.
     Cookie(String),
+    /// The value of a header.
     Header(HeaderName),
+    /// The address of the client, or of the proxy it comes through.
     Address,
+}
+
+/// It names nothing that tells sessions apart.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("read {text:?} as what tells sessions apart: expected cookie:NAME, header:NAME or address")]
+pub struct NoSticky {
+    text: String,
+}
+
+impl FromStr for Sticky {
+    type Err = NoSticky;
+
+    fn from_str(text: &str) -> Result<Self, NoSticky> {
+        let refused = || NoSticky { text: text.chars().take(80).collect() };
+        Ok(match text.split_once(':') {
+            None if text == "address" => Self::Address,
+            Some(("header", name)) => Self::Header(name.parse().map_err(|_| refused())?),
+            // Both are tokens (RFC 6265, 4.1.1).
+            Some(("cookie", name)) if name.parse::<HeaderName>().is_ok() => {
+                Self::Cookie(name.to_owned())
+            }
+            _ => return Err(refused()),
+        })
+    }
+}
+
+impl fmt::Display for Sticky {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Address => f.write_str("address"),
+        }
+    }
 }
 
 /// What a request says of its session.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Session<'a> {
+pub(crate) enum Session<'a> {
     /// It is of this one.
     Of(&'a [u8]),
     /// It is of none yet, and can be told of one by this cookie.
@@ -28,6 +67,16 @@ pub(super) enum Session<'a> {
     },
     /// It is of none.
     Alone,
+}
+
+impl<'a> Session<'a> {
+    /// What all its requests say, if it is of one.
+    pub(crate) fn told(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Of(told) => Some(told),
+            Self::New { .. } | Self::Alone => None,
+        }
+    }
 }
 
 impl Sticky {
@@ -41,7 +90,7 @@ impl Sticky {
     }
 
     /// Which one a request with this head is of. An address is written to `scratch`.
-    pub(super) fn session<'a>(
+    pub(crate) fn session<'a>(
         &'a self,
         head: &'a Parts,
         client: IpAddr,
@@ -91,6 +140,16 @@ mod tests {
     use hyper::Request;
 
     use super::*;
+
+    #[test]
+    fn what_tells_sessions_apart_is_shown_as_it_is_typed() {
+        for good in ["cookie:sid", "header:x-user", "address"] {
+            assert_eq!(good.parse::<Sticky>().expect(good).to_string(), good);
+        }
+        for bad in ["", "cookie", "cookie:", "cookie:a b", "header:", "header:a b", "ip"] {
+            assert!(bad.parse::<Sticky>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_session_is_told_by_one_thing() {

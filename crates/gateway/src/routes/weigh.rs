@@ -15,7 +15,7 @@ use crate::fraction::mixed;
 
 /// What sessions are hashed with. A secret: clients cannot choose where they go.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Salt([u8; 32]);
+pub(crate) struct Salt([u8; 32]);
 
 impl std::fmt::Debug for Salt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Salt {
 impl Salt {
     /// Made of a secret, so that several gateways and their successors agree; of chance if there
     /// is none.
-    pub(super) fn new(secret: Option<&str>) -> Self {
+    pub(crate) fn new(secret: Option<&str>) -> Self {
         match secret {
             Some(secret) => {
                 Self(blake3::derive_key("umbra gateway 2026 sessions", secret.as_bytes()))
@@ -43,7 +43,7 @@ impl Salt {
     }
 
     /// A session as a number.
-    pub(super) fn session(&self, of: &[u8]) -> u64 {
+    pub(crate) fn session(&self, of: &[u8]) -> u64 {
         first_word(&blake3::keyed_hash(&self.0, of))
     }
 }

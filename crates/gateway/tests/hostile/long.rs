@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use umbra_gateway::fraction::Fraction;
 use umbra_gateway::gateway::Limits;
-use umbra_gateway::mirror::{self, Mirror, Settings};
+use umbra_gateway::mirror::{self, Filter, Mirror, Settings};
 use umbra_gateway::upstream::{Trust, Upstream};
 
 use crate::message::{self, Framing, Message};
@@ -45,9 +45,9 @@ async fn check(memory: usize) -> bool {
     let (shadow, shadow_got) = recorder(ok).await;
     let settings = Settings {
         name: "shadow".to_owned(),
+        filter: Filter::default(),
         fraction: Fraction::ALL,
-        methods: Vec::new(),
-        path_prefix: String::new(),
+        sessions: None,
         host: None,
         limits: mirror::Limits { body_bytes_max: u64::MAX, ..mirror::Limits::default() },
         role: None,

@@ -2,6 +2,7 @@
 
 mod ask;
 mod early;
+mod mirrored;
 mod protocols;
 mod proxy_header;
 mod routing;

@@ -16,7 +16,7 @@ use crate::ask::get;
 use crate::server::Server;
 use crate::support::{all_to, gateway_with, listen};
 
-fn route(name: &str, targets: &[(SocketAddr, f64)]) -> RouteSetup {
+pub(crate) fn route(name: &str, targets: &[(SocketAddr, f64)]) -> RouteSetup {
     let (first, _) = targets[0];
     let setup = all_to(first);
     let target = |(at, weight): &(SocketAddr, f64)| TargetSetup {
@@ -28,7 +28,7 @@ fn route(name: &str, targets: &[(SocketAddr, f64)]) -> RouteSetup {
     RouteSetup { name: name.to_owned(), targets, ..setup.routes[0].clone() }
 }
 
-fn setup(routes: Vec<RouteSetup>) -> RoutesSetup {
+pub(crate) fn setup(routes: Vec<RouteSetup>) -> RoutesSetup {
     RoutesSetup { routes, secret: None }
 }
 

@@ -1,0 +1,121 @@
+//! What a mirror selects: of a route, with a header, and whole sessions.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use umbra_api::error::ErrorCode;
+use umbra_gateway::control::{Control, MirrorStatus, StartMirror};
+use umbra_gateway::gateway::Limits;
+use umbra_gateway::routes::RouteSetup;
+use umbra_gateway::upstream::Trust;
+
+use crate::ask::get;
+use crate::routing::{route, setup};
+use crate::server::Server;
+use crate::support::gateway_with;
+
+const MEMORY: usize = 8 << 20;
+const SESSIONS: u64 = 60;
+
+/// A gateway with two routes to one server, and a shadow.
+struct Place {
+    at: SocketAddr,
+    control: Control,
+    shadow: Server,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let (production, shadow) =
+            (Server::new("production", None).await, Server::new("shadow", None).await);
+        let to = [(production.at, 1.0)];
+        let api = RouteSetup { path: Some("/api".to_owned()), ..route("api", &to) };
+        let routes = setup(vec![api, route("rest", &to)]);
+        let (trust, limits) = (Trust::default(), Limits::default());
+        let (at, front) = gateway_with(routes, &trust, limits, |front| front).await;
+        let control = Control {
+            proxy: front.proxy(),
+            front,
+            trust,
+            listen: at.to_string(),
+            memory: Arc::new(Semaphore::new(MEMORY)),
+            memory_bytes_max: MEMORY,
+        };
+        Self { at, control, shadow }
+    }
+
+    fn wanted(&self, percent: &str) -> StartMirror {
+        let to = self.shadow.at.to_string();
+        StartMirror { to, percent: percent.to_owned(), ..StartMirror::default() }
+    }
+
+    fn status(&self) -> MirrorStatus {
+        self.control.status().mirrors.remove(0)
+    }
+
+    /// Which sessions are mirrored, each seen in several requests: none in a part of them.
+    async fn mirrored(&self) -> Vec<u64> {
+        let mut mirrored = Vec::new();
+        for session in 0..SESSIONS {
+            let before = self.status().counted.eligible;
+            let cookie = format!("sid={session}");
+            for path in ["/a", "/api/b", "/c"] {
+                let answer = get(self.at, path, &[("cookie", &cookie)]).await;
+                assert!(answer.text.starts_with("production"), "{answer:?}");
+            }
+            match self.status().counted.eligible - before {
+                0 => {}
+                3 => mirrored.push(session),
+                part => panic!("{part} of 3 requests of session {session} are mirrored"),
+            }
+        }
+        mirrored
+    }
+}
+
+#[tokio::test]
+async fn only_requests_of_a_route_and_with_a_header_are_mirrored() {
+    let place = Place::new().await;
+    let headers = vec![("x-env".to_owned(), "beta".to_owned())];
+    let wanted = StartMirror { route: Some("api".into()), headers, ..place.wanted("100") };
+    place.control.start("shadow", wanted).expect("a mirror");
+    for (path, env) in [("/api/x", "beta"), ("/api/x", "prod"), ("/x", "beta"), ("/apix", "beta")] {
+        assert!(get(place.at, path, &[("x-env", env)]).await.text.starts_with("production"));
+    }
+    let until = Instant::now() + Duration::from_secs(10);
+    while place.status().counted.answered < 1 {
+        assert!(Instant::now() < until, "{:?}", place.status());
+        tokio::task::yield_now().await;
+    }
+    let status = place.status();
+    assert_eq!((status.seen, status.counted.eligible, status.no_session), (1, 1, 0));
+
+    let no_route = StartMirror { route: Some("apo".into()), ..place.wanted("100") };
+    let refused = place.control.start("shadow", no_route).expect_err("there is no such route");
+    assert_eq!((refused.code, &*refused.message), (ErrorCode::BadRequest, "find a route \"apo\""));
+}
+
+#[tokio::test]
+async fn a_session_is_mirrored_whole_or_not_at_all_and_stays_when_there_are_more() {
+    let place = Place::new().await;
+    let start = |percent: &str| {
+        let wanted = StartMirror { sessions: Some("cookie:sid".into()), ..place.wanted(percent) };
+        place.control.start("shadow", wanted).expect("a mirror")
+    };
+    let mut before = Vec::new();
+    for percent in ["0", "20", "60", "100"] {
+        let started = start(percent);
+        assert_eq!(started.sessions.as_deref(), Some("cookie:sid"));
+        let mirrored = place.mirrored().await;
+        assert!(before.iter().all(|session| mirrored.contains(session)), "{before:?} {mirrored:?}");
+        before = mirrored;
+    }
+    assert_eq!(before.len() as u64, SESSIONS);
+
+    get(place.at, "/a", &[("cookie", "other=1")]).await;
+    let status = place.status();
+    assert_eq!((status.seen, status.no_session), (3 * SESSIONS + 1, 1));
+    assert_eq!(status.counted.eligible, 3 * SESSIONS);
+}
