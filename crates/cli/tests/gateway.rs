@@ -36,8 +36,28 @@ fn production_is_served_and_mirrored_until_it_is_told_to_end() {
     };
     assert_eq!((&mirror["seen"], &mirror["counted"]["eligible"]), (&20.into(), &10.into()));
 
-    let refused = umbra(state, &["mirror", "start", "new", "--to", &shadow, "--percent", "101"]);
-    assert_eq!(refused.status.code(), Some(2));
+    for (wrong, said) in [
+        (["--percent", "101"], "\"101\" as a percentage"),
+        (["--header", "x-env"], "expected NAME:VALUE"),
+        (["--header", "x env: a"], "\"x env\" as a header's name"),
+        (["--route", "shop"], "find a route \"shop\""),
+        (["--sessions", "moon"], "expected cookie:NAME, header:NAME or address"),
+    ] {
+        let refused =
+            umbra(state, &[&["mirror", "start", "new", "--to", &shadow], &wrong[..]].concat());
+        assert_eq!(refused.status.code(), Some(2));
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(told.contains(said), "{told}");
+    }
+    let whole = ["--sessions", "header:x-user", "--header", "x-env: beta", "--route", "all"];
+    let started =
+        umbra(state, &[&["mirror", "start", "new", "--to", &shadow], &whole[..]].concat());
+    assert!(good(&started).starts_with("100 % of the sessions (header:x-user) are mirrored"));
+    for more in [&["-H", "x-env: beta"][..], &["-H", "x-env: beta", "-H", "x-user: me"], &[]] {
+        assert_eq!(gateway.ask(more), "production");
+    }
+    let status = good(&umbra(state, &["mirror", "status"]));
+    assert!(status.contains("  new: 1 not chosen: of no session\n"), "{status}");
     good(&umbra(state, &["mirror", "stop", "new"]));
     assert_eq!(umbra(state, &["mirror", "stop", "new"]).status.code(), Some(2));
 

@@ -7,6 +7,7 @@ use umbra_gateway::control::{StartMirror, settings};
 use umbra_gateway::fraction::Fraction;
 use umbra_gateway::headers::{Client, forwarded, pass_on};
 use umbra_gateway::listen::proxy_header::{BYTES_MAX, Parsed, Version as Written, parse, write};
+use umbra_gateway::mirror::Sessions;
 use umbra_gateway::routes::RoutesSetup;
 use umbra_gateway::upstream::Target as Upstream;
 
@@ -130,12 +131,17 @@ pub const MIRROR: Target = Target {
         texts(&[
             "one\n{\"to\":\"127.0.0.1:9001\",\"percent\":\"5\"}",
             "a-b.c\n{\"to\":\"a:1\",\"percent\":\"0.001%\",\"methods\":[\"GET\"],\"path_prefix\":\"/a\",\"host\":\"b:80\",\"in_flight_max\":7,\"body_bytes_max\":9,\"timeout_ms\":18446744073709551615}",
+            "s\n{\"to\":\"a:1\",\"percent\":\"5\",\"headers\":[[\"x-env\",\"a b\"]],\"route\":\"shop\",\"sessions\":\"cookie:sid\",\"secret\":\"s\"}",
         ])
     },
     words: &[
         "\"percent\":\"",
         "\"methods\":[\"",
         "\"host\":\"",
+        "\"headers\":[[\"",
+        "\"route\":\"",
+        "\"sessions\":\"header:",
+        "\"secret\":\"",
         "\"in_flight_max\":",
         "\\u0000",
         "\\r\\n",
@@ -148,8 +154,8 @@ pub const MIRROR: Target = Target {
     heap_factor: 64,
 };
 
-/// A mirror that is begun has a plain name, a part of a whole, a host's name and room that a
-/// semaphore can hold; what is refused is said in printable words of a bounded length.
+/// A mirror that is begun has a plain name, a part of a whole, a host's name, room that a
+/// semaphore can hold, and a filter and sessions of a bounded length that can be written again; what is refused is said in printable words of a bounded length.
 pub fn mirror(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let (name, wanted) = text.split_once('\n').unwrap_or(("a", &text));
@@ -167,6 +173,14 @@ pub fn mirror(bytes: &[u8]) -> bool {
                 !host.is_empty() && !host.iter().any(|byte| b" /@#?\\".contains(byte))
             };
             assert!(is.host.as_ref().is_none_or(plain), "{:?}", is.host);
+            let written =
+                |(_, value): &(_, HeaderValue)| value.len() <= 1024 && value.to_str().is_ok();
+            assert!(is.filter.headers.len() <= 16 && is.filter.headers.iter().all(written));
+            assert!(is.filter.route.is_none_or(|route| (1..=64).contains(&route.len())));
+            if let Some(Sessions { by, secret }) = is.sessions {
+                assert_eq!(by.to_string().parse(), Ok(by));
+                assert!((1..=1024).contains(&secret.len()));
+            }
             true
         }
         Err(error) => {

@@ -83,9 +83,6 @@ pub struct Start {
     /// What it is to be called.
     #[arg(long, default_value = NAME)]
     pub name: String,
-    /// Replace a file that is there.
-    #[arg(long)]
-    pub force: bool,
     /// How much, from 0.001 to 100.
     #[arg(long, value_name = "PERCENT", default_value = "100")]
     pub percent: String,
@@ -98,21 +95,35 @@ pub struct Start {
     /// End by itself after so many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     pub duration: Option<u64>,
-    /// End by itself when the file is so long; 1 GiB if left out.
-    #[arg(long, value_name = "BYTES")]
-    pub bytes_max: Option<u64>,
     /// Bytes of a body that are kept; 1 MiB if left out.
     #[arg(long, value_name = "BYTES")]
     pub body_bytes: Option<u64>,
+    /// What tells clients apart: connection, address, header:NAME or cookie:NAME.
+    #[arg(long, value_name = "WHAT", default_value = "connection")]
+    pub session: String,
+    /// What of them is kept.
+    #[command(flatten)]
+    pub keeping: Keeping,
+    /// Of which gateway.
+    #[command(flatten)]
+    pub control: Control,
+}
+
+/// How requests are kept in a file, whoever finds them.
+#[derive(Debug, Args, PartialEq, Eq, Default)]
+pub struct Keeping {
+    /// Replace a file that is there.
+    #[arg(long)]
+    pub force: bool,
+    /// End by itself when the file is so long; 1 GiB if left out.
+    #[arg(long, value_name = "BYTES")]
+    pub bytes_max: Option<u64>,
     /// Keep answers, too; without it only their status and time.
     #[arg(long)]
     pub answers: bool,
     /// Pack the file with zstd.
     #[arg(long)]
     pub pack: bool,
-    /// What tells clients apart: connection, address, header:NAME or cookie:NAME.
-    #[arg(long, value_name = "WHAT", default_value = "connection")]
-    pub session: String,
     /// Keep no value of this header; can be given again. Those of Authorization,
     /// Proxy-Authorization, Cookie and Set-Cookie are never kept.
     #[arg(long = "redact-header", value_name = "NAME")]
@@ -124,7 +135,4 @@ pub struct Start {
     /// Keep no value of this parameter of queries and forms; can be given again.
     #[arg(long = "redact-query", value_name = "NAME")]
     pub redact_query: Vec<String>,
-    /// Of which gateway.
-    #[command(flatten)]
-    pub control: Control,
 }

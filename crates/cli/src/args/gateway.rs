@@ -162,7 +162,7 @@ pub struct Start {
     /// The port of a shadow that is named.
     #[arg(long, value_name = "PORT", default_value_t = 80, value_parser = clap::value_parser!(u16).range(1..))]
     pub port: u16,
-    /// How much, from 0.001 to 100.
+    /// How much, from 0.001 to 100: of the requests, or of the sessions.
     #[arg(long, value_name = "PERCENT", default_value = "100")]
     pub percent: String,
     /// Only requests of this method; can be given again.
@@ -171,6 +171,16 @@ pub struct Start {
     /// Only requests whose path begins so.
     #[arg(long, value_name = "PREFIX", default_value = "")]
     pub path: String,
+    /// Only requests with this header of this value; can be given again, then all must be there.
+    #[arg(long = "header", value_name = "NAME:VALUE")]
+    pub headers: Vec<String>,
+    /// Only requests of this route of `umbra route list`.
+    #[arg(long, value_name = "NAME")]
+    pub route: Option<String>,
+    /// Mirror sessions whole or not at all, told by this: cookie:NAME, header:NAME or address.
+    /// Requests of no session are not mirrored.
+    #[arg(long, value_name = "WHAT")]
+    pub sessions: Option<String>,
     /// The `Host` the shadow gets instead of production's.
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,

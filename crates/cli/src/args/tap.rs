@@ -1,6 +1,10 @@
 //! What can be typed about a tap.
 
+use std::path::PathBuf;
+
 use clap::Args;
+
+use super::capture::Keeping;
 
 /// A tap on an interface of this machine.
 #[derive(Debug, Args)]
@@ -32,4 +36,10 @@ pub struct Tap {
     /// Bytes of a body that are kept; longer ones are cut.
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, value_parser = clap::value_parser!(u32).range(0..=1 << 30))]
     pub body_bytes: u32,
+    /// Keep the requests in this file instead of showing them; `umbra capture show` lists them.
+    #[arg(long, value_name = "FILE")]
+    pub to_file: Option<PathBuf>,
+    /// What of them is kept there.
+    #[command(flatten)]
+    pub keeping: Keeping,
 }

@@ -14,7 +14,7 @@ use umbra_gateway::replay::learn::write;
 
 use super::gateway::{reached, socket};
 use super::{Done, absolute};
-use crate::args::capture::{Capture, Start};
+use crate::args::capture::{Capture, Keeping, Start};
 use crate::args::gateway::Control;
 use crate::error::{CliError, Finish};
 use crate::screen::capture as screen;
@@ -54,22 +54,31 @@ pub(super) fn capture(ui: &Ui, state_dir: &Path, command: Capture) -> Done {
 
 fn wanted(start: Start) -> Result<(Control, StartCapture), CliError> {
     let wanted = StartCapture {
-        file: absolute(&start.file)?,
-        force: start.force,
         percent: start.percent,
         methods: start.methods,
         path_prefix: start.path,
         duration_ms: start.duration.map(|seconds| seconds * 1000),
-        bytes_max: start.bytes_max,
         body_bytes_max: start.body_bytes,
-        answers: start.answers,
-        pack: start.pack,
         session: Some(start.session),
-        redact_headers: start.redact_headers,
-        redact_json: start.redact_json,
-        redact_query: start.redact_query,
+        ..all_to(&start.file, start.keeping)?
     };
     Ok((start.control, wanted))
+}
+
+/// Every request in a file, so.
+pub(super) fn all_to(file: &Path, keeping: Keeping) -> Result<StartCapture, CliError> {
+    Ok(StartCapture {
+        file: absolute(file)?,
+        force: keeping.force,
+        percent: "100".to_owned(),
+        bytes_max: keeping.bytes_max,
+        answers: keeping.answers,
+        pack: keeping.pack,
+        redact_headers: keeping.redact_headers,
+        redact_json: keeping.redact_json,
+        redact_query: keeping.redact_query,
+        ..StartCapture::default()
+    })
 }
 
 fn format_of(text: Option<&str>) -> Result<Option<Format>, CliError> {

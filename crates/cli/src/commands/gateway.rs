@@ -91,7 +91,7 @@ pub(super) fn mirror(ui: &Ui, state_dir: &Path, daemon: &Client, command: Mirror
     match command {
         Mirror::Start(mut start) => {
             start.to = super::address::of_shadow(daemon, start.to, start.port)?;
-            let (name, control, wanted) = wanted(*start);
+            let (name, control, wanted) = wanted(*start)?;
             let target = format!("/v1/mirrors/{}", percent(&name));
             let status: MirrorStatus = client(control).post(&target, &wanted).map_err(reached)?;
             ui.answer_with(&status, screen::started)?;
@@ -146,13 +146,17 @@ pub(super) fn socket(state_dir: &Path, control: Control) -> PathBuf {
     control.gateway.unwrap_or_else(|| state_dir.join(SOCKET))
 }
 
-fn wanted(start: Start) -> (String, Control, StartMirror) {
+fn wanted(start: Start) -> Result<(String, Control, StartMirror), CliError> {
     let Start { name, to, percent, methods, path, host, in_flight, body_bytes, .. } = start;
     let wanted = StartMirror {
         to,
         percent,
         methods,
         path_prefix: path,
+        headers: start.headers.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
+        route: start.route,
+        sessions: start.sessions,
+        secret: None,
         host,
         in_flight_max: in_flight,
         body_bytes_max: body_bytes,
@@ -161,7 +165,15 @@ fn wanted(start: Start) -> (String, Control, StartMirror) {
         slower_percent: start.comparing.slower_percent,
         masks: start.comparing.masks,
     };
-    (name, start.control, wanted)
+    Ok((name, start.control, wanted))
+}
+
+/// `NAME:VALUE`; the gateway says whether they can be a header's.
+fn header(text: &str) -> Result<(String, String), CliError> {
+    let (name, value) = text.split_once(':').ok_or_else(|| {
+        CliError::new(Finish::Usage, format!("read {text:?} as a header: expected NAME:VALUE"))
+    })?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 /// The hint of a daemon that is not there would mislead.

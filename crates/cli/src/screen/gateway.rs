@@ -22,9 +22,13 @@ pub fn listening(at: SocketAddr, primary: &str, control: &Path) -> String {
 /// What is said of a mirror that was begun.
 pub fn started(mirror: &MirrorStatus) -> String {
     let MirrorStatus { name, to, percent, .. } = mirror;
+    let part = match &mirror.sessions {
+        None => format!("{percent} % of the requests are"),
+        Some(by) => format!("{percent} % of the sessions ({}) are", safe(by)),
+    };
     let (what, next) = match mirror.role {
-        None => (format!("{percent} % of the requests are"), "umbra mirror status"),
-        Some(Role::Candidate) => (format!("{percent} % of the requests are"), "umbra compare"),
+        None => (part, "umbra mirror status"),
+        Some(Role::Candidate) => (part, "umbra compare"),
         Some(Role::Baseline) => ("what the candidate gets is".to_owned(), "umbra compare"),
     };
     format!("{what} mirrored to {} as {}\n  {next}\n", safe(to), safe(name))
@@ -130,6 +134,7 @@ fn named(mirror: &MirrorStatus) -> String {
 fn causes(mirror: &MirrorStatus) -> String {
     let counted = &mirror.counted;
     let causes = [
+        (mirror.no_session, "not chosen: of no session"),
         (counted.dropped_in_flight, "dropped: too many under way"),
         (counted.dropped_memory, "dropped: no memory for copies"),
         (counted.unreachable, "failed: no connection to the shadow"),

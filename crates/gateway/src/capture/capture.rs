@@ -18,12 +18,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use umbra_state::chain;
 
-use super::WriteError;
 use super::counts::{Counted, Counts, Dropped, Ticket};
 use super::file::{Tally, Writer};
 use super::redact::{Redactor, Secrets};
 use super::session::{Sessions, Whose};
 use super::tape::{Draft, Tapes};
+use super::{Exchange, WriteError};
 use crate::fraction::{Chooser, Fraction};
 use crate::headers::Client;
 
@@ -204,6 +204,20 @@ impl Capture {
             draft.ticket.dropped(Dropped::Queue);
         }
         // Where nobody writes any more, what was to be written has counted itself.
+    }
+
+    /// Keeps an exchange that is over already, if it is to be. Never waits.
+    pub(super) fn take(&self, exchange: Exchange) {
+        if !self.chooser.choose() {
+            return;
+        }
+        match Draft::of(exchange, &self.state.counts, &self.memory) {
+            Some(draft) if self.state.closed.load(Ordering::Acquire) => {
+                draft.ticket.dropped(Dropped::Stopped);
+            }
+            Some(draft) => self.hand_over(draft),
+            None => {}
+        }
     }
 
     /// Nothing more is chosen.

@@ -160,7 +160,12 @@ impl Captures {
             let message = format!("capture as {name:?}: there are {CAPTURES_MAX} captures");
             return Err(WireError::new(ErrorCode::Conflict, message));
         }
-        let file = create(&settings.file, wanted.force)?;
+        let file = create(&settings.file, wanted.force).map_err(|error| match error.code {
+            ErrorCode::Environment => {
+                error.with_hint("the gateway's process makes the file, as its own user")
+            }
+            _ => error,
+        })?;
         let capture = Capture::begin(settings, file, Arc::clone(memory), seed)
             .map_err(|error| WireError::new(ErrorCode::Environment, chain(&error)))?;
         let status = status(&capture);
@@ -224,7 +229,7 @@ async fn end(capture: &Arc<Capture>) {
     let _ = tokio::task::spawn_blocking(move || capture.finish()).await;
 }
 
-fn status(capture: &Capture) -> CaptureStatus {
+pub(super) fn status(capture: &Capture) -> CaptureStatus {
     let settings = capture.settings();
     let counted = capture.counted();
     CaptureStatus {
@@ -295,14 +300,16 @@ fn absolute(file: &str) -> Result<PathBuf, WireError> {
 
 /// A file of this name that was not there, for its owner only. What was there goes only if it is
 /// a file and that is wanted; nothing is followed or opened.
-fn create(path: &Path, force: bool) -> Result<File, WireError> {
+pub(super) fn create(path: &Path, force: bool) -> Result<File, WireError> {
     let shown = path.display();
     let failed = |error: io::Error| {
-        let (code, hint) = match error.kind() {
-            io::ErrorKind::AlreadyExists => (ErrorCode::Conflict, "--force replaces a file"),
-            _ => (ErrorCode::Environment, "the gateway's process makes the file, as its own user"),
-        };
-        WireError::new(code, format!("make the file {shown}: {error}")).with_hint(hint)
+        let failure = |code| WireError::new(code, format!("make the file {shown}: {error}"));
+        match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                failure(ErrorCode::Conflict).with_hint("--force replaces a file")
+            }
+            _ => failure(ErrorCode::Environment),
+        }
     };
     if force && fs::symlink_metadata(path).is_ok_and(|there| there.is_file()) {
         fs::remove_file(path).map_err(failed)?;

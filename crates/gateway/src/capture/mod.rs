@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`capture`] | a capture in force, and the thread that writes it |
+//! | [`alone`] | one without a gateway, of what a tap finds |
 //! | [`captures`] | all of them, begun and ended over the control socket |
 //! | [`tape`] | one exchange while it passes |
 //! | [`session`] | whose a request is |
@@ -19,6 +20,7 @@
 //! * every request that was chosen is captured or dropped, with its cause;
 //! * a secret never reaches the writer's file: what cannot be redacted is not kept.
 
+pub mod alone;
 #[allow(clippy::module_inception)]
 pub mod capture;
 pub mod captures;
@@ -36,6 +38,7 @@ pub mod session;
 pub mod source;
 pub mod tape;
 
+pub use alone::Alone;
 pub use captures::Captures;
 pub use error::{ReadError, WriteError};
 pub use exchange::{Answered, Asked, Exchange, Headers, Kept};

@@ -54,12 +54,7 @@ impl Draft {
         let ticket = counts.ticket();
         let target = target(&head.uri);
         let bytes = crate::mirror::bytes_of(&head.headers) + target.len() + DRAFT_BYTES;
-        let room = u32::try_from(bytes).ok();
-        let room = room.and_then(|bytes| Arc::clone(memory).try_acquire_many_owned(bytes).ok());
-        let Some(room) = room else {
-            ticket.dropped(Dropped::Memory);
-            return None;
-        };
+        let (ticket, room) = admitted(ticket, bytes, memory)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let request = Asked {
             method: head.method.as_str().to_owned(),
@@ -78,6 +73,19 @@ impl Draft {
         })
     }
 
+    /// Of an exchange that is over; `None` where there is no memory, which is counted.
+    pub(super) fn of(
+        mut exchange: Exchange,
+        counts: &Arc<Counts>,
+        memory: &Arc<Semaphore>,
+    ) -> Option<Self> {
+        let (ticket, room) = admitted(counts.ticket(), bytes_of(&exchange), memory)?;
+        let asked = Growing::of(&mut exchange.request.body);
+        let answered = exchange.answer.as_mut().map(|answer| Growing::of(&mut answer.body));
+        let answered = answered.unwrap_or_default();
+        Some(Self { exchange, ticket, began: Instant::now(), asked, answered, room })
+    }
+
     /// What is to be written, and what holds its memory until then.
     pub(super) fn into_exchange(mut self) -> (Exchange, Ticket, Held) {
         self.exchange.request.body = self.asked.take();
@@ -87,6 +95,32 @@ impl Draft {
         let held = Held([self.asked.room, self.answered.room, Some(self.room)]);
         (self.exchange, self.ticket, held)
     }
+}
+
+/// So much memory, if there is some; if not it is dropped.
+fn admitted(
+    ticket: Ticket,
+    bytes: usize,
+    memory: &Arc<Semaphore>,
+) -> Option<(Ticket, OwnedSemaphorePermit)> {
+    let room = u32::try_from(bytes).ok();
+    match room.and_then(|bytes| Arc::clone(memory).try_acquire_many_owned(bytes).ok()) {
+        Some(room) => Some((ticket, room)),
+        None => {
+            ticket.dropped(Dropped::Memory);
+            None
+        }
+    }
+}
+
+/// How much memory an exchange that is over takes, about.
+fn bytes_of(exchange: &Exchange) -> usize {
+    let line = |(name, value): &(Bytes, Bytes)| name.len() + value.len() + 2 * size_of::<Bytes>();
+    let message =
+        |headers: &Headers, body: &Kept| headers.iter().map(line).sum::<usize>() + body.bytes.len();
+    let Asked { target, headers, body, .. } = &exchange.request;
+    let answer = exchange.answer.as_ref().map(|answer| message(&answer.headers, &answer.body));
+    message(headers, body) + target.len() + answer.unwrap_or(0) + DRAFT_BYTES
 }
 
 fn target(uri: &Uri) -> String {
@@ -110,6 +144,12 @@ struct Growing {
 }
 
 impl Growing {
+    /// What does not grow any more.
+    fn of(body: &mut Kept) -> Self {
+        let Kept { bytes, cut } = std::mem::take(body);
+        Self { bytes: bytes.into(), cut, room: None }
+    }
+
     fn more(&mut self, data: &[u8], bytes_max: usize, memory: &Arc<Semaphore>) {
         if self.cut {
             return;

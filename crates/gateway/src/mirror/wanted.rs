@@ -40,7 +40,8 @@ fn header((name, value): &(String, String)) -> Result<(HeaderName, HeaderValue),
     let is = name.parse().map_err(|_| refused("a header's name", name))?;
     // The value may be a credential: it is not said again.
     let value = HeaderValue::from_str(value);
-    let value = value.map_err(|_| bad(format!("filter by {name}: its value cannot be a header's")));
+    let value = value
+        .map_err(|_| bad(format!("filter by {}: its value cannot be a header's", start_of(name))));
     Ok((is, value?))
 }
 

@@ -7,6 +7,7 @@
 //! this one's numbers smaller and changes no other: sessions only move to it, and nobody between
 //! others or back. Leaving one out moves only its own.
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
 use serde::{Deserialize, Serialize};
@@ -17,8 +18,8 @@ use crate::fraction::mixed;
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Salt([u8; 32]);
 
-impl std::fmt::Debug for Salt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Salt(..)")
     }
 }

@@ -151,6 +151,8 @@ async fn a_comparison_is_of_two_shadows_from_start_to_stop() {
     for (name, wanted) in [
         ("newer", role(Role::Candidate, &to)),
         ("old", StartMirror { percent: "5".to_owned(), ..role(Role::Baseline, &to) }),
+        ("old", StartMirror { sessions: Some("address".to_owned()), ..role(Role::Baseline, &to) }),
+        ("old", StartMirror { route: Some("all".to_owned()), ..role(Role::Baseline, &to) }),
         ("old", StartMirror { slower_percent: Some(7), ..role(Role::Baseline, &to) }),
         ("new", StartMirror { slower_percent: Some(0), ..role(Role::Candidate, &to) }),
         ("new", StartMirror { masks: vec!["x".repeat(65)], ..role(Role::Candidate, &to) }),

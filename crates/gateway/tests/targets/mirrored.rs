@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use umbra_api::error::ErrorCode;
 use umbra_gateway::control::{Control, MirrorStatus, StartMirror};
 use umbra_gateway::gateway::Limits;
+use umbra_gateway::mirror::Role;
 use umbra_gateway::routes::RouteSetup;
 use umbra_gateway::upstream::Trust;
 
@@ -38,6 +39,7 @@ impl Place {
         let control = Control {
             proxy: front.proxy(),
             front,
+            routes_file: None,
             trust,
             listen: at.to_string(),
             memory: Arc::new(Semaphore::new(MEMORY)),
@@ -118,4 +120,23 @@ async fn a_session_is_mirrored_whole_or_not_at_all_and_stays_when_there_are_more
     let status = place.status();
     assert_eq!((status.seen, status.no_session), (3 * SESSIONS + 1, 1));
     assert_eq!(status.counted.eligible, 3 * SESSIONS);
+}
+
+#[tokio::test]
+async fn a_baseline_gets_the_sessions_of_the_candidate() {
+    let place = Place::new().await;
+    let baseline = StartMirror { role: Some(Role::Baseline), ..place.wanted("100") };
+    let candidate = StartMirror {
+        role: Some(Role::Candidate),
+        sessions: Some("cookie:sid".into()),
+        ..place.wanted("50")
+    };
+    place.control.start("new", candidate).expect("a mirror");
+    place.control.start("old", baseline).expect("a mirror");
+    let mirrored = place.mirrored().await.len() as u64;
+    assert!((1..SESSIONS).contains(&mirrored), "{mirrored}");
+    for mirror in place.control.status().mirrors {
+        assert_eq!(mirror.sessions.as_deref(), Some("cookie:sid"));
+        assert_eq!(mirror.counted.eligible, 3 * mirrored, "{mirror:?}");
+    }
 }
