@@ -1,6 +1,6 @@
 //! What clients ask the gateway for, and what its owner types.
 
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{Request, Version};
 use umbra_gateway::control::{StartMirror, settings};
@@ -62,9 +62,11 @@ pub fn head(bytes: &[u8]) -> bool {
     let count = |name: &HeaderName| head.headers.get_all(name).iter().count();
     let hosts = count(&HOST);
     assert!(hosts == 1 || (hosts == 0 && old), "{hosts} hosts");
-    for name in ["keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "expect"] {
+    for name in ["keep-alive", "proxy-connection", "transfer-encoding", "expect"] {
         assert!(!head.headers.contains_key(name), "{name} is passed on");
     }
+    // Whoever takes trailers may say so, and nothing else.
+    assert!(count(&TE) <= 1 && head.headers.get(TE).is_none_or(|te| te == "trailers"));
     let length = head.headers.get(CONTENT_LENGTH);
     assert!(count(&CONTENT_LENGTH) <= 1);
     assert!(length.is_none_or(|length| {
@@ -155,7 +157,8 @@ pub const MIRROR: Target = Target {
 };
 
 /// A mirror that is begun has a plain name, a part of a whole, a host's name, room that a
-/// semaphore can hold, and a filter and sessions of a bounded length that can be written again; what is refused is said in printable words of a bounded length.
+/// semaphore can hold, and a filter and sessions of a bounded length that can be written again;
+/// what is refused is said in printable words of a bounded length.
 pub fn mirror(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let (name, wanted) = text.split_once('\n').unwrap_or(("a", &text));
@@ -173,8 +176,9 @@ pub fn mirror(bytes: &[u8]) -> bool {
                 !host.is_empty() && !host.iter().any(|byte| b" /@#?\\".contains(byte))
             };
             assert!(is.host.as_ref().is_none_or(plain), "{:?}", is.host);
-            let written =
-                |(_, value): &(_, HeaderValue)| value.len() <= 1024 && value.to_str().is_ok();
+            let written = |(_, value): &(_, HeaderValue)| {
+                value.len() <= 1024 && std::str::from_utf8(value.as_bytes()).is_ok()
+            };
             assert!(is.filter.headers.len() <= 16 && is.filter.headers.iter().all(written));
             assert!(is.filter.route.is_none_or(|route| (1..=64).contains(&route.len())));
             if let Some(Sessions { by, secret }) = is.sessions {

@@ -399,16 +399,18 @@ impl Control {
     pub(crate) fn resume(
         &self,
         name: &str,
-        mut wanted: StartMirror,
+        wanted: StartMirror,
     ) -> Result<MirrorStatus, WireError> {
         let mirrors = self.proxy.mirrors();
-        if wanted.secret.is_none() {
+        let mut settings = settings(name, &wanted)?;
+        if let (Some(sessions), None) = (&mut settings.sessions, &wanted.secret) {
             // Whoever changes the percentage only adds sessions, or takes some away.
-            let before = mirrors.iter().find(|mirror| mirror.name() == name).map(|one| begun(one));
-            let before = before.filter(|before| before.sessions == wanted.sessions);
-            wanted.secret = before.and_then(|before| before.secret);
+            let before = mirrors.iter().find(|mirror| mirror.name() == name);
+            let before = before.and_then(|before| before.settings().sessions.as_ref());
+            if let Some(before) = before.filter(|before| before.by == sessions.by) {
+                sessions.secret.clone_from(&before.secret);
+            }
         }
-        let settings = settings(name, &wanted)?;
         let to: Target = wanted.to.parse().map_err(bad)?;
         let others = mirrors.iter().filter(|mirror| mirror.name() != name).count();
         if others >= MIRRORS_MAX {
@@ -487,9 +489,9 @@ fn status(mirrors: &Mirrors, mirror: &Mirror) -> MirrorStatus {
 pub fn begun(mirror: &Mirror) -> StartMirror {
     let Settings { fraction, filter, sessions, host, limits, role, compare, .. } =
         mirror.settings();
-    // Header values are ones that could be written.
+    // Their values were text, if not always ASCII.
     let header = |(name, value): &(HeaderName, HeaderValue)| {
-        Some((name.to_string(), value.to_str().ok()?.to_owned()))
+        Some((name.to_string(), std::str::from_utf8(value.as_bytes()).ok()?.to_owned()))
     };
     let is_candidate = *role == Some(Role::Candidate);
     StartMirror {
@@ -526,7 +528,7 @@ pub fn settings(name: &str, wanted: &StartMirror) -> Result<Settings, WireError>
     let sessions = wanted::sessions(wanted, || format!("{:016x}{:016x}", seed(), seed()))?;
     let host = wanted.host.as_deref().map(host).transpose()?;
     let timeout = wanted.timeout_ms.map_or(usual.timeout, Duration::from_millis);
-    let chooses = fraction != Fraction::ALL || !filter.is_none() || sessions.is_some();
+    let chooses = fraction != Fraction::ALL || !filter.is_empty() || sessions.is_some();
     let compare = compared(wanted, chooses)?;
     Ok(Settings {
         name: name.to_owned(),
@@ -627,7 +629,7 @@ mod tests {
     #[tokio::test]
     async fn a_mirror_is_begun_again_as_it_was() {
         let full = r#"{"to":"127.0.0.1:9","percent":"0.001","methods":["GET","PURGE"],
-            "path_prefix":"/a","headers":[["x-env","a b"]],"route":"shop","sessions":"cookie:sid",
+            "path_prefix":"/a","headers":[["x-env","a b"],["x-name","\u00e9"]],"route":"shop","sessions":"cookie:sid",
             "secret":"s","host":"b:80","in_flight_max":7,"body_bytes_max":9,"timeout_ms":11}"#;
         let short = r#"{"to":"app.internal:80","percent":"12.5%"}"#;
         let drawn = r#"{"to":"app.internal:80","percent":"5","sessions":"address"}"#;

@@ -211,12 +211,11 @@ impl Capture {
         if !self.chooser.choose() {
             return;
         }
-        match Draft::of(exchange, &self.state.counts, &self.memory) {
-            Some(draft) if self.state.closed.load(Ordering::Acquire) => {
-                draft.ticket.dropped(Dropped::Stopped);
-            }
-            Some(draft) => self.hand_over(draft),
-            None => {}
+        let counts = &self.state.counts;
+        if self.state.closed.load(Ordering::Acquire) {
+            counts.ticket().dropped(Dropped::Stopped);
+        } else if let Some(draft) = Draft::of(exchange, counts, &self.memory) {
+            self.hand_over(draft);
         }
     }
 

@@ -2,8 +2,8 @@
 //! sessions they are of.
 //!
 //! ```text
-//! request ── filter ──┬── each by itself: the chooser, exactly the fraction ─────────> copied or not
-//!                     └── its session ── keyed hash ── below the fraction? ─────────> copied or not
+//! request ── filter ──┬── each by itself ── chooser, exactly the fraction ──> copied or not
+//!                     └── its session ── keyed hash, below the fraction? ───> copied or not
 //!                              └ none: not copied, counted
 //! ```
 
@@ -44,8 +44,8 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether it lets everything through.
-    pub fn is_none(&self) -> bool {
+    /// Whether it asks for nothing.
+    pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
