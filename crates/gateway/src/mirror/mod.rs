@@ -9,6 +9,7 @@
 
 mod copy;
 mod counts;
+mod rate;
 mod select;
 mod set;
 pub(crate) mod wanted;
@@ -21,7 +22,7 @@ use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 pub use copy::{Copy, Read};
 pub use counts::{Counted, Counts, Dropped, Ended};
@@ -30,6 +31,7 @@ pub use select::{Filter, Sessions};
 pub use set::{Mirrors, Role};
 
 use self::copy::{Fate, copy};
+use self::rate::ReadRate;
 use self::select::Choice;
 use crate::compare::keep::Keep;
 use crate::compare::{self, Comparison};
@@ -104,6 +106,7 @@ pub struct Mirror {
     /// Shared by all mirrors.
     memory: Arc<Semaphore>,
     counts: Arc<Counts>,
+    read_rate: ReadRate,
 }
 
 impl Mirror {
@@ -116,7 +119,15 @@ impl Mirror {
     ) -> Self {
         let slots = Arc::new(Semaphore::new(settings.limits.in_flight_max));
         let choice = Choice::new(settings.fraction, settings.sessions.as_ref(), seed);
-        Self { settings, shadow, choice, slots, memory, counts: Arc::default() }
+        Self {
+            settings,
+            shadow,
+            choice,
+            slots,
+            memory,
+            counts: Arc::default(),
+            read_rate: ReadRate::default(),
+        }
     }
 
     /// Its name.
@@ -262,6 +273,10 @@ impl Mirror {
             match left.checked_sub(bytes) {
                 Some(less) => left = less,
                 None => return Ended::TooLong,
+            }
+            let wait = self.read_rate.read(bytes);
+            if !wait.is_zero() {
+                sleep(wait).await;
             }
         }
         Ended::Answered

@@ -28,8 +28,8 @@ impl Default for ReadRate {
 
 impl ReadRate {
     /// How long to wait after so many bytes were read.
-    pub(super) fn read(&self, bytes: usize) -> Duration {
-        self.read_at(microseconds(self.began.elapsed()), bytes as u64)
+    pub(super) fn read(&self, bytes: u64) -> Duration {
+        self.read_at(microseconds(self.began.elapsed()), bytes)
     }
 
     fn read_at(&self, now_us: u64, bytes: u64) -> Duration {
@@ -60,11 +60,11 @@ mod tests {
         }
         let rate = ReadRate::default();
         let mut now_us = 0;
-        let bytes = 1 << 16;
+        let bytes: u64 = 1 << 16;
         for _ in 0..4_096 {
             now_us += microseconds(rate.read_at(now_us, bytes));
         }
-        let expected = 4_096 * bytes as u64 * 1_000_000 / BYTES_EACH_SECOND;
+        let expected = 4_096 * bytes * 1_000_000 / BYTES_EACH_SECOND;
         let least = expected - microseconds(BURST) - 1_000;
         assert!((least..=expected).contains(&now_us), "{now_us} us, not {expected}");
     }

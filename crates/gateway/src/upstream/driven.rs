@@ -23,6 +23,10 @@ use super::kept::Kept;
 use crate::listen::proxy_header::Ends;
 use crate::stream::Stream;
 
+/// What was read and not passed on yet, an answer's head included. It grows with what comes: there
+/// can be a thousand of them.
+const BUFFER_BYTES_MAX: usize = 128 << 10;
+
 /// A connection on which one request at a time is asked.
 pub(super) struct Driven<B: Sent> {
     sender: SendRequest<B>,
@@ -51,7 +55,9 @@ impl<B: Sent> Driven<B> {
         home: &Arc<Kept<B>>,
         whose: Option<Ends>,
     ) -> hyper::Result<Box<Self>> {
-        let (sender, connection) = Builder::new().handshake(TokioIo::new(stream)).await?;
+        let mut builder = Builder::new();
+        builder.max_buf_size(BUFFER_BYTES_MAX);
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         Ok(Box::new(Self { sender, connection, home: Arc::downgrade(home), whose }))
     }
 
