@@ -8,7 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::HeaderMap;
 
-use crate::capture::Taped;
+use crate::capture::Tape;
 use crate::compare::keep::Keep;
 use crate::listen::received::{BrokenBody, Received};
 use crate::mirror::Copy;
@@ -36,8 +36,8 @@ pub enum Passing {
     Copied(Copied<Received, Copy>),
     /// As it comes, and kept to be compared.
     Kept(Copied<Answer<Passing>, Keep>),
-    /// As another passes, and kept while it does.
-    Taped(Box<Taped>),
+    /// As another passes, and kept in captures while it does.
+    Taped(Box<Copied<Self, Tape>>),
     /// Made here.
     Made(Full<Bytes>),
 }
@@ -54,6 +54,14 @@ impl Passing {
             return Self::Received(body);
         }
         Self::Copied(Copied::new(body, copies))
+    }
+
+    /// A body, kept by these.
+    pub(crate) fn taped(body: Self, tapes: Vec<Tape>) -> Self {
+        if tapes.is_empty() {
+            return body;
+        }
+        Self::Taped(Box::new(Copied::new(body, tapes)))
     }
 
     /// An answer's body, kept by this.
@@ -77,7 +85,7 @@ impl Body for Passing {
             }
             Self::Copied(body) => Pin::new(body).poll_frame(context),
             Self::Kept(body) => Pin::new(body).poll_frame(context).map_err(BrokenBody::Connection),
-            Self::Taped(body) => Pin::new(body.as_mut()).poll_frame(context),
+            Self::Taped(body) => Copied::poll_frame(Pin::new(body.as_mut()), context),
             Self::Made(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
         }
     }
@@ -88,7 +96,7 @@ impl Body for Passing {
             Self::Answered(body) => body.is_end_stream(),
             Self::Copied(body) => body.body.is_end_stream(),
             Self::Kept(body) => body.body.is_end_stream(),
-            Self::Taped(body) => body.is_end_stream(),
+            Self::Taped(body) => body.body.is_end_stream(),
             Self::Made(body) => body.is_end_stream(),
         }
     }
@@ -99,7 +107,7 @@ impl Body for Passing {
             Self::Answered(body) => body.size_hint(),
             Self::Copied(body) => body.body.size_hint(),
             Self::Kept(body) => body.body.size_hint(),
-            Self::Taped(body) => body.size_hint(),
+            Self::Taped(body) => body.body.size_hint(),
             Self::Made(body) => body.size_hint(),
         }
     }

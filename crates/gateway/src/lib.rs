@@ -26,6 +26,7 @@
 //! | [`fraction`] | which requests are copied |
 //! | [`compare`] | where a shadow's answers differ from production's, and whether that is noise |
 //! | [`body`] | bodies as they pass, and their copies |
+//! | `room` | memory that copies share |
 //! | [`capture`] | requests that are kept in files |
 //! | [`replay`] | captured requests, sent again |
 //! | [`tap`] | requests read from what passes an interface |
@@ -45,6 +46,7 @@ pub mod metrics;
 pub mod mirror;
 pub mod proxy;
 pub mod replay;
+mod room;
 pub mod routes;
 pub mod run;
 pub mod stream;

@@ -43,4 +43,4 @@ pub use captures::Captures;
 pub use error::{ReadError, WriteError};
 pub use exchange::{Answered, Asked, Exchange, Headers, Kept};
 pub use source::{Format, Sink, Source};
-pub use tape::{Taped, Tapes};
+pub use tape::{Tape, Tapes};

@@ -8,22 +8,20 @@
 //! A draft takes from the memory that all copies share; where there is none for a body, the body
 //! is cut. Nothing here waits.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response, Uri};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::capture::Capture;
 use super::counts::{Counts, Dropped, Ticket};
 use super::{Answered, Asked, Exchange, Headers, Kept};
-use crate::body::Passing;
-use crate::listen::received::BrokenBody;
+use crate::body::{Hears, Passing};
+use crate::room::Room;
 
 /// What an exchange costs beside its bytes.
 const DRAFT_BYTES: usize = 1024;
@@ -36,12 +34,8 @@ pub(super) struct Draft {
     began: Instant,
     asked: Growing,
     answered: Growing,
-    room: OwnedSemaphorePermit,
+    room: Room,
 }
-
-/// Memory that is taken until this is gone.
-#[derive(Debug)]
-pub(super) struct Held(#[allow(dead_code)] [Option<OwnedSemaphorePermit>; 3]);
 
 impl Draft {
     /// Of a request with this head; `None` where there is no memory, which is counted.
@@ -87,30 +81,23 @@ impl Draft {
     }
 
     /// What is to be written, and what holds its memory until then.
-    pub(super) fn into_exchange(mut self) -> (Exchange, Ticket, Held) {
+    pub(super) fn into_exchange(mut self) -> (Exchange, Ticket, [Room; 3]) {
         self.exchange.request.body = self.asked.take();
         if let Some(answer) = &mut self.exchange.answer {
             answer.body = self.answered.take();
         }
-        let held = Held([self.asked.room, self.answered.room, Some(self.room)]);
-        (self.exchange, self.ticket, held)
+        (self.exchange, self.ticket, [self.asked.room, self.answered.room, self.room])
     }
 }
 
 /// So much memory, if there is some; if not it is dropped.
-fn admitted(
-    ticket: Ticket,
-    bytes: usize,
-    memory: &Arc<Semaphore>,
-) -> Option<(Ticket, OwnedSemaphorePermit)> {
-    let room = u32::try_from(bytes).ok();
-    match room.and_then(|bytes| Arc::clone(memory).try_acquire_many_owned(bytes).ok()) {
-        Some(room) => Some((ticket, room)),
-        None => {
-            ticket.dropped(Dropped::Memory);
-            None
-        }
+fn admitted(ticket: Ticket, bytes: usize, memory: &Arc<Semaphore>) -> Option<(Ticket, Room)> {
+    let mut room = Room::default();
+    if room.take(memory, bytes) {
+        return Some((ticket, room));
     }
+    ticket.dropped(Dropped::Memory);
+    None
 }
 
 /// How much memory an exchange that is over takes, about.
@@ -140,14 +127,14 @@ fn kept(headers: &HeaderMap) -> Headers {
 struct Growing {
     bytes: Vec<u8>,
     cut: bool,
-    room: Option<OwnedSemaphorePermit>,
+    room: Room,
 }
 
 impl Growing {
     /// What does not grow any more.
     fn of(body: &mut Kept) -> Self {
         let Kept { bytes, cut } = std::mem::take(body);
-        Self { bytes: bytes.into(), cut, room: None }
+        Self { bytes: bytes.into(), cut, room: Room::default() }
     }
 
     fn more(&mut self, data: &[u8], bytes_max: usize, memory: &Arc<Semaphore>) {
@@ -168,14 +155,8 @@ impl Growing {
             return true;
         }
         let wanted = bytes.max(has * 2);
-        let more = u32::try_from(wanted - has).ok();
-        let Some(room) = more.and_then(|more| Arc::clone(memory).try_acquire_many_owned(more).ok())
-        else {
+        if !self.room.take(memory, wanted - has) {
             return false;
-        };
-        match &mut self.room {
-            Some(all) => all.merge(room),
-            none => *none = Some(room),
         }
         self.bytes.reserve_exact(wanted - self.bytes.len());
         true
@@ -254,11 +235,7 @@ fn taped(body: Passing, shared: impl Iterator<Item = Arc<Shared>>, side: Side) -
     if body.is_end_stream() {
         return body;
     }
-    let to: Vec<_> = shared.collect();
-    match to.is_empty() {
-        true => body,
-        false => Passing::Taped(Box::new(Taped { body, to, side })),
-    }
+    Passing::taped(body, shared.map(|shared| Tape { shared, side, whole: false }).collect())
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -267,64 +244,42 @@ enum Side {
     Answered,
 }
 
-/// A body that is kept while it passes.
+/// What keeps a body while it passes.
 #[derive(Debug)]
-pub struct Taped {
-    body: Passing,
-    /// Empty once it is at its end.
-    to: Vec<Arc<Shared>>,
+pub struct Tape {
+    shared: Arc<Shared>,
     side: Side,
+    whole: bool,
 }
 
-impl Taped {
-    fn each(&self, change: impl Fn(&mut Growing, &Capture)) {
-        for shared in &self.to {
-            shared.with(|draft| match self.side {
-                Side::Asked => change(&mut draft.asked, &shared.capture),
-                Side::Answered => change(&mut draft.answered, &shared.capture),
-            });
-        }
+impl Tape {
+    fn change(&self, change: impl FnOnce(&mut Growing, &Capture)) {
+        self.shared.with(|draft| match self.side {
+            Side::Asked => change(&mut draft.asked, &self.shared.capture),
+            Side::Answered => change(&mut draft.answered, &self.shared.capture),
+        });
     }
 }
 
-impl Drop for Taped {
-    /// Who reads it went away before its end.
+impl Hears for Tape {
+    fn data(&mut self, data: &Bytes) {
+        self.change(|growing, capture| {
+            growing.more(data, capture.settings().body_bytes_max, capture.memory());
+        });
+    }
+
+    /// They are not kept.
+    fn trailers(&mut self, _: &HeaderMap) {}
+
+    fn end(mut self) {
+        self.whole = true;
+    }
+}
+
+impl Drop for Tape {
     fn drop(&mut self) {
-        self.each(|growing, _| growing.cut = true);
-    }
-}
-
-impl Body for Taped {
-    type Data = Bytes;
-    type Error = BrokenBody;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        let data = match &frame {
-            Some(Ok(frame)) => frame.data_ref(),
-            Some(Err(_)) => return Poll::Ready(frame),
-            None => None,
-        };
-        if let Some(data) = data {
-            self.each(|growing, capture| {
-                growing.more(data, capture.settings().body_bytes_max, capture.memory());
-            });
+        if !self.whole {
+            self.change(|growing, _| growing.cut = true);
         }
-        // Whoever reads a body stops where it says that it is at its end.
-        if frame.is_none() || self.body.is_end_stream() {
-            self.to.clear();
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

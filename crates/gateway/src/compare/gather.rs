@@ -3,12 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::{HeaderMap, StatusCode};
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::State;
 use super::report::Cause;
+use crate::room::Room;
+use bytes::Bytes;
+use hyper::{HeaderMap, StatusCode};
 
 /// Who answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub struct Answer {
     /// How long it took until it began.
     pub after: Duration,
     /// The memory it takes.
-    pub(crate) room: Option<OwnedSemaphorePermit>,
+    pub(crate) room: Room,
 }
 
 /// What became of a request on one side.

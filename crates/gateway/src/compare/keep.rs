@@ -96,13 +96,8 @@ impl Keep {
         if self.cut.is_some() {
             return false;
         }
-        let permits = u32::try_from(bytes).ok();
-        let room =
-            permits.and_then(|many| Arc::clone(&self.memory).try_acquire_many_owned(many).ok());
-        match (room, &mut self.answer.room) {
-            (None, _) => self.cut(Cause::Memory),
-            (Some(room), Some(taken)) => taken.merge(room),
-            (Some(room), taken) => *taken = Some(room),
+        if !self.answer.room.take(&self.memory, bytes) {
+            self.cut(Cause::Memory);
         }
         self.cut.is_none()
     }

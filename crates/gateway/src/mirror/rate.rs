@@ -65,7 +65,8 @@ mod tests {
             now_us += microseconds(rate.read_at(now_us, bytes));
         }
         let expected = 4_096 * bytes * 1_000_000 / BYTES_EACH_SECOND;
-        let least = expected - microseconds(BURST) - 1_000;
+        // Each is rounded down to a microsecond.
+        let least = expected - microseconds(BURST) - 4_096;
         assert!((least..=expected).contains(&now_us), "{now_us} us, not {expected}");
     }
 }
