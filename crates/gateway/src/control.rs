@@ -329,7 +329,7 @@ impl Control {
     ) -> Result<CaptureStatus, WireError> {
         let captures = self.proxy.captures();
         match *request.method() {
-            Method::POST => captures.start(name, &read(request).await?, &self.memory, seed()),
+            Method::POST => captures.start(name, &read(request).await?, &self.memory, seed()).await,
             Method::DELETE => captures.stop(name).await,
             _ => Err(WireError::new(ErrorCode::NotFound, "find that here")),
         }

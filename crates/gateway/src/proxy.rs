@@ -8,7 +8,7 @@
 //! ```
 
 use std::future::poll_fn;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,8 @@ struct InForce {
 #[derive(Debug)]
 pub struct Proxy {
     in_force: RwLock<Arc<InForce>>,
+    /// Whoever makes another: requests do not wait until it is made.
+    changing: Mutex<()>,
     rules: Rules,
     captures: Captures,
     metrics: Metrics,
@@ -68,7 +70,8 @@ impl Proxy {
     pub fn new(routes: Routes, rules: Rules) -> Self {
         let in_force = InForce { routes: Arc::new(routes), mirrors: Arc::default() };
         let (captures, metrics) = (Captures::default(), Metrics::default());
-        Self { in_force: RwLock::new(Arc::new(in_force)), rules, captures, metrics }
+        let in_force = RwLock::new(Arc::new(in_force));
+        Self { in_force, changing: Mutex::default(), rules, captures, metrics }
     }
 
     /// What is counted.
@@ -103,18 +106,24 @@ impl Proxy {
         &self,
         change: impl FnOnce(&Routes) -> Result<Routes, E>,
     ) -> Result<Arc<Routes>, E> {
-        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
-        let routes = Arc::new(change(&in_force.routes)?);
-        let mirrors = Arc::clone(&in_force.mirrors);
-        *in_force = Arc::new(InForce { routes: Arc::clone(&routes), mirrors });
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.in_force();
+        let routes = Arc::new(change(&before.routes)?);
+        let mirrors = Arc::clone(&before.mirrors);
+        self.put(InForce { routes: Arc::clone(&routes), mirrors });
         Ok(routes)
     }
 
     /// Puts other mirrors into force, from one request to the next.
     pub fn change_mirrors(&self, change: impl FnOnce(&[Arc<Mirror>]) -> Vec<Arc<Mirror>>) {
-        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
-        let mirrors = Arc::new(in_force.mirrors.become_these(change(&in_force.mirrors)));
-        *in_force = Arc::new(InForce { routes: Arc::clone(&in_force.routes), mirrors });
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.in_force();
+        let mirrors = Arc::new(before.mirrors.become_these(change(&before.mirrors)));
+        self.put(InForce { routes: Arc::clone(&before.routes), mirrors });
+    }
+
+    fn put(&self, next: InForce) {
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
     }
 
     /// Answers one request of a client.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hyper::http::request::Parts;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_api::exposition::Page;
 use umbra_state::chain;
@@ -22,6 +22,7 @@ use super::session::Whose;
 use super::tape::Tapes;
 use crate::fraction::Fraction;
 use crate::headers::Client;
+use crate::routes::setup::is_name;
 
 const CAPTURES_MAX: usize = 8;
 const NAME_CHARS_MAX: usize = 64;
@@ -105,7 +106,11 @@ pub struct CaptureStatus {
 
 /// The captures of a gateway.
 #[derive(Debug, Default)]
-pub struct Captures(RwLock<Arc<[Arc<Capture>]>>);
+pub struct Captures {
+    all: RwLock<Arc<[Arc<Capture>]>>,
+    /// Whoever begins one: requests do not wait for its file.
+    starting: Mutex<()>,
+}
 
 impl Captures {
     /// What keeps a request with this head: nothing, where nobody wants it.
@@ -118,7 +123,12 @@ impl Captures {
     }
 
     fn all(&self) -> Arc<[Arc<Capture>]> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.all.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, change: impl FnOnce(&[Arc<Capture>]) -> Vec<Arc<Capture>>) {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        *all = change(&all).into();
     }
 
     fn find(&self, name: &str) -> Result<Arc<Capture>, WireError> {
@@ -140,7 +150,7 @@ impl Captures {
     ///
     /// # Errors
     /// What is wanted makes no sense, or the file cannot be made.
-    pub fn start(
+    pub async fn start(
         &self,
         name: &str,
         wanted: &StartCapture,
@@ -148,19 +158,21 @@ impl Captures {
         seed: u64,
     ) -> Result<CaptureStatus, WireError> {
         let settings = settings(name, wanted)?;
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let _starting = self.starting.lock().await;
+        let all = self.all();
         if all.iter().any(|one| one.settings().name == name && one.over().is_none()) {
             let message = format!("capture as {name:?}: a capture of this name is in force");
             return Err(WireError::new(ErrorCode::Conflict, message)
                 .with_hint("`umbra capture stop` ends it; `--name` gives another name"));
         }
-        let others: Vec<_> =
-            all.iter().filter(|one| one.settings().name != name).cloned().collect();
-        if others.len() >= CAPTURES_MAX {
+        if all.iter().filter(|one| one.settings().name != name).count() >= CAPTURES_MAX {
             let message = format!("capture as {name:?}: there are {CAPTURES_MAX} captures");
             return Err(WireError::new(ErrorCode::Conflict, message));
         }
-        let file = create(&settings.file, wanted.force).map_err(|error| match error.code {
+        let (path, force) = (settings.file.clone(), wanted.force);
+        let file = tokio::task::spawn_blocking(move || create(&path, force)).await;
+        let file = file.map_err(|_| WireError::new(ErrorCode::Internal, "make the file"))?;
+        let file = file.map_err(|error| match error.code {
             ErrorCode::Environment => {
                 error.with_hint("the gateway's process makes the file, as its own user")
             }
@@ -169,7 +181,10 @@ impl Captures {
         let capture = Capture::begin(settings, file, Arc::clone(memory), seed)
             .map_err(|error| WireError::new(ErrorCode::Environment, chain(&error)))?;
         let status = status(&capture);
-        *all = others.into_iter().chain([capture]).collect();
+        self.change(|all| {
+            let others = all.iter().filter(|one| one.settings().name != name).cloned();
+            others.chain([capture]).collect()
+        });
         Ok(status)
     }
 
@@ -179,16 +194,17 @@ impl Captures {
     /// There is no such capture.
     pub async fn stop(&self, name: &str) -> Result<CaptureStatus, WireError> {
         let capture = self.find(name)?;
-        end(&capture).await;
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *all = all.iter().filter(|one| !Arc::ptr_eq(one, &capture)).cloned().collect();
+        end(&capture, Instant::now() + UNDER_WAY_TIME).await;
+        self.change(|all| all.iter().filter(|one| !Arc::ptr_eq(one, &capture)).cloned().collect());
         Ok(status(&capture))
     }
 
     /// Ends every file.
     pub async fn stop_all(&self) {
-        for capture in self.all().iter() {
-            end(capture).await;
+        let (all, until) = (self.all(), Instant::now() + UNDER_WAY_TIME);
+        all.iter().for_each(|capture| capture.close());
+        for capture in all.iter() {
+            end(capture, until).await;
         }
     }
 
@@ -218,9 +234,9 @@ impl Captures {
     }
 }
 
-async fn end(capture: &Arc<Capture>) {
+/// What is still under way then is not waited for.
+async fn end(capture: &Arc<Capture>, until: Instant) {
     capture.close();
-    let until = Instant::now() + UNDER_WAY_TIME;
     while capture.counted().under_way() > 0 && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -252,8 +268,7 @@ pub(super) fn status(capture: &Capture) -> CaptureStatus {
 /// What is wanted makes no sense.
 pub fn settings(name: &str, wanted: &StartCapture) -> Result<Settings, WireError> {
     let bad = |message: String| WireError::new(ErrorCode::BadRequest, message);
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.chars().all(plain) {
+    if !is_name(name) {
         return Err(bad(format!("name a capture: up to {NAME_CHARS_MAX} letters, digits, - _ .")));
     }
     let secrets = [&wanted.redact_headers, &wanted.redact_json, &wanted.redact_query];

@@ -12,12 +12,12 @@ use crate::controlled::MEMORY;
 use crate::place::Place;
 use crate::{REQUESTS, ask_all};
 
-fn begin(place: &Place, file: &std::path::Path) {
+async fn begin(place: &Place, file: &std::path::Path) {
     let file = file.display().to_string();
     let wanted =
         StartCapture { file, percent: "100".into(), answers: true, ..StartCapture::default() };
     let captures = place.0.control.proxy.captures();
-    captures.start("one", &wanted, &place.0.control.memory, 1).expect("a capture");
+    captures.start("one", &wanted, &place.0.control.memory, 1).await.expect("a capture");
 }
 
 async fn stop(place: &Place) -> CaptureStatus {
@@ -43,7 +43,7 @@ async fn what_passes_is_kept_both_ways() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("a");
     let place = Arc::new(Place::new().await);
-    begin(&place, &file);
+    begin(&place, &file).await;
     ask_all(&place).await;
     let status = stop(&place).await;
     assert_eq!(status.counted.captured, REQUESTS as u64, "{:?}", status.counted);
@@ -63,7 +63,7 @@ async fn what_passes_is_kept_both_ways() {
 async fn without_memory_it_is_dropped_and_nobody_waits() {
     let dir = tempfile::tempdir().expect("a directory");
     let place = Arc::new(Place::new().await);
-    begin(&place, &dir.path().join("a"));
+    begin(&place, &dir.path().join("a")).await;
     let all = u32::try_from(MEMORY).expect("few");
     let taken = place.0.control.memory.clone().acquire_many_owned(all).await.expect("memory");
     ask_all(&place).await;
@@ -77,7 +77,7 @@ async fn with_little_memory_bodies_are_cut_and_said_to_be() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("a");
     let place = Arc::new(Place::new().await);
-    begin(&place, &file);
+    begin(&place, &file).await;
     let all = u32::try_from(MEMORY - 60_000).expect("few");
     let taken = place.0.control.memory.clone().acquire_many_owned(all).await.expect("memory");
     place.0.ask("/long", Bytes::from(vec![b'a'; 240_000])).await;
