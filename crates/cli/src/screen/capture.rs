@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::Serialize;
 use umbra_gateway::capture::Exchange;
-use umbra_gateway::capture::capture::Over;
 use umbra_gateway::capture::captures::CaptureStatus;
+use umbra_gateway::capture::in_force::Over;
 use umbra_gateway::capture::source::Notes;
 use umbra_gateway::replay::learn::Learned;
 use umbra_gateway::replay::learn::request::Unfit;

@@ -7,8 +7,8 @@ use tokio::sync::Semaphore;
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_state::chain;
 
-use super::capture::{Capture, Over, Settings};
 use super::captures::{CaptureStatus, create, status};
+use super::in_force::{Capture, Over, Settings};
 use super::{Exchange, Kept};
 
 /// A capture in force.

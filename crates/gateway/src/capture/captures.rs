@@ -14,12 +14,13 @@ use umbra_api::error::{ErrorCode, WireError};
 use umbra_api::exposition::Page;
 use umbra_state::chain;
 
-use super::capture::{Capture, Over, Settings, UNDER_WAY_TIME};
 use super::counts::Counted;
 use super::file::RECORD_BYTES_MAX;
+use super::in_force::{Capture, Over, Settings};
 use super::redact::Secrets;
 use super::session::Whose;
 use super::tape::Tapes;
+use super::writing::UNDER_WAY_TIME;
 use crate::fraction::Fraction;
 use crate::headers::Client;
 use crate::routes::setup::is_name;

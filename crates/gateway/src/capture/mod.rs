@@ -2,10 +2,11 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`capture`] | a capture in force, and the thread that writes it |
+//! | [`in_force`] | a capture in force: what it chooses |
 //! | [`alone`] | one without a gateway, of what a tap finds |
 //! | [`captures`] | all of them, begun and ended over the control socket |
 //! | [`tape`] | one exchange while it passes |
+//! | `writing` | the thread that writes it |
 //! | [`session`] | whose a request is |
 //! | [`redact`], [`mask`] | secrets that are not kept |
 //! | [`counts`] | what became of what was to be captured |
@@ -21,8 +22,6 @@
 //! * a secret never reaches the writer's file: what cannot be redacted is not kept.
 
 pub mod alone;
-#[allow(clippy::module_inception)]
-pub mod capture;
 pub mod captures;
 pub mod counts;
 mod error;
@@ -30,6 +29,7 @@ mod exchange;
 pub mod file;
 pub mod gor;
 pub mod har;
+pub mod in_force;
 pub mod mask;
 pub mod message;
 mod record;
@@ -37,6 +37,7 @@ pub mod redact;
 pub mod session;
 pub mod source;
 pub mod tape;
+mod writing;
 
 pub use alone::Alone;
 pub use captures::Captures;

@@ -8,7 +8,7 @@
 //! A draft takes from the memory that all copies share; where there is none for a body, the body
 //! is cut. Nothing here waits.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -17,10 +17,11 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response, Uri};
 use tokio::sync::Semaphore;
 
-use super::capture::Capture;
 use super::counts::{Counts, Dropped, Ticket};
+use super::in_force::Capture;
 use super::{Answered, Asked, Exchange, Headers, Kept};
 use crate::body::{Hears, Passing};
+use crate::mirror::bytes_of;
 use crate::room::Room;
 
 /// What an exchange costs beside its bytes.
@@ -47,7 +48,7 @@ impl Draft {
     ) -> Option<Self> {
         let ticket = counts.ticket();
         let target = target(&head.uri);
-        let bytes = crate::mirror::bytes_of(&head.headers) + target.len() + DRAFT_BYTES;
+        let bytes = bytes_of(&head.headers) + target.len() + DRAFT_BYTES;
         let (ticket, room) = admitted(ticket, bytes, memory)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let request = Asked {
@@ -73,11 +74,27 @@ impl Draft {
         counts: &Arc<Counts>,
         memory: &Arc<Semaphore>,
     ) -> Option<Self> {
-        let (ticket, room) = admitted(counts.ticket(), bytes_of(&exchange), memory)?;
+        let (ticket, room) = admitted(counts.ticket(), size_of_exchange(&exchange), memory)?;
         let asked = Growing::of(&mut exchange.request.body);
         let answered = exchange.answer.as_mut().map(|answer| Growing::of(&mut answer.body));
         let answered = answered.unwrap_or_default();
         Some(Self { exchange, ticket, began: Instant::now(), asked, answered, room })
+    }
+
+    /// Keeps an answer's head, if there is memory for it.
+    fn answer(&mut self, answer: &Response<Passing>, capture: &Capture) -> bool {
+        let whole = capture.settings().answers;
+        if whole && !self.room.take(capture.memory(), bytes_of(answer.headers())) {
+            return false;
+        }
+        self.answered.cut = !whole && !answer.body().is_end_stream();
+        self.exchange.answer = Some(Answered {
+            status: answer.status().as_u16(),
+            after_us: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            headers: if whole { kept(answer.headers()) } else { Vec::new() },
+            body: Kept::default(),
+        });
+        true
     }
 
     /// What is to be written, and what holds its memory until then.
@@ -101,7 +118,7 @@ fn admitted(ticket: Ticket, bytes: usize, memory: &Arc<Semaphore>) -> Option<(Ti
 }
 
 /// How much memory an exchange that is over takes, about.
-fn bytes_of(exchange: &Exchange) -> usize {
+fn size_of_exchange(exchange: &Exchange) -> usize {
     let line = |(name, value): &(Bytes, Bytes)| name.len() + value.len() + 2 * size_of::<Bytes>();
     let message =
         |headers: &Headers, body: &Kept| headers.iter().map(line).sum::<usize>() + body.bytes.len();
@@ -184,10 +201,16 @@ impl Drop for Shared {
 }
 
 impl Shared {
-    fn with(&self, change: impl FnOnce(&mut Draft)) {
-        let mut draft = self.draft.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(draft) = draft.as_mut() {
-            change(draft);
+    fn draft(&self) -> MutexGuard<'_, Option<Draft>> {
+        self.draft.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An exchange whose answer finds no memory is given up.
+    fn answer(&self, answer: &Response<Passing>) {
+        let mut draft = self.draft();
+        let given_up = draft.take_if(|draft| !draft.answer(answer, &self.capture));
+        if let Some(given_up) = given_up {
+            given_up.ticket.dropped(Dropped::Memory);
         }
     }
 }
@@ -212,20 +235,7 @@ impl Tapes {
         if self.0.is_empty() {
             return answer;
         }
-        let ended = answer.body().is_end_stream();
-        for shared in &self.0 {
-            let whole = shared.capture.settings().answers;
-            shared.with(|draft| {
-                let after = draft.began.elapsed().as_micros();
-                draft.answered.cut = !whole && !ended;
-                draft.exchange.answer = Some(Answered {
-                    status: answer.status().as_u16(),
-                    after_us: u64::try_from(after).unwrap_or(u64::MAX),
-                    headers: if whole { kept(answer.headers()) } else { Vec::new() },
-                    body: Kept::default(),
-                });
-            });
-        }
+        self.0.iter().for_each(|shared| shared.answer(&answer));
         let wanted = self.0.into_iter().filter(|shared| shared.capture.settings().answers);
         answer.map(|body| taped(body, wanted, Side::Answered))
     }
@@ -254,10 +264,13 @@ pub struct Tape {
 
 impl Tape {
     fn change(&self, change: impl FnOnce(&mut Growing, &Capture)) {
-        self.shared.with(|draft| match self.side {
-            Side::Asked => change(&mut draft.asked, &self.shared.capture),
-            Side::Answered => change(&mut draft.answered, &self.shared.capture),
-        });
+        let mut draft = self.shared.draft();
+        let Some(draft) = draft.as_mut() else { return };
+        let growing = match self.side {
+            Side::Asked => &mut draft.asked,
+            Side::Answered => &mut draft.answered,
+        };
+        change(growing, &self.shared.capture);
     }
 }
 

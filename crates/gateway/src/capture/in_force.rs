@@ -1,41 +1,26 @@
-//! A capture in force: what it chooses, and the thread that writes it.
-//!
-//! Exchanges that are over wait in a bounded queue for the writer; where it is full they are
-//! dropped. Redacting, packing and writing are the writer's.
+//! A capture in force: what it chooses. What finds no place in the queue to its writer is dropped.
 
 use std::fs::File;
-use std::io::BufWriter;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::Method;
 use hyper::http::request::Parts;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
-use umbra_state::chain;
 
-use super::counts::{Counted, Counts, Dropped, Ticket};
-use super::file::{Tally, Writer};
-use super::redact::{Redactor, Secrets};
+use super::Exchange;
+use super::counts::{Counted, Dropped};
+use super::redact::Secrets;
 use super::session::{Sessions, Whose};
 use super::tape::{Draft, Tapes};
-use super::{Exchange, WriteError};
+use super::writing::{self, State};
 use crate::fraction::{Chooser, Fraction};
 use crate::headers::Client;
-
-/// Exchanges that wait to be written.
-const QUEUE: usize = 16_384;
-/// How soon the writer notices that it is to end.
-const NAP: Duration = Duration::from_millis(50);
-/// What was written is in the file at the latest then.
-const FLUSH_TIME: Duration = Duration::from_secs(1);
-/// How long what is under way may take once nothing more is chosen.
-pub(super) const UNDER_WAY_TIME: Duration = Duration::from_secs(5);
-const BUFFER_BYTES: usize = 256 << 10;
 
 /// What is captured, and where to.
 #[derive(Debug, Clone)]
@@ -93,33 +78,6 @@ pub struct Capture {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the writer and everybody else know.
-#[derive(Debug, Default)]
-struct State {
-    counts: Arc<Counts>,
-    /// Nothing more is chosen.
-    closed: AtomicBool,
-    /// What is queued is still written, then no more.
-    ending: AtomicBool,
-    written: AtomicU64,
-    over: Mutex<Option<Over>>,
-}
-
-impl State {
-    fn over(&self) -> std::sync::MutexGuard<'_, Option<Over>> {
-        self.over.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The first reason counts, but a failure counts more.
-    fn close(&self, why: Over) {
-        self.closed.store(true, Ordering::Release);
-        let mut over = self.over();
-        if over.is_none() || matches!(why, Over::Failed(_)) {
-            *over = Some(why);
-        }
-    }
-}
-
 impl Capture {
     /// Begins to write to an empty file; drafts take from `memory`, a permit a byte.
     ///
@@ -131,24 +89,8 @@ impl Capture {
         memory: Arc<Semaphore>,
         seed: u64,
     ) -> std::io::Result<Arc<Self>> {
-        let redactor = Redactor::new(settings.secrets.clone())?;
         let sessions = Sessions::new(settings.whose.clone())?;
-        let (queue, drafts) = sync_channel(QUEUE);
-        let state = Arc::<State>::default();
-        let writing = Writing {
-            drafts,
-            redactor,
-            state: Arc::clone(&state),
-            closed_at: None,
-            unflushed: Vec::new(),
-            flushed: 0,
-            flushed_at: Instant::now(),
-            until: settings.duration.map(|duration| Instant::now() + duration),
-            bytes_max: settings.bytes_max,
-        };
-        let pack = settings.pack;
-        let thread = std::thread::Builder::new().name("umbra-capture".into());
-        let writer = thread.spawn(move || writing.run(file, pack))?;
+        let (queue, state, writer) = writing::begin(&settings, file)?;
         let chooser = Chooser::new(settings.fraction, seed);
         let writer = Mutex::new(Some(writer));
         Ok(Arc::new(Self { settings, chooser, sessions, memory, queue, state, writer }))
@@ -236,139 +178,12 @@ impl Capture {
     }
 }
 
-/// The writer's side.
-struct Writing {
-    drafts: Receiver<Draft>,
-    redactor: Redactor,
-    state: Arc<State>,
-    closed_at: Option<Instant>,
-    /// Of what the kernel does not have yet.
-    unflushed: Vec<Ticket>,
-    /// How long the file was then, and when.
-    flushed: u64,
-    flushed_at: Instant,
-    until: Option<Instant>,
-    bytes_max: u64,
-}
-
-impl Writing {
-    fn run(mut self, file: File, pack: bool) {
-        if let Err(error) = self.write(file, pack) {
-            let why = chain(&error);
-            tracing::warn!(why, "a capture cannot be written");
-            self.state.close(Over::Failed(why));
-            self.drop_rest();
-        }
-    }
-
-    fn write(&mut self, file: File, pack: bool) -> Result<(), WriteError> {
-        let mut writer = Writer::new(BufWriter::with_capacity(BUFFER_BYTES, file), pack)?;
-        loop {
-            // Read before the queue: what came before the end is then seen in it.
-            let ending = self.state.ending.load(Ordering::Acquire);
-            match self.drafts.recv_timeout(if ending { Duration::ZERO } else { NAP }) {
-                Ok(draft) => self.put(draft, &mut writer)?,
-                Err(RecvTimeoutError::Timeout) if !ending => self.flush(&mut writer)?,
-                Err(_) => break,
-            }
-            if writer.written() >= self.flushed + BUFFER_BYTES as u64
-                || self.flushed_at.elapsed() >= FLUSH_TIME
-            {
-                self.flush(&mut writer)?;
-            }
-            self.state.written.store(writer.written(), Ordering::Relaxed);
-            self.close_in_time(writer.written());
-        }
-        self.flush(&mut writer)?;
-        let counted = self.state.counts.now();
-        let tally = Tally {
-            eligible: counted.eligible,
-            captured: counted.captured,
-            dropped: counted.dropped(),
-        };
-        let file = writer.finish(tally)?.into_inner().map_err(|error| error.into_error())?;
-        self.state.written.store(file.metadata()?.len(), Ordering::Relaxed);
-        Ok(file.sync_all()?)
-    }
-
-    /// What the kernel took is captured, and not before.
-    fn flush(&mut self, writer: &mut Writer<BufWriter<File>>) -> Result<(), WriteError> {
-        if !self.unflushed.is_empty() {
-            writer.flush()?;
-            self.unflushed.drain(..).for_each(Ticket::captured);
-        }
-        (self.flushed, self.flushed_at) = (writer.written(), Instant::now());
-        Ok(())
-    }
-
-    fn put(
-        &mut self,
-        draft: Draft,
-        writer: &mut Writer<BufWriter<File>>,
-    ) -> Result<(), WriteError> {
-        let (mut exchange, ticket, _memory) = draft.into_exchange();
-        let counts = &self.state.counts;
-        let dropped = self.redactor.dropped();
-        let is_cut = exchange.request.body.cut
-            || exchange.answer.as_ref().is_some_and(|answer| {
-                // One of which only the status is wanted is not counted.
-                answer.body.cut && !answer.headers.is_empty()
-            });
-        self.redactor.redact(&mut exchange);
-        match writer.put(&exchange) {
-            Err(WriteError::TooLong) => {
-                ticket.dropped(Dropped::TooLong);
-                return Ok(());
-            }
-            Err(error) => {
-                ticket.dropped(Dropped::File);
-                return Err(error);
-            }
-            Ok(()) => self.unflushed.push(ticket),
-        }
-        if is_cut {
-            counts.cut();
-        }
-        counts.bodies_dropped(self.redactor.dropped() - dropped);
-        Ok(())
-    }
-
-    fn close_in_time(&mut self, written: u64) {
-        if written >= self.bytes_max {
-            self.state.close(Over::Bytes);
-        } else if self.until.is_some_and(|until| Instant::now() >= until) {
-            self.state.close(Over::Duration);
-        }
-        if !self.state.closed.load(Ordering::Acquire) {
-            return;
-        }
-        let waited = self.closed_at.get_or_insert_with(Instant::now).elapsed();
-        if waited >= UNDER_WAY_TIME || self.state.counts.now().under_way() == 0 {
-            self.state.ending.store(true, Ordering::Release);
-        }
-    }
-
-    /// Counts what was written for nothing, and what still comes for a file that cannot be
-    /// written.
-    fn drop_rest(&mut self) {
-        self.unflushed.drain(..).for_each(|ticket| ticket.dropped(Dropped::File));
-        while !self.state.ending.load(Ordering::Acquire) {
-            match self.drafts.recv_timeout(NAP) {
-                Ok(draft) => draft.ticket.dropped(Dropped::File),
-                Err(RecvTimeoutError::Timeout) => {
-                    if self.state.counts.now().under_way() == 0 {
-                        return;
-                    }
-                }
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::body::Passing;
 
     fn settings() -> Settings {
         Settings {
@@ -387,11 +202,12 @@ mod tests {
         }
     }
 
-    fn ask(capture: &Arc<Capture>, path: &str) {
+    fn ask(capture: &Arc<Capture>, path: &str) -> Tapes {
         let request = hyper::Request::builder().uri(path).body(()).expect("a request");
         let client = Client::new(([192, 0, 2, 1], 80).into());
         let mut tapes = Tapes::default();
         capture.tape(&request.into_parts().0, &client, &mut tapes);
+        tapes
     }
 
     #[test]
@@ -400,7 +216,7 @@ mod tests {
         let memory = Arc::new(Semaphore::new(64 << 20));
         let capture = Capture::begin(settings(), full, Arc::clone(&memory), 1).expect("begun");
         // More than is written at once.
-        (0..1000).for_each(|_| ask(&capture, &format!("/{}", "a".repeat(1000))));
+        (0..1000).for_each(|_| drop(ask(&capture, &format!("/{}", "a".repeat(1000)))));
         capture.finish();
         ask(&capture, "/late");
         let counted = capture.counted();
@@ -409,6 +225,28 @@ mod tests {
         assert!(counted.dropped_file > 0, "{counted:?}");
         assert!(matches!(capture.over(), Some(Over::Failed(_))), "{:?}", capture.over());
         assert_eq!(memory.available_permits(), 64 << 20);
+    }
+
+    #[test]
+    fn an_answer_for_which_there_is_no_memory_is_not_kept() {
+        let memory = Arc::new(Semaphore::new(4096));
+        let settings = Settings { answers: true, ..settings() };
+        let file = tempfile::tempfile().expect("a file");
+        let capture = Capture::begin(settings, file, Arc::clone(&memory), 1).expect("begun");
+        for (length, captured, dropped) in [(1000, 1, 0), (5000, 1, 1)] {
+            let answer = hyper::Response::builder().header("a", "b".repeat(length));
+            let answer = answer.body(Passing::made("")).expect("an answer");
+            drop(ask(&capture, "/").answer(answer));
+            let until = Instant::now() + Duration::from_secs(10);
+            while capture.counted().under_way() > 0 {
+                assert!(Instant::now() < until, "it is not written");
+                std::thread::yield_now();
+            }
+            let counted = capture.counted();
+            assert_eq!((counted.captured, counted.dropped_memory), (captured, dropped));
+            assert_eq!(memory.available_permits(), 4096);
+        }
+        capture.finish();
     }
 
     #[test]
