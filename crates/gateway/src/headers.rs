@@ -127,6 +127,15 @@ pub(crate) fn is_host(host: &[u8]) -> bool {
     !host.is_empty() && host.iter().all(plain)
 }
 
+/// Letters, digits and a few signs (RFC 9110, 5.6.2).
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().copied().all(is_of_token)
+}
+
+pub(crate) fn is_of_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 fn wanted_upgrade(head: &Parts) -> Option<HeaderValue> {
     if head.version != Version::HTTP_11 {
         return None;

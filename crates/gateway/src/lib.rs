@@ -26,6 +26,7 @@
 //! | [`fraction`] | which requests are copied |
 //! | [`compare`] | where a shadow's answers differ from production's, and whether that is noise |
 //! | [`body`] | bodies as they pass, and their copies |
+//! | `chunks` | bodies in chunks, as they come |
 //! | `room` | memory that copies share |
 //! | [`capture`] | requests that are kept in files |
 //! | [`replay`] | captured requests, sent again |
@@ -35,6 +36,7 @@
 
 pub mod body;
 pub mod capture;
+mod chunks;
 pub mod compare;
 pub mod control;
 pub mod fraction;

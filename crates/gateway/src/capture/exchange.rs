@@ -52,3 +52,33 @@ pub struct Kept {
     /// Whether there was more.
     pub cut: bool,
 }
+
+/// What a header, and an exchange, take besides their bytes, about.
+const HEADER_BYTES: usize = size_of::<(Bytes, Bytes)>();
+const EXCHANGE_BYTES: usize = size_of::<Exchange>();
+
+impl Exchange {
+    /// How much memory it takes, about.
+    pub fn bytes(&self) -> usize {
+        let Asked { method, target, headers, body } = &self.request;
+        let asked = method.len() + target.len() + bytes_of(headers) + body.bytes.len();
+        EXCHANGE_BYTES + asked + self.answer.as_ref().map_or(0, Answered::bytes)
+    }
+}
+
+impl Answered {
+    /// How much memory it takes, about.
+    pub fn bytes(&self) -> usize {
+        bytes_of(&self.headers) + self.body.bytes.len()
+    }
+}
+
+fn bytes_of(headers: &Headers) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.len() + HEADER_BYTES).sum()
+}
+
+/// The first value of this name.
+pub(super) fn header<'a>(headers: &'a Headers, name: &str) -> Option<&'a Bytes> {
+    let named = |(is, _): &&(Bytes, Bytes)| is.eq_ignore_ascii_case(name.as_bytes());
+    headers.iter().find(named).map(|(_, value)| value)
+}

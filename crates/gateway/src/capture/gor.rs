@@ -19,9 +19,11 @@ use std::io::{BufRead, Read, Write};
 
 use bytes::Bytes;
 
+use super::exchange::header;
 use super::file::RECORD_BYTES_MAX;
-use super::message::{self, find, is_token};
-use super::{Answered, Asked, Exchange, Headers, Kept, ReadError, WriteError};
+use super::message::{self, Refused, find};
+use super::{Answered, Exchange, Headers, Kept, ReadError, WriteError};
+use crate::headers::is_token;
 
 const SEPARATOR: &[u8] = "\n🐵🙈🙉\n".as_bytes();
 const ID_CHARS_MAX: usize = 128;
@@ -113,18 +115,15 @@ impl<R: BufRead> Reader<R> {
         match line.kind {
             1 => match message::request(&text) {
                 Ok(request) => {
-                    let exchange = line.exchange(request, self.record);
+                    let (began_us, session) = (line.ns / 1000, self.record);
+                    let exchange = Exchange { began_us, session, request, answer: None };
                     self.waiting.add(line.id.to_owned(), exchange, line.ns);
                 }
                 Err(refused) => self.refuse(&refused.to_string()),
             },
-            2 => match self.waiting.answer(line.id) {
-                Some((exchange, asked_ns)) => {
-                    match message::answer(&text, &exchange.request.method) {
-                        Ok(answer) => exchange.answer = Some(line.answered(answer, asked_ns)),
-                        Err(refused) => self.refuse(&format!("answer_{refused}")),
-                    }
-                }
+            2 => match self.waiting.answer(&line, &text) {
+                Some(Ok(())) => {}
+                Some(Err(refused)) => self.refuse(&format!("answer_{refused}")),
                 None => self.refuse("answer_without_request"),
             },
             _ => self.refuse("replayed_answer"),
@@ -168,18 +167,6 @@ impl<'a> Line<'a> {
         let good = rest.is_none_or(|rest| rest.is_some()) && words.next().is_none();
         good.then_some(Self { kind, id, ns })
     }
-
-    fn exchange(&self, request: message::Request, session: u64) -> Exchange {
-        let message::Request { method, target, headers, body } = request;
-        let request = Asked { method, target, headers, body };
-        Exchange { began_us: self.ns / 1000, session, request, answer: None }
-    }
-
-    fn answered(&self, answer: message::Answer, asked_ns: u64) -> Answered {
-        let message::Answer { status, headers, body } = answer;
-        let after_ns = self.ns.checked_sub(asked_ns).unwrap_or(self.ns);
-        Answered { status, after_us: after_ns / 1000, headers, body }
-    }
 }
 
 /// Requests in their order, until their answers are there.
@@ -195,15 +182,25 @@ struct Waiting {
 
 impl Waiting {
     fn add(&mut self, id: String, exchange: Exchange, ns: u64) {
-        self.bytes += exchange.request.body.bytes.len();
+        self.bytes += exchange.bytes();
         self.places.insert(id.clone(), self.first + self.all.len() as u64);
         self.all.push_back((id, exchange, ns));
     }
 
-    fn answer(&mut self, id: &str) -> Option<(&mut Exchange, u64)> {
-        let place = usize::try_from(self.places.get(id)? - self.first).ok()?;
-        let (_, exchange, ns) = self.all.get_mut(place)?;
-        exchange.answer.is_none().then_some((exchange, *ns))
+    /// Takes the answer to one of them; `None` where there is none of its id without one.
+    fn answer(&mut self, line: &Line<'_>, text: &Bytes) -> Option<Result<(), Refused>> {
+        let place = usize::try_from(self.places.get(line.id)? - self.first).ok()?;
+        let (_, exchange, asked_ns) = self.all.get_mut(place)?;
+        if exchange.answer.is_some() {
+            return None;
+        }
+        let answer = message::answer(text, &exchange.request.method);
+        Some(answer.map(|answer| {
+            let after_us = line.ns.checked_sub(*asked_ns).unwrap_or(line.ns) / 1000;
+            self.bytes -= exchange.bytes();
+            exchange.answer = Some(Answered { after_us, ..answer });
+            self.bytes += exchange.bytes();
+        }))
     }
 
     fn next(&mut self, ended: bool) -> Option<Exchange> {
@@ -217,7 +214,7 @@ impl Waiting {
             self.places.remove(&id);
         }
         self.first += 1;
-        self.bytes -= exchange.request.body.bytes.len();
+        self.bytes -= exchange.bytes();
         Some(exchange)
     }
 }
@@ -251,8 +248,8 @@ impl<W: Write> Writer<W> {
         {
             return Err(WriteError::Unfit("its method or path is none"));
         }
-        let named = request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"host"));
-        let version = if named { "HTTP/1.1" } else { "HTTP/1.0" };
+        let version =
+            if header(&request.headers, "host").is_some() { "HTTP/1.1" } else { "HTTP/1.0" };
         text.extend(format!("{} {} {version}\r\n", request.method, request.target).as_bytes());
         write(&request.headers, &request.body, &mut text)?;
         let asked = text.len();
@@ -294,8 +291,8 @@ impl<W: Write> Writer<W> {
 
 /// Headers and a body behind its length.
 fn write(headers: &Headers, body: &Kept, to: &mut Vec<u8>) -> Result<(), WriteError> {
-    let told = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"content-length"));
-    let told = told.and_then(|(_, length)| std::str::from_utf8(length).ok()?.parse::<u64>().ok());
+    let told = header(headers, "content-length");
+    let told = told.and_then(|length| std::str::from_utf8(length).ok()?.parse::<u64>().ok());
     lines(headers, false, to)?;
     let has = body.bytes.len() as u64;
     // What is not there is missed then.

@@ -14,7 +14,9 @@ use hyper::Uri;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::exchange::header;
 use super::{Answered, Asked, Exchange, Headers, Kept, ReadError, WriteError};
+use crate::headers::is_token;
 
 /// A file is no longer.
 const BYTES_MAX: u64 = 256 << 20;
@@ -249,11 +251,11 @@ fn asked(request: Request) -> Result<Asked, Unread> {
     let target = uri.path_and_query().map_or("/", |path| path.as_str());
     let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
     let mut headers = headers(request.headers);
-    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"host")) {
+    if header(&headers, "host").is_none() {
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
         headers.insert(0, ("Host".into(), Bytes::copy_from_slice(host.as_bytes())));
     }
-    if !super::message::is_token(request.method.as_bytes()) {
+    if !is_token(request.method.as_bytes()) {
         return Err(Unread::Refused("method"));
     }
     let body = request.post_data.map_or(Ok(Kept::default()), body)?;
@@ -362,8 +364,8 @@ fn entry(exchange: &Exchange) -> Result<Entry, WriteError> {
     let late = || WriteError::Unfit("its time is too late");
     let at = i64::try_from(*began_us).map_err(|_| late())?;
     let at = Timestamp::from_microsecond(at).map_err(|_| late())?;
-    let host = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"host"));
-    let host = host.map_or("unknown.invalid".into(), |(_, host)| String::from_utf8_lossy(host));
+    let host = header(&request.headers, "host");
+    let host = host.map_or("unknown.invalid".into(), |host| String::from_utf8_lossy(host));
     let url = format!("http://{host}{}", request.target);
     if !request.target.starts_with('/') || url.parse::<Uri>().is_err() {
         return Err(WriteError::Unfit("its host or path is none"));
@@ -431,9 +433,8 @@ fn pairs(headers: &Headers) -> Vec<Pair> {
 }
 
 fn content(headers: &Headers, body: &Kept) -> Content {
-    let kind = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
-    let kind =
-        kind.map_or("application/octet-stream".into(), |(_, kind)| String::from_utf8_lossy(kind));
+    let kind = header(headers, "content-type");
+    let kind = kind.map_or("application/octet-stream".into(), |kind| String::from_utf8_lossy(kind));
     let (text, encoding) = match std::str::from_utf8(&body.bytes) {
         Ok(text) => (text.to_owned(), None),
         Err(_) => (STANDARD.encode(&body.bytes), Some("base64".to_owned())),

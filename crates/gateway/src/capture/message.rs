@@ -5,8 +5,9 @@ use bytes::{Bytes, BytesMut};
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 
-use super::{Headers, Kept};
-use crate::headers::{is_host, settle_framing};
+use super::{Answered, Asked, Headers, Kept};
+use crate::chunks::Chunks;
+use crate::headers::{is_host, is_token, settle_framing};
 
 const HEADERS_MAX: usize = 1024;
 
@@ -33,25 +34,8 @@ pub enum Refused {
     Chunks,
 }
 
-/// A request as it stood on the wire.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) method: String,
-    pub(super) target: String,
-    pub(super) headers: Headers,
-    pub(super) body: Kept,
-}
-
-/// An answer as it stood on the wire.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: Headers,
-    pub(super) body: Kept,
-}
-
 /// Reads a request that is all of `message`, or its beginning.
-pub(super) fn request(message: &Bytes) -> Result<Request, Refused> {
+pub(super) fn request(message: &Bytes) -> Result<Asked, Refused> {
     let (first, headers, body) = head(message)?;
     let mut words = first.split(|&byte| byte == b' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -74,11 +58,11 @@ pub(super) fn request(message: &Bytes) -> Result<Request, Refused> {
         framing => framed(body, framing)?,
     };
     let method = String::from_utf8_lossy(method).into_owned();
-    Ok(Request { method, target: path(target)?, headers, body })
+    Ok(Asked { method, target: path(target)?, headers, body })
 }
 
-/// Reads an answer that is all of `message`, or its beginning.
-pub(super) fn answer(message: &Bytes, asked: &str) -> Result<Answer, Refused> {
+/// Reads an answer that is all of `message`, or its beginning. When it came it does not say.
+pub(super) fn answer(message: &Bytes, asked: &str) -> Result<Answered, Refused> {
     let (first, headers, body) = head(message)?;
     let rest = first.strip_prefix(b"HTTP/1.1 ").or(first.strip_prefix(b"HTTP/1.0 "));
     let digits = rest.and_then(|rest| rest.get(..3)).ok_or(Refused::Head)?;
@@ -98,7 +82,7 @@ pub(super) fn answer(message: &Bytes, asked: &str) -> Result<Answer, Refused> {
         Framing::None => Kept { bytes: body, cut: false },
         framing => framed(body, framing)?,
     };
-    Ok(Answer { status, headers, body })
+    Ok(Answered { status, after_us: 0, headers, body })
 }
 
 /// The first line, the headers, and what follows.
@@ -150,12 +134,6 @@ pub(crate) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// Letters, digits and a few signs (RFC 9110, 5.6.2).
-pub(super) fn is_token(bytes: &[u8]) -> bool {
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    !bytes.is_empty() && bytes.iter().all(fits)
-}
-
 /// Path and query, whether or not a host stands before them.
 fn path(target: &[u8]) -> Result<String, Refused> {
     let text = std::str::from_utf8(target).map_err(|_| Refused::Target)?;
@@ -205,7 +183,7 @@ fn framed(body: Bytes, framing: Framing) -> Result<Kept, Refused> {
     let length = match framing {
         Framing::None => 0,
         Framing::Length(length) => length,
-        Framing::Chunked => return chunks(body),
+        Framing::Chunked => return chunked(&body),
     };
     if (body.len() as u64) > length {
         return Err(Refused::Length);
@@ -213,53 +191,16 @@ fn framed(body: Bytes, framing: Framing) -> Result<Kept, Refused> {
     Ok(Kept { cut: (body.len() as u64) < length, bytes: body })
 }
 
-/// A body in chunks, to the end of what there is (RFC 9112, 7.1); trailers are not kept.
-fn chunks(mut rest: Bytes) -> Result<Kept, Refused> {
-    let mut body = BytesMut::new();
-    loop {
-        let Some(end) = find(&rest, b"\r\n") else {
-            // No chunk's first line is that long.
-            return if rest.len() < 256 { cut(body) } else { Err(Refused::Chunks) };
-        };
-        let line = rest.split_to(end);
-        let _ = rest.split_to(2);
-        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-        let extended = line.get(digits).is_some_and(|&byte| byte != b';');
-        if digits == 0 || digits > 8 || extended || line.contains(&b'\n') || line.contains(&b'\r') {
-            return Err(Refused::Chunks);
-        }
-        let size = std::str::from_utf8(&line[..digits]).ok();
-        let size = size.and_then(|text| usize::from_str_radix(text, 16).ok());
-        let size = size.ok_or(Refused::Chunks)?;
-        if size == 0 {
-            return trailers(&rest, body);
-        }
-        if rest.len() < size + 2 {
-            body.extend_from_slice(&rest[..size.min(rest.len())]);
-            return cut(body);
-        }
-        body.extend_from_slice(&rest.split_to(size));
-        if *rest.split_to(2) != *b"\r\n" {
-            return Err(Refused::Chunks);
-        }
+/// A body in chunks, to the end of what there is; trailers are not kept, and nothing follows them.
+fn chunked(body: &[u8]) -> Result<Kept, Refused> {
+    let (mut chunks, mut rest, mut bytes) = (Chunks::default(), body, BytesMut::new());
+    while !rest.is_empty() && !chunks.is_over() {
+        bytes.extend_from_slice(chunks.take(&mut rest).map_err(|_| Refused::Chunks)?);
     }
-}
-
-fn cut(body: BytesMut) -> Result<Kept, Refused> {
-    Ok(Kept { bytes: body.freeze(), cut: true })
-}
-
-/// What follows the last chunk ends with an empty line, and nothing follows that.
-fn trailers(rest: &[u8], body: BytesMut) -> Result<Kept, Refused> {
-    let end = match rest {
-        [b'\r', b'\n', ..] => Some(2),
-        _ => find(rest, b"\r\n\r\n").map(|at| at + 4),
-    };
-    match end {
-        Some(end) if end == rest.len() => Ok(Kept { bytes: body.freeze(), cut: false }),
-        Some(_) => Err(Refused::Length),
-        None => cut(body),
+    if !rest.is_empty() {
+        return Err(Refused::Length);
     }
+    Ok(Kept { bytes: bytes.freeze(), cut: !chunks.is_over() })
 }
 
 #[cfg(test)]

@@ -10,8 +10,6 @@ use crate::capture::{Exchange, ReadError};
 
 /// Bytes that are held back, about.
 const BYTES_MAX: usize = 128 << 20;
-/// What an exchange takes beside its bodies, about.
-const EXCHANGE_BYTES: usize = 2048;
 
 /// Puts exchanges into their order.
 #[derive(Debug, Default)]
@@ -80,7 +78,7 @@ impl Ordered {
             answer.headers = Vec::new();
             answer.body = Default::default();
         }
-        self.bytes += bytes(&exchange);
+        self.bytes += exchange.bytes();
         self.number += 1;
         let (began_us, number) = (exchange.began_us, self.number);
         self.held.push(Reverse(Held { began_us, number, exchange }));
@@ -88,16 +86,11 @@ impl Ordered {
 
     fn first(&mut self) -> Option<Exchange> {
         let Reverse(held) = self.held.pop()?;
-        self.bytes -= bytes(&held.exchange);
+        self.bytes -= held.exchange.bytes();
         self.late += u64::from(held.began_us < self.last_us);
         self.last_us = self.last_us.max(held.began_us);
         Some(held.exchange)
     }
-}
-
-fn bytes(exchange: &Exchange) -> usize {
-    let headers = exchange.request.headers.iter().map(|(name, value)| name.len() + value.len());
-    exchange.request.body.bytes.len() + headers.sum::<usize>() + EXCHANGE_BYTES
 }
 
 #[cfg(test)]

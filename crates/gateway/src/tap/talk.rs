@@ -8,6 +8,7 @@ use super::conversation::{Found, Side};
 use super::counts::{Because, LostTo};
 use super::head::{self, Framing, Gathered};
 use crate::capture::{Answered, Asked, Exchange, Headers, Kept};
+use crate::headers::is_of_token;
 
 /// Requests that wait for answers.
 const WAITING_MAX: usize = 128;
@@ -100,11 +101,8 @@ impl Talk {
         let answering = match &self.answering {
             Answering::Head(gathered) => gathered.holds(),
             Answering::Body(begun, body) => begun.head_bytes + body.holds(),
-            Answering::Early(answered) => {
-                let parts = |(name, value): &(bytes::Bytes, bytes::Bytes)| name.len() + value.len();
-                let headers: usize = answered.headers.iter().map(parts).sum();
-                answered.body.bytes.len() * 2 + headers + answered.headers.len() * HEADER_BYTES
-            }
+            // What a body grew in may be twice as large.
+            Answering::Early(answered) => answered.bytes() + answered.body.bytes.len(),
         };
         self.waiting.iter().map(Waiting::holds).sum::<usize>() + asking + answering
     }
@@ -379,6 +377,5 @@ fn recognise(bytes: &[u8]) -> Result<(), Because> {
         return Err(Because::Encrypted);
     }
     let method = bytes.trim_ascii_start().iter().take(20).take_while(|&&byte| byte != b' ');
-    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    if method.into_iter().all(token) { Ok(()) } else { Err(Because::NotHttp) }
+    if method.copied().all(is_of_token) { Ok(()) } else { Err(Because::NotHttp) }
 }
