@@ -27,8 +27,6 @@ use crate::capture::{Exchange, ReadError, Source};
 
 /// Bytes of a capture that are looked at, about.
 const BYTES_MAX: usize = 512 << 20;
-/// What an exchange takes beside its bodies, about.
-const EXCHANGE_BYTES: usize = 2048;
 /// Requests of a journey, and journeys of a scenario: what a recipe takes.
 const REQUESTS_MAX: usize = 100;
 const JOURNEYS_MAX: usize = 50;
@@ -76,8 +74,7 @@ pub fn learn<R: BufRead>(source: &mut Source<R>) -> Result<Learned, ReadError> {
     let mut all = Vec::new();
     let mut bytes = 0;
     while let Some(exchange) = source.next_exchange()? {
-        let answer = exchange.answer.as_ref().map_or(0, |answer| answer.body.bytes.len());
-        bytes += exchange.request.body.bytes.len() + answer + EXCHANGE_BYTES;
+        bytes += exchange.bytes();
         if bytes > BYTES_MAX {
             learned.part_only = true;
             break;
