@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::Uri;
 use jiff::Timestamp;
+use umbra_api::client::percent;
 
 use super::CREATOR;
 use super::shapes::{Content, Entry, Har, Pair, Param, Request, Response, Timings};
@@ -163,16 +164,6 @@ fn body(content: Content) -> Result<Kept, Unread> {
 }
 
 fn form(params: &[Param]) -> String {
-    let encoded = |text: &str| -> String {
-        text.bytes()
-            .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                    char::from(byte).to_string()
-                }
-                byte => format!("%{byte:02X}"),
-            })
-            .collect()
-    };
-    let pairs = params.iter().map(|one| format!("{}={}", encoded(&one.name), encoded(&one.value)));
+    let pairs = params.iter().map(|one| format!("{}={}", percent(&one.name), percent(&one.value)));
     pairs.collect::<Vec<_>>().join("&")
 }
