@@ -1,8 +1,8 @@
 //! Files of captures, whoever wrote them, and what is typed to begin one.
 
-use umbra_gateway::capture::captures::{StartCapture, settings};
 use umbra_gateway::capture::file::{Tally, Writer};
 use umbra_gateway::capture::redact::{Redactor, Secrets};
+use umbra_gateway::capture::wanted::{StartCapture, settings};
 use umbra_gateway::capture::{Answered, Asked, Exchange, Format, Kept, Sink, Source};
 use umbra_gateway::replay::Rewrite;
 

@@ -1,14 +1,14 @@
 //! `umbra capture`.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use umbra_api::client::{Client, percent};
-use umbra_gateway::capture::captures::{CaptureStatus, StartCapture};
+use umbra_gateway::capture::captures::CaptureStatus;
 use umbra_gateway::capture::file::Tally;
-use umbra_gateway::capture::source::Notes;
+use umbra_gateway::capture::source::{Notes, new_file};
+use umbra_gateway::capture::wanted::StartCapture;
 use umbra_gateway::capture::{Format, ReadError, Sink, Source, WriteError};
 use umbra_gateway::replay::learn::write;
 
@@ -144,9 +144,8 @@ fn learn(
     ui.answer_with(&learned, |learned| screen::learned(learned, output))
 }
 
-/// A new file, for its owner only.
 fn make(path: &Path, force: bool) -> Result<File, CliError> {
-    let failed = |error: std::io::Error| {
+    new_file(path, force).map_err(|error| {
         let finish = match error.kind() {
             std::io::ErrorKind::AlreadyExists => Finish::Usage,
             _ => Finish::Environment,
@@ -157,11 +156,7 @@ fn make(path: &Path, force: bool) -> Result<File, CliError> {
             Finish::Usage => failure.with_hint("--force replaces a file"),
             _ => failure,
         }
-    };
-    if force && std::fs::symlink_metadata(path).is_ok_and(|there| there.is_file()) {
-        std::fs::remove_file(path).map_err(failed)?;
-    }
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)
+    })
 }
 
 fn convert(

@@ -5,9 +5,9 @@ use std::sync::mpsc::{TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use umbra_gateway::capture::capture::{Over, Settings as Kept};
-use umbra_gateway::capture::captures::{self, CaptureStatus};
-use umbra_gateway::capture::{Alone, Exchange};
+use umbra_gateway::capture::captures::CaptureStatus;
+use umbra_gateway::capture::in_force::{Over, Settings as Kept};
+use umbra_gateway::capture::{Alone, Exchange, wanted};
 use umbra_gateway::tap::counts::Counts;
 use umbra_gateway::tap::filter::PORTS_MAX;
 use umbra_gateway::tap::flows::Settings;
@@ -97,7 +97,7 @@ fn to_file(asked: &mut Tap) -> Result<Option<(Kept, bool, usize)>, CliError> {
         return nothing.then_some(None).ok_or_else(refused);
     };
     let wanted = super::capture::all_to(&file, keeping)?;
-    Ok(Some((captures::settings("tap", &wanted)?, wanted.force, memory(asked.memory))))
+    Ok(Some((wanted::settings("tap", &wanted)?, wanted.force, memory(asked.memory))))
 }
 
 fn memory(mib: u32) -> usize {

@@ -65,7 +65,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::capture::captures::{StartCapture, settings};
+    use crate::capture::wanted::{StartCapture, settings};
     use crate::capture::{Answered, Asked, Source};
 
     fn exchange(target: &str) -> Exchange {

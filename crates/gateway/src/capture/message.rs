@@ -13,7 +13,7 @@ const HEADERS_MAX: usize = 1024;
 
 /// Why a message is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// Its first line or its headers are none.
     #[error("head")]
     Head,

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`in_force`] | a capture in force: what it chooses |
+//! | [`wanted`] | one as it is asked for |
 //! | [`alone`] | one without a gateway, of what a tap finds |
 //! | [`captures`] | all of them, begun and ended over the control socket |
 //! | [`tape`] | one exchange while it passes |
@@ -12,7 +13,7 @@
 //! | [`counts`] | what became of what was to be captured |
 //! | [`mod@file`], [`gor`], [`har`] | umbra's own format (`docs/capture-format.md`), GoReplay's, HAR 1.2 |
 //! | [`source`] | reading and writing any of them |
-//! | [`message`] | HTTP/1 as it stood on the wire |
+//! | `message` | HTTP/1 as it stood on the wire |
 //!
 //! Invariants:
 //!
@@ -31,12 +32,13 @@ pub mod gor;
 pub mod har;
 pub mod in_force;
 pub mod mask;
-pub mod message;
+pub(crate) mod message;
 mod record;
 pub mod redact;
 pub mod session;
 pub mod source;
 pub mod tape;
+pub mod wanted;
 mod writing;
 
 pub use alone::Alone;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -169,6 +170,18 @@ impl<R: BufRead> Source<R> {
             Inner::Har(from) => Notes { refused: from.refused().clone(), ..Notes::default() },
         }
     }
+}
+
+/// A file of this name that was not there, for its owner only. What was there goes only if it is
+/// a file and that is wanted; nothing is followed or opened.
+///
+/// # Errors
+/// There is something of this name, or the kernel refuses.
+pub fn new_file(path: &Path, force: bool) -> io::Result<File> {
+    if force && fs::symlink_metadata(path).is_ok_and(|there| there.is_file()) {
+        fs::remove_file(path)?;
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// What a capture is written to.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use umbra_gateway::capture::Exchange;
-use umbra_gateway::capture::captures::{CaptureStatus, StartCapture};
+use umbra_gateway::capture::captures::CaptureStatus;
 use umbra_gateway::capture::file::{Ending, Reader};
+use umbra_gateway::capture::wanted::StartCapture;
 
 use crate::controlled::MEMORY;
 use crate::place::Place;
