@@ -110,6 +110,24 @@ mod tests {
     }
 
     #[test]
+    fn what_would_be_read_otherwise_is_not_written() {
+        #[track_caller]
+        fn check(host: &'static str, target: &str, good: bool) {
+            let headers = vec![("Host".into(), host.into())];
+            let (method, target, body) = ("GET".into(), target.into(), Kept::default());
+            let request = Asked { method, target, headers, body };
+            let one = Exchange { began_us: 0, session: 0, request, answer: None };
+            assert_eq!(Writer::new(Vec::new()).unwrap().put(&one).is_ok(), good, "{host}");
+        }
+        check("a:80", "//b?c", true);
+        for (host, target) in
+            [("a/", "/b"), ("a?", "/b"), ("ahttp://", "/"), ("a", "/b#c"), ("a", "*")]
+        {
+            check(host, target, false);
+        }
+    }
+
+    #[test]
     fn cut_at_any_byte_it_is_no_har() {
         let text = with_entry(ENTRY);
         for length in 0..text.len() {

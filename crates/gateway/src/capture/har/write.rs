@@ -66,7 +66,10 @@ fn entry(exchange: &Exchange) -> Result<Entry, WriteError> {
     let host = header(&request.headers, "host");
     let host = host.map_or("unknown.invalid".into(), |host| String::from_utf8_lossy(host));
     let url = format!("http://{host}{}", request.target);
-    if !request.target.starts_with('/') || url.parse::<Uri>().is_err() {
+    let uri: Option<Uri> = url.parse().ok();
+    let is = uri.as_ref().and_then(|uri| Some((uri.authority()?, uri.path_and_query()?.as_str())));
+    // What is read of it has to be what was written: `a/` is a host with a path.
+    if !is.is_some_and(|(at, path)| *at == *host && path == request.target) {
         return Err(WriteError::Unfit("its host or path is none"));
     }
     let ms = answer.as_ref().map_or(0.0, |answer| answer.after_us as f64 / 1e3);
