@@ -17,7 +17,7 @@ use crate::listen::proxy_header::{Ends, Version, write};
 use crate::stream::Stream;
 
 /// All addresses of a target together have this long.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// So many of them are tried.
 const ADDRESSES_MAX: usize = 4;
 
@@ -102,7 +102,7 @@ impl Connector {
     }
 
     async fn reach(&self) -> io::Result<TcpStream> {
-        let addresses = self.names.addresses().take(ADDRESSES_MAX);
+        let addresses = self.names.addresses().await.take(ADDRESSES_MAX);
         let share = CONNECT_TIME / u32::try_from(addresses.len().max(1)).unwrap_or(1);
         let mut why = io::Error::new(io::ErrorKind::NotFound, "its name is not found");
         for address in addresses {

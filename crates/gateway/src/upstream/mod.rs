@@ -28,13 +28,14 @@ use http_body::Body;
 use hyper::client::conn::TrySendError;
 use hyper::header::UPGRADE;
 use hyper::{Request, Response};
+use tokio::time::timeout;
 use umbra_state::chain;
 
 pub use driven::Answer;
 pub use target::{NoTarget, Protocol, Target};
 pub use trust::{Trust, TrustError};
 
-use self::connect::{Connected, Connector};
+use self::connect::{CONNECT_TIME, Connected, Connector};
 use self::driven::{Driven, Way};
 use self::kept::Kept;
 use self::shared::{Place, Shared};
@@ -140,9 +141,10 @@ impl<B: Sent> Upstream<B> {
         self.asked_again.load(Ordering::Relaxed)
     }
 
-    /// Asks what `request` asks, which is boxed since it goes through many hands. Where a connection that was kept breaks before it answers, and
-    /// nothing of the request was written to it, it is asked again on another; if something may
-    /// have been, only `spare` is, which is made beforehand if the request may be asked twice.
+    /// Asks what `request` asks, which is boxed since it goes through many hands. Where a
+    /// connection that was kept breaks before it answers, and nothing of the request was written
+    /// to it, it is asked again on another; if something may have been, only `spare` is, which is
+    /// made beforehand if the request may be asked twice.
     ///
     /// # Errors
     /// There is no answer.
@@ -197,7 +199,8 @@ impl<B: Sent> Upstream<B> {
         if changes || !self.speaks_http2() {
             return self.open(changes, whose).await;
         }
-        let _only_one = self.shared.opening.lock().await;
+        let waited = timeout(CONNECT_TIME, self.shared.opening.lock()).await;
+        let _only_one = waited.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
         match self.shared.place(whose) {
             Some(place) => Ok(Line::Shared(place)),
             None => self.open(changes, whose).await,
