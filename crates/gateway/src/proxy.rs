@@ -166,7 +166,8 @@ impl Proxy {
         let has_body = !body.is_end_stream();
         forwarded(&mut head.headers, client, client.proto(), self.rules.trust_forwarded);
         let upgrade = upgrade.and_then(|_| head.extensions.remove::<OnUpgrade>());
-        if let Some(ends) = client.ends().filter(|_| route.announces()) {
+        let announced = route.announces() || in_force.mirrors.announce();
+        if let Some(ends) = client.ends().filter(|_| announced) {
             head.extensions.insert(ends);
         }
         let (copies, keep) = match upgrade {

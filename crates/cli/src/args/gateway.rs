@@ -193,6 +193,9 @@ pub struct Start {
     /// How long the shadow may take, in milliseconds.
     #[arg(long, value_name = "MS")]
     pub timeout_ms: Option<u64>,
+    /// Tell the shadow whose a request is, by a PROXY protocol header.
+    #[arg(long, value_name = "VERSION", value_parser = ["v1", "v2"])]
+    pub send_proxy: Option<String>,
     /// Whether its answers are compared.
     #[command(flatten)]
     pub comparing: Comparing,

@@ -118,13 +118,15 @@ fn routes(ui: &Ui, asked: &Gateway) -> Result<Option<RoutesSetup>, CliError> {
     let target = primary.parse();
     let target = target.map_err(|error: NoTarget| CliError::new(Finish::Usage, error.to_string()));
     let mut setup = RoutesSetup::all_to(&target?);
-    let version = asked.send_proxy.as_deref().map(|version| match version {
-        "v1" => Version::V1,
-        _ => Version::V2,
-    });
+    let send_proxy = asked.send_proxy.as_deref().map(version);
     let targets = setup.routes.iter_mut().flat_map(|route| &mut route.targets);
-    targets.for_each(|target| target.send_proxy = version);
+    targets.for_each(|target| target.send_proxy = send_proxy);
     Ok(Some(setup))
+}
+
+/// Of a PROXY header: one of those that can be typed.
+fn version(text: &str) -> Version {
+    if text == "v1" { Version::V1 } else { Version::V2 }
 }
 
 fn trust(asked: args::Trust) -> Result<Trust, CliError> {
@@ -161,6 +163,7 @@ fn wanted(start: Start) -> Result<(String, Control, StartMirror), CliError> {
         in_flight_max: in_flight,
         body_bytes_max: body_bytes,
         timeout_ms: start.timeout_ms,
+        send_proxy: start.send_proxy.as_deref().map(version),
         role: start.comparing.role,
         slower_percent: start.comparing.slower_percent,
         masks: start.comparing.masks,

@@ -12,6 +12,7 @@ use crate::compare;
 use crate::compare::mask::Masks;
 use crate::fraction::Fraction;
 use crate::headers::is_host;
+use crate::listen::proxy_header::Version;
 use crate::mirror::{Counted, Limits, Mirror, Mirrors, Role, Settings, wanted};
 use crate::routes::setup::is_name;
 use crate::upstream::{Target, Upstream};
@@ -59,6 +60,9 @@ pub struct StartMirror {
     /// How long a request to the shadow may take.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
+    /// The shadow is told whose a request is by a PROXY protocol header of this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_proxy: Option<Version>,
     /// What its answers are for: nothing, if this is not said.
     #[serde(default)]
     pub role: Option<Role>,
@@ -142,7 +146,7 @@ impl Control {
                 .with_hint("`umbra mirror stop NAME` ends one"));
         }
         let memory = Arc::clone(&self.memory);
-        let shadow = Upstream::new(to, &self.trust).map_err(bad)?;
+        let shadow = Upstream::new(to, &self.trust).map_err(bad)?.announcing(wanted.send_proxy);
         let mirror = Arc::new(Mirror::new(settings, shadow, memory, seed()));
         self.proxy.change_mirrors(|mirrors| {
             let others = mirrors.iter().filter(|one| one.name() != name).cloned();
@@ -212,6 +216,7 @@ pub fn begun(mirror: &Mirror) -> StartMirror {
         in_flight_max: Some(limits.in_flight_max),
         body_bytes_max: Some(limits.body_bytes_max),
         timeout_ms: u64::try_from(limits.timeout.as_millis()).ok(),
+        send_proxy: mirror.shadow().announces(),
         role: *role,
         slower_percent: is_candidate.then_some(compare.slower_percent),
         masks: compare.masks.added().to_vec(),

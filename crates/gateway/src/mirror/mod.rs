@@ -36,6 +36,7 @@ use self::select::Choice;
 use crate::compare::keep::Keep;
 use crate::compare::{self, Comparison};
 use crate::fraction::Fraction;
+use crate::listen::proxy_header::Ends;
 use crate::upstream::{Failure, Upstream};
 
 /// What mirrored requests carry, with the mirror's name.
@@ -226,6 +227,11 @@ impl Mirror {
         }
         if let Some(host) = &self.settings.host {
             request.headers_mut().insert(HOST, host.clone());
+        }
+        if self.shadow.announces().is_some()
+            && let Some(ends) = head.extensions.get::<Ends>()
+        {
+            request.extensions_mut().insert(*ends);
         }
         request
     }

@@ -80,6 +80,11 @@ impl Mirrors {
         }
     }
 
+    /// Whether a shadow is told whose a request is.
+    pub(crate) fn announce(&self) -> bool {
+        self.all.iter().any(|mirror| mirror.shadow().announces().is_some())
+    }
+
     /// Begins to copy a request for whoever is to get it: what takes its body, and what keeps its
     /// answer. Never waits.
     pub(crate) fn begin(&self, offered: &Offered<'_>, has_body: bool) -> (Vec<Copy>, Option<Keep>) {

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use umbra_api::error::ErrorCode;
 use umbra_gateway::control::{Control, MirrorStatus, StartMirror};
 use umbra_gateway::gateway::Limits;
+use umbra_gateway::listen::proxy_header::Version;
 use umbra_gateway::mirror::Role;
 use umbra_gateway::routes::RouteSetup;
 use umbra_gateway::upstream::Trust;
@@ -139,4 +140,23 @@ async fn a_baseline_gets_the_sessions_of_the_candidate() {
         assert_eq!(mirror.sessions.as_deref(), Some("cookie:sid"));
         assert_eq!(mirror.counted.eligible, 3 * mirrored, "{mirror:?}");
     }
+}
+
+#[tokio::test]
+async fn a_shadow_is_told_whose_a_request_is() {
+    let place = Place::new().await;
+    let (shadow, seen) = crate::proxy_header::server().await;
+    let wanted = StartMirror { to: shadow.to_string(), ..place.wanted("100") };
+    let wanted = StartMirror { send_proxy: Some(Version::V2), ..wanted };
+    place.control.start("shadow", wanted).expect("a mirror");
+    get(place.at, "/x", &[]).await;
+    let until = Instant::now() + Duration::from_secs(10);
+    while place.status().counted.answered < 1 {
+        assert!(Instant::now() < until, "{:?}", place.status());
+        tokio::task::yield_now().await;
+    }
+    let seen = seen.lock().expect("nobody panicked");
+    let [ends] = seen[..] else { panic!("{seen:?}") };
+    assert_eq!(ends.destination, place.at);
+    assert!(ends.source.ip().is_loopback() && ends.source != place.at, "{ends:?}");
 }

@@ -11,10 +11,10 @@ use umbra_gateway::upstream::Trust;
 
 use crate::support::{all_to, gateway_with, listen};
 
-type Seen = Arc<Mutex<Vec<Ends>>>;
+pub(crate) type Seen = Arc<Mutex<Vec<Ends>>>;
 
 /// A server that notes whose its connections are, and answers each request on them.
-async fn server() -> (SocketAddr, Seen) {
+pub(crate) async fn server() -> (SocketAddr, Seen) {
     let (at, listener) = listen().await;
     let seen = Seen::default();
     let notes = Arc::clone(&seen);
