@@ -7,6 +7,9 @@
 //!                                       shadows
 //! ```
 
+mod ask;
+mod instead;
+
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::Poll;
@@ -14,12 +17,13 @@ use std::time::{Duration, Instant};
 
 use http_body::Body;
 use hyper::ext::on_informational;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
-use tokio::time::timeout;
 
+use self::ask::ask;
+use self::instead::Instead;
 use crate::body::Passing;
 use crate::capture::{Captures, Tapes};
 use crate::compare::keep::watched;
@@ -28,8 +32,8 @@ use crate::interim::Interim;
 use crate::listen::received::Received;
 use crate::metrics::{Cause, Metrics};
 use crate::mirror::{Mirror, Mirrors, Offered};
-use crate::routes::{Backend, Route, Routes, Way};
-use crate::upstream::{Answer, Failure};
+use crate::routes::Routes;
+use crate::upstream::Answer;
 
 /// What holds for every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,7 @@ pub struct Proxy {
     rules: Rules,
     captures: Captures,
     metrics: Metrics,
+    instead: Instead,
 }
 
 impl Proxy {
@@ -71,7 +76,8 @@ impl Proxy {
         let in_force = InForce { routes: Arc::new(routes), mirrors: Arc::default() };
         let (captures, metrics) = (Captures::default(), Metrics::default());
         let in_force = RwLock::new(Arc::new(in_force));
-        Self { in_force, changing: Mutex::default(), rules, captures, metrics }
+        let (changing, instead) = (Mutex::default(), Instead::default());
+        Self { in_force, changing, rules, captures, metrics, instead }
     }
 
     /// What is counted.
@@ -134,7 +140,7 @@ impl Proxy {
             Ok(answer) => answer,
             Err((cause, sentence)) => {
                 self.metrics.caused(cause);
-                let mut answer = instead(cause, &sentence);
+                let mut answer = self.instead.answer(cause, &sentence);
                 if cause == Cause::Refused && version < Version::HTTP_2 {
                     // Where a request with two readings ends has two, too.
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -184,7 +190,8 @@ impl Proxy {
         if let Some(interim) = client.interim().filter(|_| hears_early) {
             hear_early(&mut request, interim, has_body).await;
         }
-        let mut answer = self.ask(route, way.as_ref(), request).await?;
+        let time = route.answer_time().unwrap_or(self.rules.answer_time);
+        let mut answer = ask(route, way.as_ref(), request, time).await?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             return switch(answer, upgrade);
         }
@@ -196,30 +203,6 @@ impl Proxy {
             way.tell(answer.headers_mut(), client.proto() == "https");
         }
         Ok(tapes.answer(watched(answer, keep)))
-    }
-
-    /// Asks the target on the way, or another if that one cannot be reached.
-    async fn ask(
-        &self,
-        route: &Route,
-        way: Option<&Way>,
-        request: Box<Request<Passing>>,
-    ) -> Result<Response<Answer<Passing>>, (Cause, String)> {
-        let time = route.answer_time().unwrap_or(self.rules.answer_time);
-        let nobody = || (Cause::Unreachable, "it has no target".to_owned());
-        let first = route.target(way, None).ok_or_else(nobody)?;
-        let unsent = match ask_one(first, request, time).await {
-            Err(Unanswered::Unreached(why, request)) => (why, request),
-            answered => return answered.map_err(Unanswered::cause),
-        };
-        let (why, request) = unsent;
-        match route.target(way, Some(first)) {
-            Some(second) => {
-                let answered = Box::pin(ask_one(second, request, time)).await;
-                answered.map_err(Unanswered::cause)
-            }
-            None => Err((Cause::Unreachable, why)),
-        }
     }
 }
 
@@ -235,78 +218,6 @@ async fn hear_early(request: &mut Request<Passing>, interim: &Interim, has_body:
     }
     let interim = interim.clone();
     on_informational(request, move |early| interim.push(early.status(), early.headers()));
-}
-
-/// Why a target did not answer.
-enum Unanswered {
-    /// It was not even reached, and the request is as it was.
-    Unreached(String, Box<Request<Passing>>),
-    Other(Cause, String),
-}
-
-impl Unanswered {
-    fn cause(self) -> (Cause, String) {
-        match self {
-            Self::Unreached(why, _) => (Cause::Unreachable, why),
-            Self::Other(cause, why) => (cause, why),
-        }
-    }
-}
-
-/// Asks one target, again if that is safe and a connection that was kept for long broke.
-async fn ask_one(
-    target: &Backend,
-    request: Box<Request<Passing>>,
-    time: Duration,
-) -> Result<Response<Answer<Passing>>, Unanswered> {
-    let answer = timeout(time, target.upstream().send(request, again)).await;
-    let unfinished = matches!(answer, Ok(Err(Failure::Body)));
-    if !unfinished {
-        let answered = answer.as_ref().ok().and_then(|answer| answer.as_ref().ok());
-        target.answered(answered.map(Response::status));
-    }
-    let other = |cause, why: &str| Err(Unanswered::Other(cause, why.to_owned()));
-    match answer {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(Failure::Connect { why, request })) => Err(Unanswered::Unreached(why, request)),
-        Ok(Err(Failure::Broken(why))) => Err(Unanswered::Other(Cause::Broken, why)),
-        Ok(Err(Failure::Body)) => other(Cause::Unfinished, "the request's body breaks off"),
-        Err(_) => other(Cause::TimedOut, "it does not answer in time"),
-    }
-}
-
-/// A request that may be asked twice, once more: it is safe, and has no body that would be gone.
-fn again(request: &Request<Passing>) -> Option<Box<Request<Passing>>> {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !safe || !request.body().is_end_stream() {
-        return None;
-    }
-    let mut again = Request::new(Passing::made(""));
-    *again.method_mut() = request.method().clone();
-    *again.uri_mut() = request.uri().clone();
-    *again.headers_mut() = request.headers().clone();
-    Some(Box::new(again))
-}
-
-/// What the client gets where production's answer cannot be had. Why goes to the log: it may name
-/// what is not the client's to know.
-fn instead(cause: Cause, why: &str) -> Response<Passing> {
-    let (status, words) = match cause {
-        Cause::Refused => (StatusCode::BAD_REQUEST, why),
-        Cause::NoRoute => (StatusCode::NOT_FOUND, why),
-        Cause::Unfinished => (StatusCode::BAD_REQUEST, "the request is not complete"),
-        Cause::Unreachable => (StatusCode::BAD_GATEWAY, "the server cannot be reached"),
-        Cause::Broken => (StatusCode::BAD_GATEWAY, "the server did not answer"),
-        Cause::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "the server did not answer in time"),
-    };
-    if !matches!(cause, Cause::Refused | Cause::NoRoute) {
-        tracing::warn!(why, "production is not reached");
-    }
-    let mut answer = Response::new(Passing::made(format!("{words}\n")));
-    *answer.status_mut() = status;
-    let text = HeaderValue::from_static("text/plain; charset=utf-8");
-    answer.headers_mut().insert(CONTENT_TYPE, text);
-    answer
 }
 
 /// Connects the two connections whose protocol changes.
