@@ -24,6 +24,7 @@ const ADDRESSES_MAX: usize = 4;
 /// What makes connections to one target.
 pub(super) struct Connector {
     names: Names,
+    protocol: Protocol,
     tls: Option<Tls>,
 }
 
@@ -57,28 +58,26 @@ impl Connector {
                 })
             }
         };
-        Ok(Self { names: Names::of(target), tls })
+        Ok(Self { names: Names::of(target), protocol: target.protocol(), tls })
     }
 
     /// Connects, at the first of its addresses that answers; for HTTP/1.1 if only that will do.
     /// Whose connection it is is said first, where that is asked for.
     pub(super) async fn connect(
         &self,
-        protocol: Protocol,
         http1: bool,
         whose: Option<(Version, Option<Ends>)>,
     ) -> io::Result<Connected> {
-        if http1 && protocol == Protocol::H2c {
+        if http1 && self.protocol == Protocol::H2c {
             let why = "it speaks HTTP/2 only, in which no protocol is changed";
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         }
-        let connected = timeout(CONNECT_TIME, self.connect_patiently(protocol, http1, whose)).await;
+        let connected = timeout(CONNECT_TIME, self.connect_patiently(http1, whose)).await;
         connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     async fn connect_patiently(
         &self,
-        protocol: Protocol,
         http1: bool,
         whose: Option<(Version, Option<Ends>)>,
     ) -> io::Result<Connected> {
@@ -92,7 +91,7 @@ impl Connector {
             stream.write_all(&write(ends, version)).await?;
         }
         let Some(tls) = &self.tls else {
-            let is_http2 = protocol == Protocol::H2c;
+            let is_http2 = self.protocol == Protocol::H2c;
             return Ok(Connected { stream: Stream::Plain(stream), is_http2 });
         };
         let connector = if http1 { &tls.http1 } else { &tls.either };

@@ -87,6 +87,15 @@ pub struct Upstream<B: Sent> {
     announces: Option<Version>,
 }
 
+/// What a request needs of its connection.
+#[derive(Debug, Clone, Copy)]
+struct Need {
+    /// It may become one of another protocol.
+    changes: bool,
+    /// It is of this client, where that is told.
+    whose: Option<Ends>,
+}
+
 /// A connection to ask on.
 enum Line<B: Sent> {
     Own(Box<Driven<B>>),
@@ -143,8 +152,8 @@ impl<B: Sent> Upstream<B> {
 
     /// Asks what `request` asks, which is boxed since it goes through many hands. Where a
     /// connection that was kept breaks before it answers, and nothing of the request was written
-    /// to it, it is asked again on another; if something may have been, only `spare` is, which is
-    /// made beforehand if the request may be asked twice.
+    /// to it, it is asked again on another; if something may have been, only `spare` is, once and
+    /// on a new one, which is made beforehand if the request may be asked twice.
     ///
     /// # Errors
     /// There is no answer.
@@ -153,57 +162,66 @@ impl<B: Sent> Upstream<B> {
         mut request: Box<Request<B>>,
         spare: impl Fn(&Request<B>) -> Option<Box<Request<B>>>,
     ) -> Result<Response<Answer<B>>, Failure<B>> {
-        let changes = request.headers().contains_key(UPGRADE);
-        let whose = self.announces.and_then(|_| request.extensions().get::<Ends>().copied());
+        let need = Need {
+            changes: request.headers().contains_key(UPGRADE),
+            whose: self.announces.and_then(|_| request.extensions().get::<Ends>().copied()),
+        };
+        let mut may_wait = true;
         loop {
-            let waiting = self.waiting(changes, whose).await;
+            let waiting = if may_wait { self.waiting(need).await } else { None };
             let again = waiting.as_ref().and_then(|_| spare(&request));
             let is_new = waiting.is_none();
             let line = match waiting {
                 Some(line) => line,
                 // A future of its own: most requests have no need of the room it takes.
-                None => match Box::pin(self.line(changes, whose)).await {
+                None => match Box::pin(self.line(need)).await {
                     Ok(line) => line,
                     Err(error) => {
                         return Err(Failure::Connect { why: chain(&error), request });
                     }
                 },
             };
-            let mut refused = match self.ask(line, request).await {
+            let mut refused = match self.ask(line, request, need).await {
                 Ok(answer) => return Ok(answer),
                 Err(refused) => refused,
             };
             if is_new {
                 return Err(failure(refused.error()));
             }
-            let unsent = refused.take_message().map(Box::new);
-            request = unsent.or(again).ok_or_else(|| failure(refused.error()))?;
+            request = match refused.take_message() {
+                Some(unsent) => Box::new(unsent),
+                None => {
+                    // It may be the request that breaks connections: those that wait stay whole.
+                    may_wait = false;
+                    again.ok_or_else(|| failure(refused.error()))?
+                }
+            };
             self.asked_again.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// A connection that is there and has room.
-    async fn waiting(&self, changes: bool, whose: Option<Ends>) -> Option<Line<B>> {
-        let kept = poll_fn(|context| Poll::Ready(self.kept.take(whose, context))).await;
+    async fn waiting(&self, need: Need) -> Option<Line<B>> {
+        let kept = poll_fn(|context| Poll::Ready(self.kept.take(need.whose, context))).await;
         if let Some(driven) = kept {
             return Some(Line::Own(driven));
         }
-        if changes || self.target.protocol() == Protocol::Http {
+        if need.changes || self.target.protocol() == Protocol::Http {
             return None;
         }
-        self.shared.place(whose).map(Line::Shared)
+        self.shared.place(need.whose).map(Line::Shared)
     }
 
     /// A new connection, or room on one that somebody else makes meanwhile.
-    async fn line(&self, changes: bool, whose: Option<Ends>) -> io::Result<Line<B>> {
-        if changes || !self.speaks_http2() {
-            return self.open(changes, whose).await;
+    async fn line(&self, need: Need) -> io::Result<Line<B>> {
+        if need.changes || !self.speaks_http2() {
+            return self.open(need).await;
         }
         let waited = timeout(CONNECT_TIME, self.shared.opening.lock()).await;
         let _only_one = waited.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
-        match self.shared.place(whose) {
+        match self.shared.place(need.whose) {
             Some(place) => Ok(Line::Shared(place)),
-            None => self.open(changes, whose).await,
+            None => self.open(need).await,
         }
     }
 
@@ -215,17 +233,16 @@ impl<B: Sent> Upstream<B> {
         }
     }
 
-    async fn open(&self, changes: bool, whose: Option<Ends>) -> io::Result<Line<B>> {
-        let protocol = self.target.protocol();
-        let announced = self.announces.map(|version| (version, whose));
-        let connected = self.connector.connect(protocol, changes, announced).await?;
+    async fn open(&self, need: Need) -> io::Result<Line<B>> {
+        let announced = self.announces.map(|version| (version, need.whose));
+        let connected = self.connector.connect(need.changes, announced).await?;
         let Connected { stream, is_http2 } = connected;
-        if !changes {
+        if !need.changes {
             self.chose_http2.store(is_http2, Ordering::Relaxed);
         }
         match is_http2 {
-            true => self.shared.begin(stream, whose).await.map(Line::Shared),
-            false => Driven::new(stream, &self.kept, whose).await.map(Line::Own),
+            true => self.shared.begin(stream, need.whose).await.map(Line::Shared),
+            false => Driven::new(stream, &self.kept, need.whose).await.map(Line::Own),
         }
         .map_err(io::Error::other)
     }
@@ -234,16 +251,15 @@ impl<B: Sent> Upstream<B> {
         &self,
         line: Line<B>,
         mut request: Box<Request<B>>,
+        need: Need,
     ) -> Result<Response<Answer<B>>, TrySendError<Request<B>>> {
         match line {
             Line::Own(driven) => {
                 writing::for_http1(&mut request, &self.target);
-                let way = if request.headers().contains_key(UPGRADE) {
-                    Way::Upgraded
-                } else if request.body().is_end_stream() {
-                    Way::Polled
-                } else {
-                    Way::Tasked
+                let way = match (need.changes, request.body().is_end_stream()) {
+                    (true, _) => Way::Upgraded,
+                    (false, true) => Way::Polled,
+                    (false, false) => Way::Tasked,
                 };
                 driven.ask(request, way).await
             }

@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Request, StatusCode};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Barrier;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -61,6 +64,43 @@ async fn a_connection_that_was_closed_meanwhile_is_not_asked() {
     for _ in 0..50 {
         let answer = get(at, "/", &[]).await;
         assert_eq!((answer.status, answer.text.as_str()), (StatusCode::OK, "ok"));
+    }
+}
+
+/// Whoever breaks connections by what it asks for does so twice at most, however many are kept.
+#[tokio::test]
+async fn a_request_that_breaks_its_connection_is_asked_once_more_and_no_more() {
+    let (primary, listener) = listen().await;
+    let broken = Arc::new(AtomicUsize::new(0));
+    let all_there = Arc::new(Barrier::new(KEPT));
+    let count = Arc::clone(&broken);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer_or_break(stream, Arc::clone(&all_there), Arc::clone(&count)));
+        }
+    });
+    let at = in_front(&primary.to_string(), &Trust::default()).await;
+    let asked = (0..KEPT).map(|_| tokio::spawn(async move { get(at, "/", &[]).await.status }));
+    for status in asked.collect::<Vec<_>>() {
+        assert_eq!(status.await.expect("answered"), StatusCode::OK);
+    }
+    let answer = get(at, "/break", &[]).await;
+    assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{answer:?}");
+    assert_eq!(broken.load(Ordering::SeqCst), 2);
+}
+
+const KEPT: usize = 4;
+
+/// Answers once all are there, so that each has a connection of its own; or closes.
+async fn answer_or_break(mut stream: TcpStream, all: Arc<Barrier>, broken: Arc<AtomicUsize>) {
+    let mut bytes = [0; 4096];
+    while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+        if bytes[..read].starts_with(b"GET /break ") {
+            broken.fetch_add(1, Ordering::SeqCst);
+            return;
+        }
+        all.wait().await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
     }
 }
 
