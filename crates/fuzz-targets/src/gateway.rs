@@ -83,7 +83,7 @@ pub fn head(bytes: &[u8]) -> bool {
     for trusted in [true, false] {
         let mut headers = head.headers.clone();
         let client = Client::new(([192, 0, 2, 7], 80).into());
-        forwarded(&mut headers, &client, "http", trusted);
+        forwarded(&mut headers, &client, trusted);
         let mut told = headers.get_all("x-forwarded-for").iter();
         assert!(told.next_back().is_some_and(|last| last == "192.0.2.7"));
         assert!(trusted || told.next().is_none() && !headers.contains_key("forwarded"));

@@ -101,20 +101,31 @@ fn settle_host(head: &mut Parts) -> Result<(), Refused> {
 /// # Errors
 /// Where it ends is said in two ways, or in one that is none.
 pub fn settle_framing(headers: &mut HeaderMap) -> Result<(), Refused> {
-    let lengths = headers.get_all(CONTENT_LENGTH).iter().map(length);
-    let lengths = lengths.collect::<Option<Vec<u64>>>().ok_or(Refused::Framing)?;
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (lengths.as_slice(), encodings.next(), encodings.next()) {
-        ([], None, _) => Ok(()),
-        ([], Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        ([length, more @ ..], None, _) if more.iter().all(|other| other == length) => {
-            headers.insert(CONTENT_LENGTH, (*length).into());
+    match (lengths.next(), encodings.next(), encodings.next()) {
+        (None, None, _) => Ok(()),
+        (None, Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        (Some(first), None, _) => {
+            let bytes = length(first).ok_or(Refused::Framing)?;
+            // Mostly there is one, written as it would be.
+            let mut stays = !first.as_bytes().starts_with(b"0");
+            for other in lengths {
+                if length(other) != Some(bytes) {
+                    return Err(Refused::Framing);
+                }
+                stays = false;
+            }
+            if !stays {
+                headers.insert(CONTENT_LENGTH, bytes.into());
+            }
             Ok(())
         }
         _ => Err(Refused::Framing),
     }
 }
 
+/// The number a `Content-Length` is.
 fn length(value: &HeaderValue) -> Option<u64> {
     let digits = value.to_str().ok()?;
     // A sign is a number's to Rust.
@@ -247,14 +258,14 @@ impl Client {
 
 /// Tells the target who asked, and how. What the client says of others before it is kept only if
 /// it is `trusted`.
-pub fn forwarded(headers: &mut HeaderMap, client: &Client, proto: &'static str, trusted: bool) {
+pub fn forwarded(headers: &mut HeaderMap, client: &Client, trusted: bool) {
     if !trusted || !headers.contains_key(FORWARDED_FOR) {
         headers.insert(FORWARDED_FOR, client.address.clone());
     } else {
         headers.append(FORWARDED_FOR, client.address.clone());
     }
     if !trusted || !headers.contains_key(FORWARDED_PROTO) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(client.proto));
     }
     if !trusted || !headers.contains_key(FORWARDED_HOST) {
         match headers.get(HOST).cloned() {
@@ -346,7 +357,7 @@ mod tests {
                 ("forwarded", "for=198.51.100.1"),
             ])
             .headers;
-            forwarded(&mut headers, &client, "http", trusted);
+            forwarded(&mut headers, &client, trusted);
             let value = |name: HeaderName| {
                 let all: Vec<_> = headers.get_all(name).iter().collect();
                 let all = all.iter().map(|value| value.to_str().unwrap());

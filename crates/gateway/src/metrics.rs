@@ -151,10 +151,7 @@ fn of_targets(page: &mut Page, routes: &Routes) {
     let help = "Requests asked again, since a connection that was kept broke.";
     family("umbra_target_retries_total", "counter", help, &|one| one.upstream().asked_again());
     let help = "Whether a target is asked: it is well and not ejected.";
-    family("umbra_target_up", "gauge", help, &|one| match one.standing() {
-        (true, false) => 1,
-        _ => 0,
-    });
+    family("umbra_target_up", "gauge", help, &|one| u64::from(one.is_usable()));
 }
 
 fn of_mirrors(page: &mut Page, mirrors: &Mirrors) {

@@ -9,6 +9,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(crate) struct Room(Option<OwnedSemaphorePermit>);
 
 impl Room {
+    /// So much of `memory`, if there is as much. Never waits.
+    pub(crate) fn of(memory: &Arc<Semaphore>, bytes: usize) -> Option<Self> {
+        let mut room = Self::default();
+        room.take(memory, bytes).then_some(room)
+    }
+
     /// Takes so much more of `memory`, always the same; false where there is not as much. Never
     /// waits.
     pub(crate) fn take(&mut self, memory: &Arc<Semaphore>, bytes: usize) -> bool {

@@ -155,7 +155,7 @@ impl Control {
         let mirrors = mirrors.iter().map(|mirror| (mirror.name().to_owned(), begun(mirror)));
         let will = Will {
             inode: estate.socket().inode(),
-            routes: Some(self.proxy.routes().inherited()),
+            routes: Some(self.proxy.routes().inherited().clone()),
             mirrors: mirrors.collect(),
         };
         tokio::spawn(offer(claimed, hyper::upgrade::on(&mut request), will));

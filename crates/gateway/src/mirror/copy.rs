@@ -12,18 +12,19 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use hyper::HeaderMap;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::counts::Counts;
 use crate::body::Hears;
+use crate::room::Room;
 
 /// What a piece costs beside its bytes: many small ones must not cost nothing.
 const PIECE_BYTES: usize = 128;
 
 enum Piece {
-    Data(Bytes, OwnedSemaphorePermit),
-    Trailers(HeaderMap, OwnedSemaphorePermit),
+    Data(Bytes, Room),
+    Trailers(HeaderMap, Room),
     End,
 }
 
@@ -64,9 +65,8 @@ pub(super) fn copy(
 }
 
 impl Copy {
-    fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(bytes + PIECE_BYTES).ok()?;
-        Arc::clone(&self.memory).try_acquire_many_owned(bytes).ok()
+    fn room(&self, bytes: usize) -> Option<Room> {
+        Room::of(&self.memory, bytes + PIECE_BYTES)
     }
 
     fn send(&mut self, piece: Piece) {
@@ -114,7 +114,7 @@ pub struct Read {
     /// `None` where there is no body.
     from: Option<UnboundedReceiver<Piece>>,
     /// Of what was read last: whoever reads has it until it asks for more.
-    held: Option<OwnedSemaphorePermit>,
+    held: Option<Room>,
 }
 
 impl Read {

@@ -37,6 +37,7 @@ use crate::compare::keep::Keep;
 use crate::compare::{self, Comparison};
 use crate::fraction::Fraction;
 use crate::listen::proxy_header::Ends;
+use crate::room::Room;
 use crate::upstream::{Failure, Upstream};
 
 /// What mirrored requests carry, with the mirror's name.
@@ -92,15 +93,17 @@ pub struct Settings {
 
 /// What a request takes while it is under way.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Admitted {
     _slot: OwnedSemaphorePermit,
-    _memory: OwnedSemaphorePermit,
+    _memory: Room,
 }
 
 /// A shadow that gets copies.
 #[derive(Debug)]
 pub struct Mirror {
     settings: Settings,
+    /// Its name, as requests carry it.
+    told: HeaderValue,
     shadow: Upstream<Read>,
     choice: Choice,
     slots: Arc<Semaphore>,
@@ -120,8 +123,12 @@ impl Mirror {
     ) -> Self {
         let slots = Arc::new(Semaphore::new(settings.limits.in_flight_max));
         let choice = Choice::new(settings.fraction, settings.sessions.as_ref(), seed);
+        // Names are letters and digits.
+        let told = HeaderValue::from_str(&settings.name);
+        let told = told.unwrap_or_else(|_| HeaderValue::from_static(""));
         Self {
             settings,
+            told,
             shadow,
             choice,
             slots,
@@ -166,9 +173,9 @@ impl Mirror {
         if !self.chooses(offered) {
             return None;
         }
-        let room = self.admit(offered.head);
-        self.counts.eligible(room.as_ref().err().copied());
-        self.copy(offered.head, has_body, room.ok()?, None)
+        let admitted = self.admit(offered.head);
+        self.counts.eligible(admitted.as_ref().err().copied());
+        self.copy(offered.head, has_body, admitted.ok()?, None)
     }
 
     /// Whether a request is to be copied.
@@ -183,11 +190,10 @@ impl Mirror {
     }
 
     /// What a request with this head takes while it is under way, if there is so much.
-    pub(crate) fn admit(&self, head: &Parts) -> Result<Room, Dropped> {
+    pub(crate) fn admit(&self, head: &Parts) -> Result<Admitted, Dropped> {
         let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| Dropped::InFlight)?;
-        let bytes = u32::try_from(bytes_of(&head.headers) + HEAD_BYTES).unwrap_or(u32::MAX);
-        let memory = Arc::clone(&self.memory).try_acquire_many_owned(bytes);
-        Ok(Room { _slot: slot, _memory: memory.map_err(|_| Dropped::Memory)? })
+        let memory = Room::of(&self.memory, bytes_of(&head.headers) + HEAD_BYTES);
+        Ok(Admitted { _slot: slot, _memory: memory.ok_or(Dropped::Memory)? })
     }
 
     /// A request was chosen, and dropped if there is a cause.
@@ -200,7 +206,7 @@ impl Mirror {
         self: &Arc<Self>,
         head: &Parts,
         has_body: bool,
-        room: Room,
+        admitted: Admitted,
         keep: Option<Keep>,
     ) -> Option<Copy> {
         let (copy, body, fate) = match has_body {
@@ -212,7 +218,7 @@ impl Mirror {
             false => (None, Read::empty(), Arc::default()),
         };
         let request = self.request(head, body);
-        tokio::spawn(Arc::clone(self).send(request, fate, keep, room));
+        tokio::spawn(Arc::clone(self).send(request, fate, keep, admitted));
         copy
     }
 
@@ -221,10 +227,7 @@ impl Mirror {
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = head.uri.clone();
         *request.headers_mut() = head.headers.clone();
-        // Names are letters and digits.
-        if let Ok(name) = HeaderValue::from_str(&self.settings.name) {
-            request.headers_mut().insert(SHADOW, name);
-        }
+        request.headers_mut().insert(SHADOW, self.told.clone());
         if let Some(host) = &self.settings.host {
             request.headers_mut().insert(HOST, host.clone());
         }
@@ -241,7 +244,7 @@ impl Mirror {
         request: Request<Read>,
         fate: Arc<Fate>,
         mut keep: Option<Keep>,
-        _while_under_way: Room,
+        _while_under_way: Admitted,
     ) {
         let limits = &self.settings.limits;
         let ended = match timeout(limits.timeout, self.answer(request, keep.as_mut())).await {

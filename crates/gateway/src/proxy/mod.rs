@@ -170,7 +170,7 @@ impl Proxy {
             None => self.captures.tapes(&head, client),
         };
         let has_body = !body.is_end_stream();
-        forwarded(&mut head.headers, client, client.proto(), self.rules.trust_forwarded);
+        forwarded(&mut head.headers, client, self.rules.trust_forwarded);
         let upgrade = upgrade.and_then(|_| head.extensions.remove::<OnUpgrade>());
         let announced = route.announces() || in_force.mirrors.announce();
         if let Some(ends) = client.ends().filter(|_| announced) {

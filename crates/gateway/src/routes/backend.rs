@@ -15,56 +15,52 @@ use crate::body::Passing;
 use crate::listen::proxy_header::Version;
 use crate::upstream::{Failure, Target, Trust, TrustError, Upstream};
 
-/// One target with one way to be asked whether it is well. Kept over changes of routes for as
-/// long as some route has it.
+/// A target, and how it is asked and judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) target: Target,
+    pub(super) send_proxy: Option<Version>,
+    pub(super) health: Option<HealthSetup>,
+    pub(super) eject: Option<EjectSetup>,
+}
+
+/// One target of one kind. Kept over changes of routes for as long as some route has it.
 #[derive(Debug)]
 pub struct Backend {
-    pub(super) upstream: Upstream<Passing>,
-    pub(super) identity: u64,
-    health: Option<HealthSetup>,
-    eject: Option<EjectSetup>,
-    pub(super) standing: Standing,
+    kind: Kind,
+    upstream: Upstream<Passing>,
+    identity: u64,
+    standing: Standing,
     asked: AtomicU64,
     failed: AtomicU64,
 }
 
 impl Backend {
     /// Begins to be asked whether it is well, within a runtime.
-    pub(super) fn new(
-        target: Target,
-        trust: &Trust,
-        send_proxy: Option<Version>,
-        health: Option<HealthSetup>,
-        eject: Option<EjectSetup>,
-    ) -> Result<Arc<Self>, TrustError> {
-        let identity = identity(&target.to_string());
+    pub(super) fn new(kind: Kind, trust: &Trust) -> Result<Arc<Self>, TrustError> {
+        let upstream = Upstream::new(kind.target.clone(), trust)?.announcing(kind.send_proxy);
         let backend = Arc::new(Self {
-            upstream: Upstream::new(target, trust)?.announcing(send_proxy),
-            identity,
-            health,
-            eject,
+            upstream,
+            identity: identity(&kind.target.to_string()),
             standing: Standing::default(),
             asked: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            kind,
         });
-        if let Some(health) = backend.health.clone() {
+        if let Some(health) = backend.kind.health.clone() {
             tokio::spawn(keep_checking(Arc::downgrade(&backend), health));
         }
         Ok(backend)
     }
 
-    /// Whether it is the one that would be made of this.
-    pub(super) fn is(
-        &self,
-        target: &Target,
-        send_proxy: Option<Version>,
-        health: Option<&HealthSetup>,
-        eject: Option<&EjectSetup>,
-    ) -> bool {
-        self.upstream.target() == target
-            && self.upstream.announces() == send_proxy
-            && self.health.as_ref() == health
-            && self.eject.as_ref() == eject
+    /// Whether it is what would be made of this.
+    pub(super) fn is(&self, kind: &Kind) -> bool {
+        self.kind == *kind
+    }
+
+    /// Who it is, as a number: the same wherever it stands among others.
+    pub(super) fn identity(&self) -> u64 {
+        self.identity
     }
 
     /// Where it is.
@@ -82,6 +78,11 @@ impl Backend {
         (self.standing.is_well(), self.standing.is_ejected())
     }
 
+    /// Whether it is to be asked: it is both.
+    pub fn is_usable(&self) -> bool {
+        self.standing.is_usable()
+    }
+
     /// What came of a request.
     pub(crate) fn answered(&self, status: Option<StatusCode>) {
         let well = status.is_some_and(|status| !status.is_server_error());
@@ -89,7 +90,7 @@ impl Backend {
         if !well {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(eject) = &self.eject
+        if let Some(eject) = &self.kind.eject
             && self.standing.answered(well, eject)
         {
             let target = self.upstream.target();

@@ -27,19 +27,19 @@ use serde::{Deserialize, Serialize};
 pub use backend::Backend;
 pub use setup::{RouteSetup, RoutesSetup, SetupError};
 
+use self::backend::Kind;
 use self::matching::Match;
 use self::session::{Session, Sticky, set_cookie};
 use self::weigh::Salt;
 use crate::fraction::mixed;
-use crate::listen::proxy_header::Version;
-use crate::upstream::{Target, Trust, TrustError};
+use crate::upstream::{Trust, TrustError};
 
 /// All routes in force.
 #[derive(Debug)]
 pub struct Routes {
-    setup: RoutesSetup,
+    /// What they are made of.
+    of: Inherited,
     routes: Vec<Route>,
-    salt: Salt,
     /// What sessions that are none are numbered from.
     alone: AtomicU64,
 }
@@ -89,7 +89,7 @@ impl Routes {
     /// There can be no such routes.
     pub fn new(setup: RoutesSetup, trust: &Trust) -> Result<Self, RoutesError> {
         let salt = Salt::new(setup.secret.as_deref());
-        Self::with(setup, trust, salt, None)
+        Self::of(Inherited { setup, salt }, trust, None)
     }
 
     /// Routes in the place of these, with the targets both have. Sessions only move where weights
@@ -98,9 +98,7 @@ impl Routes {
     /// # Errors
     /// There can be no such routes.
     pub fn changed(&self, setup: RoutesSetup, trust: &Trust) -> Result<Self, RoutesError> {
-        let is_same = self.setup.secret == setup.secret;
-        let salt = if is_same { self.salt.clone() } else { Salt::new(setup.secret.as_deref()) };
-        Self::with(setup, trust, salt, Some(self))
+        Self::of(self.of.changed(setup), trust, Some(self))
     }
 
     /// Routes that go on where those of another gateway end, unless they have another secret.
@@ -112,43 +110,32 @@ impl Routes {
         setup: RoutesSetup,
         trust: &Trust,
     ) -> Result<Self, RoutesError> {
-        match inherited.setup.secret == setup.secret {
-            true => Self::with(setup, trust, inherited.salt.clone(), None),
-            false => Self::new(setup, trust),
-        }
+        Self::of(inherited.changed(setup), trust, None)
     }
 
     /// What another gateway needs to go on with them.
-    pub fn inherited(&self) -> Inherited {
-        Inherited { setup: self.setup.clone(), salt: self.salt.clone() }
+    pub fn inherited(&self) -> &Inherited {
+        &self.of
     }
 
-    fn with(
-        setup: RoutesSetup,
-        trust: &Trust,
-        salt: Salt,
-        before: Option<&Self>,
-    ) -> Result<Self, RoutesError> {
-        setup.check()?;
+    fn of(of: Inherited, trust: &Trust, before: Option<&Self>) -> Result<Self, RoutesError> {
+        of.setup.check()?;
         let mut routes = Vec::new();
-        for one in &setup.routes {
-            let route = Route::new(one, trust, &mut |target, send_proxy| {
+        for one in &of.setup.routes {
+            let route = Route::new(one, trust, |kind| {
                 let known = before.iter().flat_map(|before| &before.routes).chain(&routes);
                 let mut known = known.flat_map(|route| &route.targets);
-                let (health, eject) = (one.health.as_ref(), one.eject.as_ref());
-                let known =
-                    known.find(|(backend, _)| backend.is(target, send_proxy, health, eject));
-                known.map(|(backend, _)| Arc::clone(backend))
+                known.find(|(one, _)| one.is(kind)).map(|(one, _)| Arc::clone(one))
             })?;
             routes.push(route);
         }
-        let alone = AtomicU64::new(salt.session(b"alone"));
-        Ok(Self { setup, routes, salt, alone })
+        let alone = AtomicU64::new(of.salt.session(b"alone"));
+        Ok(Self { of, routes, alone })
     }
 
     /// What they were made of.
     pub fn setup(&self) -> &RoutesSetup {
-        &self.setup
+        &self.of.setup
     }
 
     /// Every route.
@@ -171,17 +158,26 @@ impl Routes {
             return Some(Way { session: alone(), cookie: None });
         };
         let mut scratch = [0; 16];
+        let salt = &self.of.salt;
         let (session, cookie) = match sticky.session(head, client, &mut scratch) {
-            Session::Of(of) => (self.salt.session(of), None),
+            Session::Of(of) => (salt.session(of), None),
             Session::Alone => (alone(), None),
             Session::New { cookie } => {
-                // The number it gets is what it will come back with.
-                let given = alone();
-                (self.salt.session(format!("{given:016x}").as_bytes()), Some((cookie, given)))
+                // What it gets is what it will come back with.
+                let given = format!("{:016x}", alone());
+                (salt.session(given.as_bytes()), Some(format!("{cookie}={given}")))
             }
         };
-        let cookie = cookie.map(|(name, given)| format!("{name}={given:016x}"));
         Some(Way { session, cookie })
+    }
+}
+
+impl Inherited {
+    /// Other routes with the same sessions, unless they have another secret.
+    fn changed(&self, setup: RoutesSetup) -> Self {
+        let is_same = self.setup.secret == setup.secret;
+        let salt = if is_same { self.salt.clone() } else { Salt::new(setup.secret.as_deref()) };
+        Self { setup, salt }
     }
 }
 
@@ -189,16 +185,19 @@ impl Route {
     fn new(
         setup: &RouteSetup,
         trust: &Trust,
-        known: &mut impl FnMut(&Target, Option<Version>) -> Option<Arc<Backend>>,
+        known: impl Fn(&Kind) -> Option<Arc<Backend>>,
     ) -> Result<Self, RoutesError> {
         let mut targets: Vec<(Arc<Backend>, f64)> = Vec::new();
         for one in &setup.targets {
-            let target: Target = one.to.parse().map_err(SetupError::from)?;
-            let backend = match known(&target, one.send_proxy) {
+            let kind = Kind {
+                target: one.to.parse().map_err(SetupError::from)?,
+                send_proxy: one.send_proxy,
+                health: setup.health.clone(),
+                eject: setup.eject,
+            };
+            let backend = match known(&kind) {
                 Some(backend) => backend,
-                None => {
-                    Backend::new(target, trust, one.send_proxy, setup.health.clone(), setup.eject)?
-                }
+                None => Backend::new(kind, trust)?,
             };
             targets.push((backend, one.weight));
         }
@@ -223,7 +222,7 @@ impl Route {
 
     /// Whether a target of it is told whose a connection is.
     pub(crate) fn announces(&self) -> bool {
-        self.targets.iter().any(|(one, _)| one.upstream.announces().is_some())
+        self.targets.iter().any(|(one, _)| one.upstream().announces().is_some())
     }
 
     /// How long a target may take until its answer begins, if that is its own.
@@ -241,10 +240,10 @@ impl Route {
         let choose = |is_usable: &dyn Fn(&Backend) -> bool| {
             let targets = self.targets.iter().enumerate();
             let targets = targets.filter(|(_, (one, _))| !is_tried(one) && is_usable(one));
-            let targets = targets.map(|(place, (one, weight))| (place, one.identity, *weight));
+            let targets = targets.map(|(place, (one, weight))| (place, one.identity(), *weight));
             weigh::choose(way.session, targets)
         };
-        let place = choose(&|one| one.standing.is_usable()).or_else(|| choose(&|_| true))?;
+        let place = choose(&Backend::is_usable).or_else(|| choose(&|_| true))?;
         self.targets.get(place).map(|(one, _)| one)
     }
 }
