@@ -10,10 +10,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot};
-use umbra_api::error::WireError;
 use umbra_api::socket::{BindError, Socket};
 
-use crate::control::{self, Control, StartMirror};
+use crate::control::{self, Control};
 use crate::gateway::{self, Limits};
 use crate::listen::access_log::{AccessLog, OpenError, Wanted};
 use crate::listen::front::Front;
@@ -47,8 +46,6 @@ pub struct Options {
     pub rules: Rules,
     /// What clients may do.
     pub limits: Limits,
-    /// Mirrors to begin with, by name.
-    pub mirrors: Vec<(String, StartMirror)>,
     /// Certificates; without any there is no TLS.
     pub certificates: Sources,
     /// Whether each connection begins with a PROXY header.
@@ -178,12 +175,9 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
         routes_file: options.routes_file.clone(),
     });
     let mirrors = inherited.map(|will| will.mirrors.clone()).unwrap_or_default();
-    let failed = |name, error: WireError| RunError::Mirror { name, why: error.message };
     for (name, mirror) in mirrors {
-        control.resume(&name, mirror).map_err(|error| failed(name, error))?;
-    }
-    for (name, mirror) in options.mirrors {
-        control.start(&name, mirror).map_err(|error| failed(name, error))?;
+        let resumed = control.resume(&name, mirror);
+        resumed.map_err(|error| RunError::Mirror { name, why: error.message })?;
     }
     // Without a claim nobody is served before there is a control socket.
     let bound = match begun.claim {
@@ -227,13 +221,12 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
 
 /// Those that are asked for, or those of the gateway that is replaced.
 fn routes(options: &Options, inherited: Option<&Inherited>) -> Result<Routes, RunError> {
-    Ok(match (options.routes.clone(), inherited) {
-        (Some(setup), Some(inherited)) => Routes::after(inherited, setup, &options.trust)?,
-        (Some(setup), None) => Routes::new(setup, &options.trust)?,
-        (None, Some(inherited)) => {
-            Routes::after(inherited, inherited.setup.clone(), &options.trust)?
-        }
-        (None, None) => return Err(RunError::NoRoutes),
+    let asked = options.routes.clone();
+    let setup = asked.or_else(|| inherited.map(|inherited| inherited.setup.clone()));
+    let setup = setup.ok_or(RunError::NoRoutes)?;
+    Ok(match inherited {
+        Some(inherited) => Routes::after(inherited, setup, &options.trust)?,
+        None => Routes::new(setup, &options.trust)?,
     })
 }
 

@@ -69,7 +69,6 @@ fn serve(ui: &Ui, state_dir: &Path, mut asked: Gateway) -> Done {
             drain_time: Duration::from_secs(asked.drain_time),
             ..limits(&asked.listening)
         },
-        mirrors: Vec::new(),
         certificates: certificates(&mut asked.listening)?,
         proxy_protocol: asked.listening.proxy_protocol,
         access_log: access_log(&mut asked.listening),

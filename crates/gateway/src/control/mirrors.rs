@@ -121,38 +121,21 @@ impl Control {
         name: &str,
         wanted: StartMirror,
     ) -> Result<MirrorStatus, WireError> {
-        let mirrors = self.proxy.mirrors();
         let mut settings = settings(name, &wanted)?;
-        if let (Some(sessions), None) = (&mut settings.sessions, &wanted.secret) {
-            // Whoever changes the percentage only adds sessions, or takes some away.
-            let before = mirrors.iter().find(|mirror| mirror.name() == name);
-            let before = before.and_then(|before| before.settings().sessions.as_ref());
-            if let Some(before) = before.filter(|before| before.by == sessions.by) {
-                sessions.secret.clone_from(&before.secret);
-            }
-        }
         let to: Target = wanted.to.parse().map_err(bad)?;
-        let others = mirrors.iter().filter(|mirror| mirror.name() != name).count();
-        if others >= MIRRORS_MAX {
-            return Err(WireError::new(
-                ErrorCode::Conflict,
-                format!("mirror to {name:?}: there are {MIRRORS_MAX} mirrors"),
-            ));
-        }
-        let taken = settings.role.and_then(|role| mirrors.with(role));
-        if let Some(taken) = taken.filter(|mirror| mirror.name() != name) {
-            let message = format!("mirror to {name:?}: {:?} has its role", taken.name());
-            return Err(WireError::new(ErrorCode::Conflict, message)
-                .with_hint("`umbra mirror stop NAME` ends one"));
-        }
-        let memory = Arc::clone(&self.memory);
         let shadow = Upstream::new(to, &self.trust).map_err(bad)?.announcing(wanted.send_proxy);
-        let mirror = Arc::new(Mirror::new(settings, shadow, memory, seed()));
-        self.proxy.change_mirrors(|mirrors| {
+        let mirrors = self.proxy.change_mirrors(|mirrors| {
+            check_place(name, &settings, mirrors)?;
+            if wanted.secret.is_none() {
+                keep_secret(name, &mut settings, mirrors);
+            }
+            let mirror = Mirror::new(settings, shadow, Arc::clone(&self.memory), seed());
             let others = mirrors.iter().filter(|one| one.name() != name).cloned();
-            others.chain([Arc::clone(&mirror)]).collect()
-        });
-        Ok(status(&self.proxy.mirrors(), &mirror))
+            Ok::<_, WireError>(others.chain([Arc::new(mirror)]).collect())
+        })?;
+        // It is the one that was put at the end.
+        let begun = mirrors.last().map(|mirror| status(&mirrors, mirror));
+        begun.ok_or_else(|| unknown(name))
     }
 
     /// Mirrors no more under this name; what is under way ends by itself.
@@ -161,17 +144,48 @@ impl Control {
     /// There is no such mirror.
     pub fn stop(&self, name: &str) -> Result<MirrorStatus, WireError> {
         let mut stopped = None;
-        self.proxy.change_mirrors(|mirrors| {
-            stopped = mirrors.iter().find(|one| one.name() == name).cloned();
-            mirrors.iter().filter(|one| one.name() != name).cloned().collect()
-        });
-        let stopped = stopped.map(|mirror| status(&self.proxy.mirrors(), &mirror));
-        stopped.ok_or_else(|| {
-            let name: String = name.chars().take(NAME_CHARS_MAX).collect();
-            WireError::new(ErrorCode::NotFound, format!("find a mirror {name:?}"))
-                .with_hint("`umbra mirror status` lists mirrors")
-        })
+        let mirrors = self.proxy.change_mirrors(|mirrors| {
+            let (these, others): (Vec<_>, _) =
+                mirrors.iter().cloned().partition(|mirror| mirror.name() == name);
+            stopped = these.into_iter().next();
+            Ok::<_, WireError>(others)
+        })?;
+        let stopped = stopped.map(|mirror| status(&mirrors, &mirror));
+        stopped.ok_or_else(|| unknown(name))
     }
+}
+
+/// There may be one more mirror, and one of its role.
+fn check_place(name: &str, settings: &Settings, mirrors: &Mirrors) -> Result<(), WireError> {
+    let refused = |message: String| WireError::new(ErrorCode::Conflict, message);
+    let others = mirrors.iter().filter(|mirror| mirror.name() != name).count();
+    if others >= MIRRORS_MAX {
+        return Err(refused(format!("mirror to {name:?}: there are {MIRRORS_MAX} mirrors")));
+    }
+    let taken = settings.role.and_then(|role| mirrors.with(role));
+    match taken.filter(|mirror| mirror.name() != name) {
+        Some(taken) => {
+            let message = format!("mirror to {name:?}: {:?} has its role", taken.name());
+            Err(refused(message).with_hint("`umbra mirror stop NAME` ends one"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whoever changes the percentage only adds sessions, or takes some away.
+fn keep_secret(name: &str, settings: &mut Settings, mirrors: &Mirrors) {
+    let Some(sessions) = &mut settings.sessions else { return };
+    let before = mirrors.iter().find(|mirror| mirror.name() == name);
+    let before = before.and_then(|before| before.settings().sessions.as_ref());
+    if let Some(before) = before.filter(|before| before.by == sessions.by) {
+        sessions.secret.clone_from(&before.secret);
+    }
+}
+
+fn unknown(name: &str) -> WireError {
+    let name: String = name.chars().take(NAME_CHARS_MAX).collect();
+    WireError::new(ErrorCode::NotFound, format!("find a mirror {name:?}"))
+        .with_hint("`umbra mirror status` lists mirrors")
 }
 
 pub(super) fn statuses(mirrors: &Mirrors) -> Vec<MirrorStatus> {

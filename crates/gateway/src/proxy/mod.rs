@@ -120,12 +120,20 @@ impl Proxy {
         Ok(routes)
     }
 
-    /// Puts other mirrors into force, from one request to the next.
-    pub fn change_mirrors(&self, change: impl FnOnce(&[Arc<Mirror>]) -> Vec<Arc<Mirror>>) {
+    /// Puts other mirrors into force, from one request to the next, and returns them.
+    ///
+    /// # Errors
+    /// There can be no such mirrors; then nothing changes.
+    pub fn change_mirrors<E>(
+        &self,
+        change: impl FnOnce(&Mirrors) -> Result<Vec<Arc<Mirror>>, E>,
+    ) -> Result<Arc<Mirrors>, E> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.in_force();
-        let mirrors = Arc::new(before.mirrors.become_these(change(&before.mirrors)));
-        self.put(InForce { routes: Arc::clone(&before.routes), mirrors });
+        let mirrors = Arc::new(before.mirrors.become_these(change(&before.mirrors)?));
+        let routes = Arc::clone(&before.routes);
+        self.put(InForce { routes, mirrors: Arc::clone(&mirrors) });
+        Ok(mirrors)
     }
 
     fn put(&self, next: InForce) {

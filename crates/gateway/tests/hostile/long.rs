@@ -61,7 +61,11 @@ async fn check(memory: usize) -> bool {
         memory,
         0,
     ));
-    place.front.proxy().change_mirrors(|_| vec![Arc::clone(&mirror)]);
+    place
+        .front
+        .proxy()
+        .change_mirrors(|_| Ok::<_, ()>(vec![Arc::clone(&mirror)]))
+        .expect("mirrors");
 
     let body = body();
     let (from, mut to) = TcpStream::connect(place.at).await.expect("a connection").into_split();
