@@ -16,6 +16,7 @@
 //! | [`yaml`], [`source`], [`scalar`] | the tree, where its values stand, what they are |
 //! | [`check`](mod@check), [`names`] | the tree against its shape; names that must differ |
 //! | [`take`] | from a checked tree to plain values |
+//! | [`whole`] | all of it, for documents that are one file |
 //!
 //! | describing | |
 //! |---|---|
@@ -43,6 +44,7 @@ pub mod source;
 pub mod suggest;
 pub mod take;
 pub mod units;
+pub mod whole;
 pub mod yaml;
 
 pub use diagnostic::{Diagnostic, Found, Label, Problem, Problems};

@@ -25,9 +25,13 @@ impl Schema {
         Self { definitions: Map::new(), reference: Some(reference) }
     }
 
-    /// What [`Schema::object`] and [`Schema::value`] refer to, by noun.
-    pub fn definitions(self) -> Json {
-        Json::Object(self.definitions)
+    /// The schema of a document, to be published under `id`, with what it refers to.
+    pub fn published(self, mut root: Json, id: &str, title: &str) -> Json {
+        root["$schema"] = "http://json-schema.org/draft-07/schema#".into();
+        root["$id"] = id.into();
+        root["title"] = title.into();
+        root["definitions"] = Json::Object(self.definitions);
+        sorted(root)
     }
 
     /// A mapping with known keys.

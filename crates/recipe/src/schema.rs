@@ -1,7 +1,7 @@
 //! The JSON Schema (draft 7, which editors know best) of recipe files, made from the shapes.
 
 use serde_json::{Value as Json, json};
-use umbra_document::schema::{Schema, sorted};
+use umbra_document::schema::Schema;
 
 use crate::shapes::{DERIVED, RECIPE};
 
@@ -15,16 +15,13 @@ pub fn schema() -> Json {
     let mut schema = Schema::with_references(REFERENCE);
     let recipe = schema.object(&RECIPE);
     let derived = schema.object(&DERIVED);
-    sorted(json!({
-        "$schema": "http://json-schema.org/draft-07/schema#",
-        "$id": "urn:umbra:recipe:1",
-        "title": "umbra recipe",
+    let root = json!({
         "description": RECIPE.doc,
         "if": { "type": "object", "required": ["extends"] },
         "then": derived,
         "else": recipe,
-        "definitions": schema.definitions(),
-    }))
+    });
+    schema.published(root, "urn:umbra:recipe:1", "umbra recipe")
 }
 
 /// What begins a reference to a variable.

@@ -63,34 +63,24 @@ pub use tolerance::{Comparison, Difference, Tolerance};
 
 use std::path::Path;
 
-use umbra_document::file::{ReadError, read_text};
-use umbra_document::source::{Source as Text, Span};
-use umbra_document::{Found, Problem, Problems, check, yaml};
-use umbra_state::escape::escape;
+use umbra_document::source::Source as Text;
+use umbra_document::whole::Whole;
+use umbra_document::yaml::Node;
+use umbra_document::{Found, Problems, check};
 
 /// A file may be this long.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// What problems call the document.
-const NOUN: &str = "drift configuration";
+const DOCUMENT: Whole = Whole { noun: "drift configuration", bytes_max: FILE_BYTES_MAX };
 
 /// Reads and checks the file at `path`.
 pub fn load(path: &Path) -> Result<Config, Problems> {
-    let name = path.display().to_string();
-    let text = read_text(path, FILE_BYTES_MAX).map_err(|error| unreadable(&name, &error))?;
-    parse(&name, &text)
+    DOCUMENT.load(path, read)
 }
 
 /// Checks a text; `name` stands for its path in problems.
 pub fn parse(name: &str, text: &str) -> Result<Config, Problems> {
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(unreadable(name, &ReadError::TooLong { bytes_max: FILE_BYTES_MAX }));
-    }
-    let mut found = Found::default();
-    let config = read(text, &mut found);
-    config.ok_or_else(|| {
-        found.into_problems(&[Text { name: name.to_owned(), text: text.to_owned() }])
-    })
+    DOCUMENT.parse(name, text, read)
 }
 
 /// Whether the text names a unit.
@@ -98,22 +88,8 @@ pub(crate) fn is_unit(text: &str) -> bool {
     (formats::UNIT.check)(text).is_ok()
 }
 
-fn read(text: &str, found: &mut Found) -> Option<Config> {
-    let root = yaml::parse(0, text, NOUN, found)?;
+fn read(root: Node, _: &[Text], found: &mut Found) -> Option<Config> {
     check::check_value(&root, &shapes::ROOT, found);
     rules::check(&root, found);
-    if found.has_errors() {
-        return None;
-    }
-    let config = extract::config(&root);
-    if config.is_none() {
-        let message = "the file passed every check and still cannot be read; this is a bug";
-        found.push(Problem::new("bug", message, Span::new(0, 0..0), ""));
-    }
-    config
-}
-
-fn unreadable(name: &str, error: &ReadError) -> Problems {
-    let message = format!("cannot read `{}`: {error}", escape(name.as_bytes()));
-    Problems::without_place("unreadable", message, None)
+    if found.has_errors() { None } else { extract::config(&root) }
 }

@@ -1,7 +1,7 @@
 //! The JSON Schema of drift configurations.
 
-use serde_json::{Value as Json, json};
-use umbra_document::schema::{Schema, sorted};
+use serde_json::Value as Json;
+use umbra_document::schema::Schema;
 
 use super::shapes::{FILE, ROOT};
 
@@ -10,12 +10,8 @@ use super::shapes::{FILE, ROOT};
 pub fn schema() -> Json {
     let mut schema = Schema::default();
     let mut root = schema.value(&ROOT);
-    root["$schema"] = "http://json-schema.org/draft-07/schema#".into();
-    root["$id"] = "urn:umbra:monitoring:1".into();
-    root["title"] = "umbra drift configuration".into();
     root["description"] = FILE.doc.into();
-    root["definitions"] = schema.definitions();
-    sorted(json!(root))
+    schema.published(root, "urn:umbra:monitoring:1", "umbra drift configuration")
 }
 
 #[cfg(test)]

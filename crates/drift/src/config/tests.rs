@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use umbra_document::scalar::to_json;
-use umbra_document::{laws, source};
+use umbra_document::{laws, source, yaml};
 
 use super::*;
 use crate::format::Format;
@@ -250,7 +250,7 @@ fn expressions_are_counted() {
 #[track_caller]
 fn agree(schema: &jsonschema::Validator, text: &str) {
     let mut found = Found::default();
-    let root = yaml::parse(0, text, NOUN, &mut found).filter(|_| !found.has_errors());
+    let root = yaml::parse(0, text, DOCUMENT.noun, &mut found).filter(|_| !found.has_errors());
     // What is no YAML never reaches a validator.
     let Some(root) = root else { return };
     check::check_value(&root, &shapes::ROOT, &mut found);

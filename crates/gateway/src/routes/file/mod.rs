@@ -21,30 +21,23 @@ mod shapes;
 
 use std::path::Path;
 
-use serde_json::{Value as Json, json};
-use umbra_document::file::{ReadError, read_text};
-use umbra_document::schema::{Schema, sorted};
+use serde_json::Value as Json;
+use umbra_document::schema::Schema;
 use umbra_document::source::Source;
+use umbra_document::whole::Whole;
 use umbra_document::yaml::Node;
-use umbra_document::{Found, Problem, Problems, check, names, yaml};
-use umbra_state::escape::escape;
+use umbra_document::{Found, Problem, Problems, check, names};
 
 use super::setup::RoutesSetup;
 
-/// A file may be this long.
-const FILE_BYTES_MAX: u64 = 1 << 20;
-
-/// What problems call the document.
-const NOUN: &str = "routes";
+const DOCUMENT: Whole = Whole { noun: "routes", bytes_max: 1 << 20 };
 
 /// Reads and checks the file at `path`.
 ///
 /// # Errors
 /// All that is wrong with it, each with its place.
 pub fn load(path: &Path) -> Result<RoutesSetup, Problems> {
-    let name = path.display().to_string();
-    let text = read_text(path, FILE_BYTES_MAX).map_err(|error| unreadable(&name, &error))?;
-    parse(&name, &text)
+    DOCUMENT.load(path, read)
 }
 
 /// Checks a text; `name` stands for its path in problems.
@@ -52,52 +45,29 @@ pub fn load(path: &Path) -> Result<RoutesSetup, Problems> {
 /// # Errors
 /// All that is wrong with it, each with its place.
 pub fn parse(name: &str, text: &str) -> Result<RoutesSetup, Problems> {
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(unreadable(name, &ReadError::TooLong { bytes_max: FILE_BYTES_MAX }));
-    }
-    let mut found = Found::default();
-    let setup = read(text, &mut found);
-    let source = || Source { name: name.to_owned(), text: text.to_owned() };
-    setup.ok_or_else(|| found.into_problems(&[source()]))
+    DOCUMENT.parse(name, text, read)
 }
 
-fn read(text: &str, found: &mut Found) -> Option<RoutesSetup> {
-    let root = yaml::parse(0, text, NOUN, found)?;
+fn read(root: Node, _: &[Source], found: &mut Found) -> Option<RoutesSetup> {
     check::check(&root, &shapes::ROOT, found);
     let list = root.get("routes").map(Node::list).unwrap_or_default();
     names::unique(list, "routes", "route", found);
     if found.has_errors() {
         return None;
     }
-    let setup = extract::setup(&root);
-    let wrong = match &setup {
-        Some(setup) => setup.check().err().map(|error| error.to_string()),
-        None => Some("the file passed every check and still cannot be read".to_owned()),
-    };
-    match wrong {
-        Some(why) => {
-            found.push(Problem::new("route", why, root.head(), "these routes"));
-            None
-        }
-        None => setup,
+    let setup = extract::setup(&root)?;
+    if let Err(error) = setup.check() {
+        found.push(Problem::new("route", error.to_string(), root.head(), "these routes"));
     }
-}
-
-fn unreadable(name: &str, error: &ReadError) -> Problems {
-    let message = format!("cannot read `{}`: {error}", escape(name.as_bytes()));
-    Problems::without_place("unreadable", message, None)
+    Some(setup)
 }
 
 /// A schema that accepts exactly the files whose form is accepted here. That names differ and
 /// that some weight is above 0 no schema can say.
 pub fn schema() -> Json {
     let mut schema = Schema::default();
-    let mut root = schema.object(&shapes::ROOT);
-    root["$schema"] = "http://json-schema.org/draft-07/schema#".into();
-    root["$id"] = "urn:umbra:routes:1".into();
-    root["title"] = "umbra routes".into();
-    root["definitions"] = schema.definitions();
-    sorted(json!(root))
+    let root = schema.object(&shapes::ROOT);
+    schema.published(root, "urn:umbra:routes:1", "umbra routes")
 }
 
 #[cfg(test)]
