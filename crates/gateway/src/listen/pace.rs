@@ -5,7 +5,7 @@
 //! ```
 //!
 //! What is asked often only writes down what is; whoever waits looks again when the earliest end
-//! can have come. No timer is set anew for a request.
+//! can have come, and after each rest when it can have been long enough to be parked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -47,7 +47,8 @@ pub(crate) enum Next {
 pub(crate) struct Pace {
     began: Instant,
     times: Times,
-    /// Whether requests of one connection overlap: then what comes between two may be no head.
+    /// Whether requests of one connection overlap: then what comes between two may be no head, and
+    /// it is not parked.
     overlapping: bool,
     /// Microseconds since `began`, twice, and one more where a head has begun.
     since: AtomicU64,
@@ -79,10 +80,7 @@ impl Pace {
 
     /// Bytes came.
     pub(crate) fn came(&self) {
-        let between = !self.overlapping
-            && self.since.load(Ordering::Relaxed) & 1 == 0
-            && self.requests.load(Ordering::Relaxed) == 0;
-        if between {
+        if self.is_between(self.since.load(Ordering::Relaxed)) {
             self.since.store(self.now() << 1 | 1, Ordering::Relaxed);
         }
     }
@@ -112,8 +110,7 @@ impl Pace {
     /// Since when nothing is asked, if that is not what `seen` says.
     pub(crate) fn rests_anew(&self, seen: &mut u64) -> Option<Instant> {
         let since = self.since.load(Ordering::Relaxed);
-        let rests = since & 1 == 0 && self.requests.load(Ordering::Relaxed) == 0;
-        if !rests || since == *seen {
+        if !self.is_between(since) || since == *seen {
             return None;
         }
         *seen = since;
@@ -122,8 +119,7 @@ impl Pace {
 
     /// Whether nothing is asked, nothing is still to be sent, and the connection is to go on.
     pub(crate) fn may_be_parked(&self) -> bool {
-        self.since.load(Ordering::Relaxed) & 1 == 0
-            && self.requests.load(Ordering::Relaxed) == 0
+        self.is_between(self.since.load(Ordering::Relaxed))
             && self.stalled.load(Ordering::Relaxed) == 0
             && !self.closing.load(Ordering::Relaxed)
     }
@@ -162,6 +158,11 @@ impl Pace {
     /// Whatever begins after a look ends no earlier than this after it.
     fn shortest(&self) -> Duration {
         self.times.head.min(self.times.idle).min(self.times.stalled)
+    }
+
+    /// Whether a last answer is at its end and no next head has begun; `since` is what was read.
+    fn is_between(&self, since: u64) -> bool {
+        !self.overlapping && since & 1 == 0 && self.requests.load(Ordering::Relaxed) == 0
     }
 
     fn rests(&self) {
@@ -253,6 +254,7 @@ mod tests {
         never(&pace);
         pace.answered();
         check(&pace, 90, Over::Idle);
+        assert!(!pace.may_be_parked() && pace.rests_anew(&mut 0).is_none(), "it stays as it is");
     }
 
     #[test]

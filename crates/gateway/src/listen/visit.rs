@@ -96,7 +96,7 @@ impl Visit {
     async fn http2(self: &Arc<Self>, connection: Connection) {
         let io = TokioIo::new(connection);
         let mut serving = Box::pin(self.front.http2.serve_connection(io, self.service()));
-        Box::pin(self.keep(serving.as_mut())).await;
+        Box::pin(self.keep(serving.as_mut(), |serving| serving.graceful_shutdown())).await;
     }
 
     /// While nothing is asked, what it takes to read and answer is given back.
@@ -116,7 +116,8 @@ impl Visit {
         let io = TokioIo::new(connection);
         let serving = self.front.http1.serve_connection(io, self.service());
         let mut serving = Box::new(serving.with_upgrades());
-        match Box::pin(self.keep(Pin::new(&mut *serving))).await {
+        let kept = self.keep(Pin::new(&mut *serving), |serving| serving.graceful_shutdown());
+        match Box::pin(kept).await {
             Kept::Ended => None,
             // One that changed its protocol has ended.
             Kept::Rests => serving.into_parts().map(resting),
@@ -156,50 +157,13 @@ enum Kept {
     Rests,
 }
 
-/// A connection that can be asked to end once nothing is under way on it.
-trait Leaving: Future<Output = hyper::Result<()>> {
-    /// Whether it can be parked.
-    const RESTS: bool;
-
-    fn leave(self: Pin<&mut Self>);
-}
-
-impl<I, B, S> Leaving for hyper::server::conn::http1::UpgradeableConnection<I, S>
-where
-    Self: Future<Output = hyper::Result<()>>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    S: hyper::service::HttpService<Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    const RESTS: bool = true;
-
-    fn leave(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-impl<I, B, S, E> Leaving for hyper::server::conn::http2::Connection<I, S, E>
-where
-    Self: Future<Output = hyper::Result<()>>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    S: hyper::service::HttpService<Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
-{
-    const RESTS: bool = false;
-
-    fn leave(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
 impl Visit {
     /// Until the client, its pace or the gateway ends the connection, or nothing is asked on it.
-    async fn keep<C: Leaving>(&self, mut connection: Pin<&mut C>) -> Kept {
+    /// `leave` asks it to end once nothing is under way on it.
+    async fn keep<C>(&self, mut connection: Pin<&mut C>, leave: fn(Pin<&mut C>)) -> Kept
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
         let mut look = pin!(sleep_until(self.next(None).unwrap_or_else(|_| Instant::now())));
         let mut leaves = pin!(self.front.leaves());
         // When the gateway has left for long enough, and whether the connection was asked to end.
@@ -210,9 +174,7 @@ impl Visit {
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                     return Poll::Ready(Woken::Ended(ended));
                 }
-                if C::RESTS
-                    && let Some(since) = self.pace.rests_anew(&mut rest)
-                {
+                if let Some(since) = self.pace.rests_anew(&mut rest) {
                     look.as_mut().reset(Instant::from_std(since + PARKED_AFTER));
                 }
                 // Its waker stays the same: it is not asked again before there is news.
@@ -233,21 +195,21 @@ impl Visit {
                     return Kept::Ended;
                 }
                 Woken::Leaves => linger = Some(Instant::now() + LINGER),
-                Woken::Looks if C::RESTS && !asked && self.pace.may_be_parked() => {
+                Woken::Looks if !asked && self.pace.may_be_parked() => {
                     return Kept::Rests;
                 }
                 Woken::Looks => {}
             }
             if !asked && linger.is_some_and(|linger| linger <= Instant::now()) {
                 asked = true;
-                connection.as_mut().leave();
+                leave(connection.as_mut());
             }
             let next = match self.next(linger.filter(|_| !asked)) {
                 Ok(next) => next,
                 Err(Over::Idle) if !asked => {
                     self.cut(Over::Idle);
                     asked = true;
-                    connection.as_mut().leave();
+                    leave(connection.as_mut());
                     Instant::now() + self.front.limits.head_time
                 }
                 Err(Over::Idle) => return Kept::Ended,
