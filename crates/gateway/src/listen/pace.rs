@@ -9,7 +9,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// What a client is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,15 +33,6 @@ pub(crate) enum Over {
     Idle,
     /// It took nothing.
     Stalled,
-}
-
-/// What is looked at next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Nothing is over before then.
-    Look(Instant),
-    /// This is.
-    Over(Over),
 }
 
 /// One connection's state.
@@ -129,14 +122,17 @@ impl Pace {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    /// What is over by `now`, or when to look again.
-    pub(crate) fn at(&self, now: Instant) -> Next {
+    /// When to look again: nothing is over before then.
+    ///
+    /// # Errors
+    /// What is over by `now`.
+    pub(crate) fn at(&self, now: Instant) -> Result<Instant, Over> {
         let stalled = self.stalled.load(Ordering::Relaxed);
         let mut next = now + self.shortest();
         if stalled != 0 {
             let end = self.began + Duration::from_micros(stalled) + self.times.stalled;
             if end <= now {
-                return Next::Over(Over::Stalled);
+                return Err(Over::Stalled);
             }
             next = next.min(end);
         }
@@ -148,11 +144,11 @@ impl Pace {
             };
             let end = self.began + Duration::from_micros(since >> 1) + time;
             if end <= now {
-                return Next::Over(over);
+                return Err(over);
             }
             next = next.min(end);
         }
-        Next::Look(next)
+        Ok(next)
     }
 
     /// Whatever begins after a look ends no earlier than this after it.
@@ -213,14 +209,14 @@ mod tests {
     fn check(pace: &Pace, seconds: u64, over: Over) {
         let at = |seconds: u64| pace.at(pace.began + Duration::from_secs(seconds));
         let earlier = at(seconds - 1);
-        assert!(matches!(earlier, Next::Look(_)), "{over:?}: {earlier:?}");
-        assert_eq!(at(seconds + 1), Next::Over(over));
+        assert!(earlier.is_ok(), "{over:?}: {earlier:?}");
+        assert_eq!(at(seconds + 1), Err(over));
     }
 
     #[track_caller]
     fn never(pace: &Pace) {
         let late = pace.began + Duration::from_secs(100_000);
-        assert_eq!(pace.at(late), Next::Look(late + TIMES.head));
+        assert_eq!(pace.at(late), Ok(late + TIMES.head));
     }
 
     #[test]
@@ -277,7 +273,6 @@ mod tests {
     fn nothing_is_over_before_it_is_looked_at_again() {
         let pace = Pace::new(Instant::now(), TIMES, false);
         pace.asked();
-        let Next::Look(next) = pace.at(pace.began) else { panic!("nothing is over") };
-        assert_eq!(next, pace.began + TIMES.head);
+        assert_eq!(pace.at(pace.began), Ok(pace.began + TIMES.head));
     }
 }

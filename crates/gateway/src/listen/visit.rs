@@ -23,7 +23,7 @@ use super::access_log::Pending;
 use super::counts::Closed;
 use super::front::Front;
 use super::opening::{Opened, open};
-use super::pace::{Next, Over, Pace, UnderWay};
+use super::pace::{Over, Pace, UnderWay};
 use super::places::Place;
 use super::received::{BrokenBody, Fate, Received};
 use super::sent::Sent;
@@ -80,7 +80,7 @@ pub(crate) async fn visit(
             return;
         }
     };
-    let pace = Arc::new(Pace::new(began.into_std(), front.times(), is_http2));
+    let pace = Arc::new(Pace::new(began, front.times(), is_http2));
     let interim = Interim::default();
     let client = if is_http2 { client } else { client.told_early_by(interim.clone()) };
     let connection = Connection { link, pace: Arc::clone(&pace), interim, _place: place };
@@ -175,7 +175,7 @@ impl Visit {
                     return Poll::Ready(Woken::Ended(ended));
                 }
                 if let Some(since) = self.pace.rests_anew(&mut rest) {
-                    look.as_mut().reset(Instant::from_std(since + PARKED_AFTER));
+                    look.as_mut().reset(since + PARKED_AFTER);
                 }
                 // Its waker stays the same: it is not asked again before there is news.
                 if linger.is_none() && (!told || self.front.is_leaving()) {
@@ -255,13 +255,8 @@ impl Visit {
 
     /// When to look at the pace again.
     fn next(&self, linger: Option<Instant>) -> Result<Instant, Over> {
-        match self.pace.at(std::time::Instant::now()) {
-            Next::Look(at) => {
-                let at = Instant::from_std(at);
-                Ok(linger.map_or(at, |linger| at.min(linger)))
-            }
-            Next::Over(over) => Err(over),
-        }
+        let at = self.pace.at(Instant::now())?;
+        Ok(linger.map_or(at, |linger| at.min(linger)))
     }
 
     fn cut(&self, over: Over) {
