@@ -46,7 +46,7 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct AccessLog {
     format: Format,
-    queue: Arc<Queue>,
+    queue: Queue,
 }
 
 /// How a log stands.
@@ -66,7 +66,6 @@ pub(crate) struct Pending {
     log: Arc<AccessLog>,
     began: Instant,
     line: Line,
-    whole: bool,
 }
 
 impl AccessLog {
@@ -117,7 +116,7 @@ impl Pending {
             user_agent: header(request.headers(), USER_AGENT),
             referer: header(request.headers(), REFERER),
         };
-        Box::new(Self { log: Arc::clone(log), began: Instant::now(), line, whole: true })
+        Box::new(Self { log: Arc::clone(log), began: Instant::now(), line })
     }
 
     /// Its answer's head is there.
@@ -133,14 +132,13 @@ impl Pending {
 
     /// The answer's body broke off.
     pub(crate) fn broke(&mut self) {
-        self.whole = false;
+        self.line.whole = false;
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
         self.line.end_us = micros(self.began.elapsed());
-        self.line.whole = self.whole;
         self.log.queue.put(self.line.text(self.log.format));
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -52,7 +52,7 @@ enum Told {
 }
 
 impl Queue {
-    pub(super) fn open(place: Place) -> Result<Arc<Self>, OpenError> {
+    pub(super) fn open(place: Place) -> Result<Self, OpenError> {
         let at = match &place {
             Place::Stdout => "standard output".to_owned(),
             Place::File(path) => path.display().to_string(),
@@ -62,12 +62,13 @@ impl Queue {
         let begun = || {
             let to = place.open()?;
             let (send, told) = sync_channel(LINES_MAX);
-            let writer = Writer { place, to, counts: Arc::clone(&counts) };
+            let counts = Arc::clone(&counts);
+            let writer = Writer { place, to, counts, gathered: String::new(), lines: 0 };
             thread::Builder::new().name("umbra-log".to_owned()).spawn(|| writer.run(told))?;
             Ok(send)
         };
         let to = begun().map_err(failed)?;
-        Ok(Arc::new(Self { to, counts }))
+        Ok(Self { to, counts })
     }
 
     /// Never waits.
@@ -115,7 +116,7 @@ impl Place {
 }
 
 /// Whoever reads a log may be another of its group.
-fn append(path: &PathBuf) -> io::Result<std::fs::File> {
+fn append(path: &Path) -> io::Result<std::fs::File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
@@ -123,63 +124,65 @@ struct Writer {
     place: Place,
     to: Box<dyn Write + Send>,
     counts: Arc<Counts>,
+    /// Lines that are written together,
+    gathered: String,
+    /// and how many they are.
+    lines: u64,
 }
 
 impl Writer {
     /// Until nobody has anything to say.
     fn run(mut self, told: Receiver<Told>) {
-        let mut gathered = String::new();
-        let mut lines = 0;
         while let Ok(first) = told.recv() {
             let mut next = Some(first);
             while let Some(one) = next {
                 match one {
                     Told::Line(line) => {
-                        gathered.push_str(&line);
-                        lines += 1;
+                        self.gathered.push_str(&line);
+                        self.lines += 1;
                     }
                     Told::Look => {}
                     Told::Flush(done) => {
-                        self.settle(&mut gathered, &mut lines);
+                        self.settle();
                         // Whoever asked may be gone.
                         let _ = done.try_send(());
                     }
                 }
-                if gathered.len() >= GATHERED_MAX {
+                if self.gathered.len() >= GATHERED_MAX {
                     break;
                 }
                 next = told.try_recv().ok();
             }
-            self.settle(&mut gathered, &mut lines);
+            self.settle();
         }
     }
 
     /// Writes what is there, and goes on in a new file if there is to be one.
-    fn settle(&mut self, gathered: &mut String, lines: &mut u64) {
-        self.write(gathered, lines);
+    fn settle(&mut self) {
+        self.write();
         if self.counts.moved.swap(false, Ordering::Acquire) {
             self.reopen();
         }
     }
 
-    fn write(&mut self, gathered: &mut String, lines: &mut u64) {
-        if gathered.is_empty() {
+    fn write(&mut self) {
+        if self.gathered.is_empty() {
             return;
         }
-        let written = self.to.write_all(gathered.as_bytes()).and_then(|()| self.to.flush());
+        let written = self.to.write_all(self.gathered.as_bytes()).and_then(|()| self.to.flush());
         let counter = match &written {
             Ok(()) => &self.counts.written,
             Err(_) => &self.counts.failed,
         };
-        let before = counter.fetch_add(*lines, Ordering::Relaxed);
+        let before = counter.fetch_add(self.lines, Ordering::Relaxed);
         if let Err(error) = written
             && before == 0
         {
             tracing::error!(%error, "the access log cannot be written; lines are counted");
         }
-        self.counts.waiting.fetch_sub(gathered.len() as u64, Ordering::Relaxed);
-        gathered.clear();
-        *lines = 0;
+        self.counts.waiting.fetch_sub(self.gathered.len() as u64, Ordering::Relaxed);
+        self.gathered.clear();
+        self.lines = 0;
     }
 
     fn reopen(&mut self) {
