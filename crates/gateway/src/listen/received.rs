@@ -1,8 +1,7 @@
 //! A request's body as it comes from a client, who may neither send too much nor pause too long.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,17 +26,25 @@ pub enum BrokenBody {
     /// The connection, or who is at its other end.
     #[error("read a body")]
     Connection(#[source] hyper::Error),
+    /// The gateway itself.
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
+}
+
+/// Which of its limits a body did not keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Exceeded {
     /// The client sends nothing more.
     #[error("read a body: nothing came for too long")]
-    Slow,
+    Pause,
     /// There is more than may be.
     #[error("read a body: it is too long")]
-    TooLong,
+    Bytes,
 }
 
 /// What became of a body, for whoever answers the request.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Fate(Arc<AtomicU8>);
+pub(crate) struct Fate(Arc<OnceLock<Exceeded>>);
 
 /// A body on its way in.
 #[derive(Debug)]
@@ -131,7 +138,7 @@ impl Watched {
                 let length = frame.data_ref().map_or(0, Bytes::len) as u64;
                 match self.left.checked_sub(length) {
                     Some(left) => self.left = left,
-                    None => return Some(self.breaks(BrokenBody::TooLong)),
+                    None => return Some(self.breaks(Exceeded::Bytes)),
                 }
                 None
             }
@@ -145,22 +152,21 @@ impl Watched {
         let until = self.until.get_or_insert_with(|| Box::pin(sleep_until(end)));
         while until.as_mut().poll(context).is_ready() {
             if end <= Instant::now() {
-                return Some(self.breaks(BrokenBody::Slow));
+                return Some(self.breaks(Exceeded::Pause));
             }
             until.as_mut().reset(end);
         }
         None
     }
 
-    fn breaks(&self, broken: BrokenBody) -> BrokenBody {
-        let (fate, why) = match &broken {
-            BrokenBody::Connection(_) => return broken,
-            BrokenBody::Slow => (1, Closed::SlowBody),
-            BrokenBody::TooLong => (2, Closed::LongBody),
-        };
-        self.fate.0.store(fate, Ordering::Relaxed);
-        self.counts.closed(why);
-        broken
+    fn breaks(&self, exceeded: Exceeded) -> BrokenBody {
+        // It breaks once.
+        let _ = self.fate.0.set(exceeded);
+        self.counts.closed(match exceeded {
+            Exceeded::Pause => Closed::SlowBody,
+            Exceeded::Bytes => Closed::LongBody,
+        });
+        exceeded.into()
     }
 }
 
@@ -175,11 +181,7 @@ impl Drop for Watched {
 
 impl Fate {
     /// Whether, and why, the gateway itself broke it off.
-    pub(crate) fn broken(&self) -> Option<BrokenBody> {
-        match self.0.load(Ordering::Relaxed) {
-            1 => Some(BrokenBody::Slow),
-            2 => Some(BrokenBody::TooLong),
-            _ => None,
-        }
+    pub(crate) fn broken(&self) -> Option<Exceeded> {
+        self.0.get().copied()
     }
 }

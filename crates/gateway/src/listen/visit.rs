@@ -25,7 +25,7 @@ use super::front::Front;
 use super::opening::{Opened, open};
 use super::pace::{Over, Pace, UnderWay};
 use super::places::Place;
-use super::received::{BrokenBody, Fate, Received};
+use super::received::{Exceeded, Fate, Received};
 use super::sent::Sent;
 use super::stream::Connection;
 use crate::body::Passing;
@@ -299,7 +299,7 @@ impl Visit {
         let request = Request::from_parts(head, body);
         let answer = self.front.proxy.answer(request, &self.client).await;
         match fate.as_ref().and_then(Fate::broken) {
-            Some(broken) if matches!(answer.body(), Passing::Made(_)) => (instead(&broken), true),
+            Some(broken) if matches!(answer.body(), Passing::Made(_)) => (instead(broken), true),
             _ => (answer, false),
         }
     }
@@ -307,7 +307,7 @@ impl Visit {
     /// Before anybody heard of the request.
     fn refused_body(&self) -> Response<Passing> {
         self.front.counts.closed(Closed::LongBody);
-        let answer = instead(&BrokenBody::TooLong);
+        let answer = instead(Exceeded::Bytes);
         let metrics = self.front.proxy.metrics();
         metrics.caused(Cause::Refused);
         metrics.answered(answer.status(), Duration::ZERO);
@@ -316,12 +316,12 @@ impl Visit {
 }
 
 /// What the client of such a body is told.
-fn instead(broken: &BrokenBody) -> Response<Passing> {
+fn instead(broken: Exceeded) -> Response<Passing> {
     let (status, words) = match broken {
-        BrokenBody::TooLong => {
+        Exceeded::Bytes => {
             (StatusCode::PAYLOAD_TOO_LARGE, "the request's body is longer than it may be\n")
         }
-        BrokenBody::Slow | BrokenBody::Connection(_) => {
+        Exceeded::Pause => {
             (StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time\n")
         }
     };
