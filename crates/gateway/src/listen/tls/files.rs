@@ -66,12 +66,12 @@ impl Sources {
 
     /// All of them, and what tells them from what they will be.
     pub(super) fn read(&self) -> Result<(Stamps, Vec<Pair>), FilesError> {
-        // Before they are read: what changes meanwhile is read again.
-        let stamps = self.stamps();
         let files = self.files()?;
         if files.len() > PAIRS_MAX {
             return Err(FilesError::Many);
         }
+        // Before they are read: what changes meanwhile is read again.
+        let stamps = stamps(&files);
         let pairs = files.into_iter().map(|(certificate, key)| {
             let read = Pair::read(&certificate, &whole(&certificate)?, &whole(&key)?);
             read.map_err(|source| FilesError::Pair { certificate, key, source })
@@ -81,13 +81,7 @@ impl Sources {
 
     /// How the files are now, those that are not there among them.
     pub(super) fn stamps(&self) -> Stamps {
-        let files = self.files().unwrap_or_default();
-        let both = files.into_iter().flat_map(|(certificate, key)| [certificate, key]);
-        both.map(|path| {
-            let stamp = fs::metadata(&path).ok().map(|metadata| stamp(&metadata));
-            (path, stamp)
-        })
-        .collect()
+        stamps(&self.files().unwrap_or_default())
     }
 
     fn files(&self) -> Result<Vec<(PathBuf, PathBuf)>, FilesError> {
@@ -115,6 +109,15 @@ fn in_directory(dir: &Path) -> io::Result<Vec<(PathBuf, PathBuf)>> {
     }
     found.sort();
     Ok(found)
+}
+
+fn stamps(files: &[(PathBuf, PathBuf)]) -> Stamps {
+    let both = files.iter().flat_map(|(certificate, key)| [certificate, key]);
+    both.map(|path| {
+        let stamp = fs::metadata(path).ok().map(|metadata| stamp(&metadata));
+        (path.clone(), stamp)
+    })
+    .collect()
 }
 
 fn stamp(metadata: &Metadata) -> (u64, u64, u64, i64, i64) {
