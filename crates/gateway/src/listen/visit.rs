@@ -269,9 +269,10 @@ impl Visit {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Sent> {
         let under_way = UnderWay::new(&self.pace);
-        let log = self.front.log.as_ref();
-        let client = self.client.source().ip().to_canonical();
-        let mut logged = log.map(|log| Pending::new(log, client, &request));
+        let mut logged = self.front.log.as_ref().map(|log| {
+            let client = self.client.source().ip().to_canonical();
+            Pending::new(log, client, &request)
+        });
         let version = request.version();
         let (mut answer, broken) = self.passed_on(request).await;
         let changes = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
