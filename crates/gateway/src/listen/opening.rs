@@ -3,11 +3,10 @@
 //! No protocol is spoken yet whose own limits would end a connection that says nothing: one is
 //! kept here, for all of it together.
 
-use std::io;
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -73,8 +72,7 @@ pub(crate) async fn open(
             Ok(Opened { link, client: client.over_tls(), is_http2 })
         }
         None => {
-            let read = in_time(end, Closed::Opening, preface(&mut stream)).await?;
-            let (bytes, is_http2) = read;
+            let (bytes, is_http2) = in_time(end, Closed::Opening, preface(&mut stream)).await?;
             Ok(Opened { link: Ahead { bytes, stream: Link::Plain(stream) }, client, is_http2 })
         }
     }
@@ -132,12 +130,11 @@ async fn preface(stream: &mut Ahead<TcpStream>) -> Result<(Bytes, bool), NotOpen
 
 /// At least one byte more.
 async fn more(
-    stream: &mut (impl tokio::io::AsyncRead + Unpin),
+    stream: &mut (impl AsyncRead + Unpin),
     bytes: &mut BytesMut,
     why: Closed,
 ) -> Result<(), NotOpened> {
-    let read: io::Result<usize> = stream.read_buf(bytes).await;
-    match read {
+    match stream.read_buf(bytes).await {
         Ok(0) | Err(_) => Err((!bytes.is_empty()).then_some(why)),
         Ok(_) => Ok(()),
     }

@@ -67,8 +67,8 @@ impl Drop for Claimed {
 }
 
 /// Speaks with the successor at the other end of this connection.
-pub(crate) async fn offer(claimed: Claimed, upgrade: OnUpgrade, mirrors: Will) {
-    match give(&claimed.0, upgrade, &mirrors).await {
+pub(crate) async fn offer(claimed: Claimed, upgrade: OnUpgrade, will: Will) {
+    match give(&claimed.0, upgrade, &will).await {
         Ok(()) => {
             tracing::info!("a successor serves");
             claimed.0.socket.leave_file();
