@@ -4,7 +4,7 @@ use umbra_gateway::gateway::Limits;
 
 use crate::frames::{
     CONTINUATION, Came, DATA, END_HEADERS, END_STREAM, GO_AWAY, HEADERS, PING, RESET, SETTINGS,
-    WINDOW_UPDATE, frame, get, header, talk,
+    WINDOW_UPDATE, endless_head, frame, get, header, taken_back, talk,
 };
 use crate::place::{Place, ok};
 
@@ -40,12 +40,7 @@ fn about_the_first(came: &Came) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_is_taken_back_at_once_is_not_free() {
-    let head = get(&[]);
-    let one = |stream: u32| {
-        let opens = frame(HEADERS, END_STREAM | END_HEADERS, stream, &head);
-        [opens, frame(RESET, 0, stream, &8_u32.to_be_bytes())].concat()
-    };
-    ends((0..10_000).flat_map(|n| one(2 * n + 1)).collect(), 1_000).await;
+    ends(taken_back(), 1_000).await;
 }
 
 /// A reset that the client makes the server send.
@@ -63,10 +58,7 @@ async fn a_request_that_has_to_be_reset_is_not_free() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_ends() {
-    let mut endless = frame(HEADERS, END_STREAM, 1, &get(&[]));
-    let piece = frame(CONTINUATION, 0, 1, &header(b"x", &[b'a'; 8_000]));
-    endless.extend(piece.repeat(2_000));
-    ends(endless, 0).await;
+    ends(endless_head(), 0).await;
     let mut nothing = frame(HEADERS, END_STREAM, 1, &get(&[]));
     nothing.extend(frame(CONTINUATION, 0, 1, b"").repeat(100_000));
     ends(nothing, 0).await;

@@ -1,11 +1,12 @@
 //! HTTP/2 written by hand (RFC 9113), as no client that means well would.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::place::PATIENCE;
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
@@ -19,8 +20,6 @@ pub(crate) const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
@@ -56,6 +55,24 @@ pub(crate) fn get(more: &[(&[u8], &[u8])]) -> Vec<u8> {
     let first: [(&[u8], &[u8]); 4] =
         [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"a")];
     first.iter().chain(more).flat_map(|(name, value)| header(name, value)).collect()
+}
+
+/// Ten thousand requests, each taken back at once.
+pub(crate) fn taken_back() -> Vec<u8> {
+    let head = get(&[]);
+    let one = |n: u32| {
+        let stream = 2 * n + 1;
+        let opens = frame(HEADERS, END_STREAM | END_HEADERS, stream, &head);
+        [opens, frame(RESET, 0, stream, &8_u32.to_be_bytes())].concat()
+    };
+    (0..10_000).flat_map(one).collect()
+}
+
+/// 16 MB of a head without its end.
+pub(crate) fn endless_head() -> Vec<u8> {
+    let opens = frame(HEADERS, END_STREAM, 1, &get(&[]));
+    let piece = frame(CONTINUATION, 0, 1, &header(b"x", &[b'a'; 8_000]));
+    [opens, piece.repeat(2_000)].concat()
 }
 
 /// A frame that came.

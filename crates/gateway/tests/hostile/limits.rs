@@ -8,22 +8,15 @@ use tokio::time::timeout;
 use umbra_gateway::gateway::Limits;
 
 use crate::message::Message;
-use crate::place::{Place, ask, ok};
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::place::{self, PATIENCE, Place, ask, ok};
 
 fn statuses(answers: &[Message]) -> Vec<u16> {
     answers.iter().map(Message::status).collect()
 }
 
-/// Sends this and nothing more; what comes until the gateway closes.
+/// The text that comes after this.
 async fn closed_after(place: &Place, sent: &str) -> String {
-    let mut stream = TcpStream::connect(place.at).await.expect("a connection");
-    stream.write_all(sent.as_bytes()).await.expect("sent");
-    let mut came = Vec::new();
-    // It may be reset behind its answer.
-    let closed = timeout(PATIENCE, stream.read_to_end(&mut came)).await;
-    assert!(closed.is_ok(), "{sent:?} is waited for");
+    let came = place::closed_after(place.at, sent.as_bytes()).await;
     String::from_utf8(came).expect("text")
 }
 

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tokio::io::{AsyncBufRead, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use umbra_gateway::gateway::Limits;
 use umbra_gateway::listen::front::Front;
 use umbra_gateway::upstream::Trust;
@@ -12,6 +14,9 @@ use umbra_gateway::upstream::Trust;
 use crate::message::{self, Message};
 pub(crate) use crate::support::listen;
 use crate::support::{all_to, gateway_with};
+
+/// Time for a gateway that is busy with others; a client that is never closed takes all of it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the primary got, request by request; or why it was none.
 pub(crate) type Got = Result<Message, String>;
@@ -99,6 +104,17 @@ pub(crate) async fn answers(from: &mut (impl AsyncBufRead + Unpin)) -> Vec<Messa
         answers.push(answer);
     }
     answers
+}
+
+/// Sends this and nothing more; what comes until the gateway closes.
+pub(crate) async fn closed_after(at: SocketAddr, sent: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(at).await.expect("a connection");
+    stream.write_all(sent).await.expect("sent");
+    let mut came = Vec::new();
+    // It may be reset behind its answer.
+    let closed = timeout(PATIENCE, stream.read_to_end(&mut came)).await;
+    assert!(closed.is_ok(), "\"{}\" is waited for", sent.escape_ascii());
+    came
 }
 
 async fn record(stream: TcpStream, got: Arc<Mutex<Vec<Got>>>, answer: fn(&Message) -> Vec<u8>) {

@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use umbra_gateway::gateway::Limits;
 use umbra_gateway::listen::front::Front;
 use umbra_gateway::listen::proxy_header::{Ends, Version, write};
 
 use crate::message::Message;
-use crate::place::{Place, ask, ok};
+use crate::place::{Place, ask, closed_after, ok};
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 async fn place(limits: Limits) -> Place {
@@ -76,12 +74,8 @@ async fn what_is_no_header_closes_the_connection() {
         b"PROXY TCP4 192.0.2.7",
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0",
     ] {
-        let mut stream = TcpStream::connect(place.at).await.expect("a connection");
-        stream.write_all(bad).await.expect("sent");
-        let mut came = Vec::new();
-        // It may be reset.
-        let closed = timeout(PATIENCE, stream.read_to_end(&mut came)).await;
-        assert!(closed.is_ok() && came.is_empty(), "{bad:?} is answered {came:?}");
+        let came = closed_after(place.at, bad).await;
+        assert!(came.is_empty(), "{bad:?} is answered {came:?}");
     }
     assert_eq!(place.closed("proxy_header"), 6);
     // Behind one header comes a request.

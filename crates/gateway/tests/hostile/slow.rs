@@ -2,24 +2,18 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use umbra_gateway::gateway::Limits;
 
-use crate::place::{Place, ok};
-
-/// Time for a gateway that is busy with others; a client that is never closed takes all of it.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::place::{PATIENCE, Place, closed_after, ok};
 
 /// A client that sends this and then nothing is closed, and production hears nothing of it.
 async fn check(sent: &str) {
     let limits = Limits { head_time: Duration::from_millis(200), ..Limits::default() };
     let place = Place::new(limits, ok).await;
-    let mut stream = TcpStream::connect(place.at).await.expect("a connection");
-    stream.write_all(sent.as_bytes()).await.expect("sent");
-    let closed = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
-    assert!(closed.is_ok(), "{sent:?} is waited for");
+    closed_after(place.at, sent.as_bytes()).await;
     assert!(place.got().is_empty(), "{sent:?}");
     place.still_serves().await;
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -15,12 +14,10 @@ use umbra_gateway::gateway::Limits;
 use umbra_gateway::listen::tls::{Sources, Tls};
 
 use crate::frames::{
-    CONTINUATION, Came, END_HEADERS, END_STREAM, GO_AWAY, HEADERS, RESET, frame, get, header,
+    Came, END_HEADERS, END_STREAM, GO_AWAY, HEADERS, endless_head, frame, get, taken_back,
     talk_over,
 };
-use crate::place::{Place, ok};
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::place::{Place, closed_after, ok};
 
 struct Secured {
     place: Place,
@@ -68,12 +65,7 @@ impl Secured {
 
 /// The connection ends without a word of HTTP.
 async fn refused(secured: &Secured, sent: &[u8]) {
-    let mut stream = TcpStream::connect(secured.place.at).await.expect("a connection");
-    stream.write_all(sent).await.expect("sent");
-    let mut came = Vec::new();
-    // It may be reset.
-    let closed = timeout(PATIENCE, stream.read_to_end(&mut came)).await;
-    assert!(closed.is_ok(), "{sent:?} is waited for");
+    let came = closed_after(secured.place.at, sent).await;
     assert!(!came.starts_with(b"HTTP"), "{sent:?}");
 }
 
@@ -118,13 +110,6 @@ async fn ends(sent: Vec<u8>, asked_max: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_end_over_tls_too() {
-    let head = get(&[]);
-    let one = |stream: u32| {
-        let opens = frame(HEADERS, END_STREAM | END_HEADERS, stream, &head);
-        [opens, frame(RESET, 0, stream, &8_u32.to_be_bytes())].concat()
-    };
-    ends((0..10_000).flat_map(|n| one(2 * n + 1)).collect(), 1_000).await;
-    let mut endless = frame(HEADERS, END_STREAM, 1, &head);
-    endless.extend(frame(CONTINUATION, 0, 1, &header(b"x", &[b'a'; 8_000])).repeat(2_000));
-    ends(endless, 0).await;
+    ends(taken_back(), 1_000).await;
+    ends(endless_head(), 0).await;
 }
