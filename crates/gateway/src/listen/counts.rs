@@ -1,4 +1,5 @@
-//! What is counted of connections that did not come to a request, and of lines nobody wrote.
+//! What is counted of connections: those that were closed or whose bodies were broken off, by
+//! cause, and those with TLS.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -34,6 +34,7 @@ pub struct Front {
     pub(crate) places: Arc<Places>,
     pub(crate) http1: http1::Builder,
     pub(crate) http2: http2::Builder<TokioExecutor>,
+    /// What `left` says, for whoever asks at each request: without its lock.
     leaving: AtomicBool,
     left: watch::Sender<bool>,
 }
