@@ -4,7 +4,7 @@ use umbra_gateway::control::GatewayStatus;
 use umbra_gateway::listen::tls::TlsStatus;
 
 use super::safe;
-use super::summary::table;
+use super::summary::{table, trimmed};
 
 /// A certificate has hundreds of names at times.
 const NAMES_SHOWN: usize = 4;
@@ -37,8 +37,7 @@ fn certificates(tls: &TlsStatus) -> String {
         let file = safe(&one.file.display().to_string());
         table.add_row(vec![file, names.join(", "), one.ends.to_string()]);
     }
-    let lines = table.to_string();
-    let mut text: String = lines.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let mut text = trimmed(&table);
     if let Some(why) = &tls.refused {
         text.push_str(&format!("not in force since {}: {}\n", tls.read_at, safe(why)));
     }

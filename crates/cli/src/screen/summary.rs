@@ -84,6 +84,11 @@ pub(super) fn table(header: &[&str]) -> Table {
     table
 }
 
+/// A table as lines, without what fills its last column.
+pub(super) fn trimmed(table: &Table) -> String {
+    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
 /// A cell for numbers.
 pub(super) fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
