@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use hyper::http::request::Parts;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Semaphore};
 use umbra_api::error::{ErrorCode, WireError};
@@ -20,6 +19,7 @@ use super::tape::Tapes;
 use super::wanted::{NAME_CHARS_MAX, StartCapture, settings};
 use super::writing::UNDER_WAY_TIME;
 use crate::headers::Client;
+use crate::mirror::Offered;
 
 const CAPTURES_MAX: usize = 8;
 
@@ -57,11 +57,11 @@ pub struct Captures {
 }
 
 impl Captures {
-    /// What keeps a request with this head: nothing, where nobody wants it.
-    pub fn tapes(&self, head: &Parts, client: &Client) -> Tapes {
+    /// What keeps a request: nothing, where nobody wants it.
+    pub(crate) fn tapes(&self, offered: &Offered<'_>, client: &Client) -> Tapes {
         let mut tapes = Tapes::default();
         for capture in self.all().iter() {
-            capture.tape(head, client, &mut tapes);
+            capture.tape(offered, client, &mut tapes);
         }
         tapes
     }

@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::Method;
-use hyper::http::request::Parts;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
@@ -21,6 +19,7 @@ use super::tape::{Draft, Tapes};
 use super::writing::{self, State};
 use crate::fraction::{Chooser, Fraction};
 use crate::headers::Client;
+use crate::mirror::{Filter, Offered};
 
 /// What is captured, and where to.
 #[derive(Debug, Clone)]
@@ -31,10 +30,8 @@ pub struct Settings {
     pub file: PathBuf,
     /// How much of what the filter lets through.
     pub fraction: Fraction,
-    /// Only requests of these methods; of all, if there are none.
-    pub methods: Vec<Method>,
-    /// Only requests whose path begins so.
-    pub path_prefix: String,
+    /// Which requests it is for.
+    pub filter: Filter,
     /// When it ends by itself.
     pub duration: Option<Duration>,
     /// The file's length at which it ends by itself.
@@ -126,16 +123,14 @@ impl Capture {
     }
 
     /// Begins to keep a request with this head, if it is to be. Never waits.
-    pub(super) fn tape(self: &Arc<Self>, head: &Parts, client: &Client, to: &mut Tapes) {
-        let Settings { methods, path_prefix, .. } = &self.settings;
-        let wanted = (methods.is_empty() || methods.contains(&head.method))
-            && head.uri.path().starts_with(path_prefix)
+    pub(super) fn tape(self: &Arc<Self>, offered: &Offered<'_>, client: &Client, to: &mut Tapes) {
+        let wanted = self.settings.filter.lets_through(offered)
             && !self.state.closed.load(Ordering::Acquire);
         if !wanted || !self.chooser.choose() {
             return;
         }
-        let session = self.sessions.of(head, client);
-        if let Some(draft) = Draft::new(head, session, &self.state.counts, &self.memory) {
+        let session = self.sessions.of(offered.head, client);
+        if let Some(draft) = Draft::new(offered.head, session, &self.state.counts, &self.memory) {
             to.add(self, draft);
         }
     }
@@ -190,8 +185,7 @@ mod tests {
             name: "a".into(),
             file: "/dev/full".into(),
             fraction: Fraction::ALL,
-            methods: Vec::new(),
-            path_prefix: String::new(),
+            filter: Filter::default(),
             duration: None,
             bytes_max: u64::MAX,
             body_bytes_max: 100,
@@ -205,8 +199,10 @@ mod tests {
     fn ask(capture: &Arc<Capture>, path: &str) -> Tapes {
         let request = hyper::Request::builder().uri(path).body(()).expect("a request");
         let client = Client::new(([192, 0, 2, 1], 80).into());
+        let head = request.into_parts().0;
+        let offered = Offered { head: &head, route: "shop", client: client.source().ip() };
         let mut tapes = Tapes::default();
-        capture.tape(&request.into_parts().0, &client, &mut tapes);
+        capture.tape(&offered, &client, &mut tapes);
         tapes
     }
 

@@ -11,6 +11,7 @@ use super::in_force::Settings;
 use super::redact::Secrets;
 use super::session::Whose;
 use crate::fraction::Fraction;
+use crate::mirror::Filter;
 use crate::routes::setup::is_name;
 
 pub(super) const NAME_CHARS_MAX: usize = 64;
@@ -89,8 +90,11 @@ pub fn settings(name: &str, wanted: &StartCapture) -> Result<Settings, WireError
         name: name.to_owned(),
         file: absolute(&wanted.file)?,
         fraction,
-        methods: methods.collect::<Result<_, _>>()?,
-        path_prefix: wanted.path_prefix.clone(),
+        filter: Filter {
+            methods: methods.collect::<Result<_, _>>()?,
+            path_prefix: wanted.path_prefix.clone(),
+            ..Filter::default()
+        },
         duration: wanted.duration_ms.map(Duration::from_millis),
         bytes_max: wanted.bytes_max.unwrap_or(BYTES_MAX),
         body_bytes_max: usize::try_from(body_bytes_max).unwrap_or(usize::MAX),

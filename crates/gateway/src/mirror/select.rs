@@ -20,7 +20,7 @@ use crate::routes::matching::has_all;
 use crate::routes::session::Sticky;
 use crate::routes::weigh::Salt;
 
-/// A request as mirrors are offered it.
+/// A request as mirrors and captures are offered it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Offered<'a> {
     pub(crate) head: &'a Parts,
@@ -30,7 +30,7 @@ pub(crate) struct Offered<'a> {
     pub(crate) client: IpAddr,
 }
 
-/// Which requests a mirror is for: those that are all of this.
+/// Which requests a mirror or a capture is for: those that are all of this.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     /// Of one of these methods; of any, if there are none.
@@ -49,7 +49,7 @@ impl Filter {
         *self == Self::default()
     }
 
-    pub(super) fn lets_through(&self, offered: &Offered<'_>) -> bool {
+    pub(crate) fn lets_through(&self, offered: &Offered<'_>) -> bool {
         let Offered { head, route, .. } = offered;
         (self.methods.is_empty() || self.methods.contains(&head.method))
             && head.uri.path().starts_with(&self.path_prefix)

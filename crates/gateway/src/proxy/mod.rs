@@ -175,7 +175,11 @@ impl Proxy {
         let way = in_force.routes.way(route, &head, client.source().ip());
         let tapes = match &upgrade {
             Some(_) => Tapes::default(),
-            None => self.captures.tapes(&head, client),
+            None => {
+                let offered =
+                    Offered { head: &head, route: route.name(), client: client.source().ip() };
+                self.captures.tapes(&offered, client)
+            }
         };
         let has_body = !body.is_end_stream();
         forwarded(&mut head.headers, client, self.rules.trust_forwarded);
