@@ -53,16 +53,20 @@ pub struct Kept {
     pub cut: bool,
 }
 
-/// What a header, and an exchange, take besides their bytes, about.
+/// What a header takes besides its bytes, about.
 const HEADER_BYTES: usize = size_of::<(Bytes, Bytes)>();
-const EXCHANGE_BYTES: usize = size_of::<Exchange>();
 
 impl Exchange {
     /// How much memory it takes, about.
     pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.parts_bytes()
+    }
+
+    /// How much memory what it holds takes, about.
+    pub(super) fn parts_bytes(&self) -> usize {
         let Asked { method, target, headers, body } = &self.request;
         let asked = method.len() + target.len() + bytes_of(headers) + body.bytes.len();
-        EXCHANGE_BYTES + asked + self.answer.as_ref().map_or(0, Answered::bytes)
+        asked + self.answer.as_ref().map_or(0, Answered::bytes)
     }
 }
 

@@ -70,15 +70,20 @@ impl Draft {
 
     /// Of an exchange that is over; `None` where there is no memory, which is counted.
     pub(super) fn of(
-        mut exchange: Exchange,
+        exchange: Exchange,
         counts: &Arc<Counts>,
         memory: &Arc<Semaphore>,
     ) -> Option<Self> {
-        let (ticket, room) = admitted(counts.ticket(), size_of_exchange(&exchange), memory)?;
-        let asked = Growing::of(&mut exchange.request.body);
-        let answered = exchange.answer.as_mut().map(|answer| Growing::of(&mut answer.body));
-        let answered = answered.unwrap_or_default();
-        Some(Self { exchange, ticket, began: Instant::now(), asked, answered, room })
+        let bytes = exchange.parts_bytes() + DRAFT_BYTES;
+        let (ticket, room) = admitted(counts.ticket(), bytes, memory)?;
+        Some(Self {
+            exchange,
+            ticket,
+            began: Instant::now(),
+            asked: Growing::default(),
+            answered: Growing::default(),
+            room,
+        })
     }
 
     /// Keeps an answer's head, if there is memory for it.
@@ -99,9 +104,9 @@ impl Draft {
 
     /// What is to be written, and what holds its memory until then.
     pub(super) fn into_exchange(mut self) -> (Exchange, Ticket, [Room; 3]) {
-        self.exchange.request.body = self.asked.take();
+        self.asked.put(&mut self.exchange.request.body);
         if let Some(answer) = &mut self.exchange.answer {
-            answer.body = self.answered.take();
+            self.answered.put(&mut answer.body);
         }
         (self.exchange, self.ticket, [self.asked.room, self.answered.room, self.room])
     }
@@ -115,16 +120,6 @@ fn admitted(ticket: Ticket, bytes: usize, memory: &Arc<Semaphore>) -> Option<(Ti
     }
     ticket.dropped(Dropped::Memory);
     None
-}
-
-/// How much memory an exchange that is over takes, about.
-fn size_of_exchange(exchange: &Exchange) -> usize {
-    let line = |(name, value): &(Bytes, Bytes)| name.len() + value.len() + 2 * size_of::<Bytes>();
-    let message =
-        |headers: &Headers, body: &Kept| headers.iter().map(line).sum::<usize>() + body.bytes.len();
-    let Asked { target, headers, body, .. } = &exchange.request;
-    let answer = exchange.answer.as_ref().map(|answer| message(&answer.headers, &answer.body));
-    message(headers, body) + target.len() + answer.unwrap_or(0) + DRAFT_BYTES
 }
 
 fn target(uri: &Uri) -> String {
@@ -148,12 +143,6 @@ struct Growing {
 }
 
 impl Growing {
-    /// What does not grow any more.
-    fn of(body: &mut Kept) -> Self {
-        let Kept { bytes, cut } = std::mem::take(body);
-        Self { bytes: bytes.into(), cut, room: Room::default() }
-    }
-
     fn more(&mut self, data: &[u8], bytes_max: usize, memory: &Arc<Semaphore>) {
         if self.cut {
             return;
@@ -179,8 +168,11 @@ impl Growing {
         true
     }
 
-    fn take(&mut self) -> Kept {
-        Kept { bytes: std::mem::take(&mut self.bytes).into(), cut: self.cut }
+    /// Where nothing grew, what is there already stays.
+    fn put(&mut self, to: &mut Kept) {
+        if self.cut || !self.bytes.is_empty() {
+            *to = Kept { bytes: std::mem::take(&mut self.bytes).into(), cut: self.cut };
+        }
     }
 }
 
