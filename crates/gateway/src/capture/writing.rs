@@ -155,13 +155,12 @@ impl Writing {
     ) -> Result<(), WriteError> {
         let (mut exchange, ticket, _memory) = draft.into_exchange();
         let counts = &self.state.counts;
-        let dropped = self.redactor.dropped();
         let is_cut = exchange.request.body.cut
             || exchange.answer.as_ref().is_some_and(|answer| {
                 // One of which only the status is wanted is not counted.
                 answer.body.cut && !answer.headers.is_empty()
             });
-        self.redactor.redact(&mut exchange);
+        let dropped = self.redactor.redact(&mut exchange);
         match writer.put(&exchange) {
             Err(WriteError::TooLong) => {
                 ticket.dropped(Dropped::TooLong);
@@ -176,7 +175,7 @@ impl Writing {
         if is_cut {
             counts.cut();
         }
-        counts.bodies_dropped(self.redactor.dropped() - dropped);
+        counts.bodies_dropped(dropped);
         Ok(())
     }
 
