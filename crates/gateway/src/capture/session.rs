@@ -9,6 +9,7 @@ use hyper::http::request::Parts;
 use super::redact::drawn;
 use crate::headers::Client;
 use crate::routes::session::Sticky;
+use crate::routes::weigh::Salt;
 
 /// By what requests are told to be one client's.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -50,21 +51,16 @@ impl fmt::Display for Whose {
     }
 }
 
-/// Numbers sessions. What they are made of cannot be told from them: their key is kept nowhere.
+/// Numbers sessions. What they are made of cannot be told from them: their salt is kept nowhere.
+#[derive(Debug)]
 pub(super) struct Sessions {
     whose: Whose,
-    key: [u8; 32],
-}
-
-impl fmt::Debug for Sessions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").field("whose", &self.whose).finish_non_exhaustive()
-    }
+    salt: Salt,
 }
 
 impl Sessions {
     pub(super) fn new(whose: Whose) -> io::Result<Self> {
-        Ok(Self { whose, key: drawn()? })
+        Ok(Self { whose, salt: Salt::of(drawn()?) })
     }
 
     pub(super) fn of(&self, head: &Parts, client: &Client) -> u64 {
@@ -74,15 +70,9 @@ impl Sessions {
             Whose::Session(by) => by.session(head, client.source().ip(), &mut scratch).told(),
         };
         match told {
-            Some(told) => self.number(told),
-            None => self.number(&client.connection().to_le_bytes()),
+            Some(told) => self.salt.session(told),
+            None => self.salt.session(&client.connection().to_le_bytes()),
         }
-    }
-
-    fn number(&self, of: &[u8]) -> u64 {
-        let mut number = [0; 8];
-        number.copy_from_slice(&blake3::keyed_hash(&self.key, of).as_bytes()[..8]);
-        u64::from_le_bytes(number)
     }
 }
 

@@ -43,6 +43,11 @@ impl Salt {
         }
     }
 
+    /// Of bytes that nobody knows.
+    pub(crate) fn of(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+
     /// A session as a number.
     pub(crate) fn session(&self, of: &[u8]) -> u64 {
         first_word(&blake3::keyed_hash(&self.0, of))
@@ -54,7 +59,8 @@ pub(super) fn identity(target: &str) -> u64 {
     first_word(&blake3::hash(target.as_bytes()))
 }
 
-fn first_word(hash: &blake3::Hash) -> u64 {
+/// A hash as a number.
+pub(crate) fn first_word(hash: &blake3::Hash) -> u64 {
     let (word, _) = hash.as_bytes().split_first_chunk().unwrap_or((&[0; 8], &[]));
     u64::from_le_bytes(*word)
 }

@@ -15,6 +15,7 @@ use super::shapes::{Content, Entry, Har, Pair, Param, Request, Response, Timings
 use crate::capture::exchange::header;
 use crate::capture::{Answered, Asked, Exchange, Headers, Kept, ReadError};
 use crate::headers::is_token;
+use crate::routes::weigh::first_word;
 
 /// A file is no longer.
 const BYTES_MAX: u64 = 256 << 20;
@@ -95,9 +96,7 @@ fn session(connection: &str) -> u64 {
     if ours && let Ok(session) = u64::from_str_radix(connection, 16) {
         return session;
     }
-    let mut number = [0; 8];
-    number.copy_from_slice(&blake3::hash(connection.as_bytes()).as_bytes()[..8]);
-    u64::from_le_bytes(number)
+    first_word(&blake3::hash(connection.as_bytes()))
 }
 
 fn asked(request: Request) -> Result<Asked, Unread> {
