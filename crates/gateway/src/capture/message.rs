@@ -2,14 +2,13 @@
 //! differently is refused, as the gateway refuses it.
 
 use bytes::{Bytes, BytesMut};
-use hyper::HeaderMap;
 use hyper::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use hyper::{HeaderMap, StatusCode};
 
+use super::record::HEADERS_MAX;
 use super::{Answered, Asked, Headers, Kept};
 use crate::chunks::Chunks;
 use crate::headers::{is_host, is_token, settle_framing};
-
-const HEADERS_MAX: usize = 1024;
 
 /// Why a message is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
@@ -69,12 +68,8 @@ pub(super) fn answer(message: &Bytes, asked: &str) -> Result<Answered, Refused> 
     if rest.is_some_and(|rest| rest.get(3).is_some_and(|&byte| byte != b' ')) {
         return Err(Refused::Head);
     }
-    let status = std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'));
-    let status: u16 = status.and_then(|text| text.parse().ok()).ok_or(Refused::Head)?;
-    if status < 100 {
-        return Err(Refused::Head);
-    }
-    let bare = asked == "HEAD" || status < 200 || status == 204 || status == 304;
+    let status = StatusCode::from_bytes(digits).map_err(|_| Refused::Head)?.as_u16();
+    let bare = is_bare(asked, status);
     let body = match framing(&headers)? {
         _ if bare && body.is_empty() => Kept::default(),
         _ if bare => return Err(Refused::Length),
@@ -83,6 +78,11 @@ pub(super) fn answer(message: &Bytes, asked: &str) -> Result<Answered, Refused> 
         framing => framed(body, framing)?,
     };
     Ok(Answered { status, after_us: 0, headers, body })
+}
+
+/// Whether an answer ends with its head, whatever that says of a body.
+pub(super) fn is_bare(asked: &str, status: u16) -> bool {
+    asked == "HEAD" || status < 200 || status == 204 || status == 304
 }
 
 /// The first line, the headers, and what follows.

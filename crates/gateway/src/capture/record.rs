@@ -5,7 +5,7 @@ use bytes::{BufMut, Bytes};
 use super::{Answered, Asked, Exchange, Headers, Kept};
 
 /// Headers of one message, at most.
-const HEADERS_MAX: usize = 1024;
+pub(super) const HEADERS_MAX: usize = 1024;
 
 /// Appends an exchange. False where a part of it is longer than its length can say; what was
 /// appended then is to be thrown away.

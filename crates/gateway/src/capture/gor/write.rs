@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::SEPARATOR;
 use crate::capture::exchange::header;
-use crate::capture::message::find;
+use crate::capture::message::{find, is_bare};
 use crate::capture::{Exchange, Headers, Kept, WriteError};
 use crate::headers::is_token;
 
@@ -41,27 +41,17 @@ impl<W: Write> Writer<W> {
             if header(&request.headers, "host").is_some() { "HTTP/1.1" } else { "HTTP/1.0" };
         text.extend(format!("{} {} {version}\r\n", request.method, request.target).as_bytes());
         write(&request.headers, &request.body, &mut text)?;
-        let asked = text.len();
-        text.extend(SEPARATOR);
+        end(0, &mut text)?;
         if let Some(answer) = answer {
             let at = answer.after_us.checked_mul(1000).and_then(|after| after.checked_add(ns));
             let at = at.ok_or(WriteError::Unfit("its time is too late"))?;
+            let start = text.len();
             text.extend(format!("2 {id} {at} 0\nHTTP/1.1 {}\r\n", answer.status).as_bytes());
-            let bare = request.method == "HEAD" || matches!(answer.status, 100..200 | 204 | 304);
-            match bare {
+            match is_bare(&request.method, answer.status) {
                 true => lines(&answer.headers, true, &mut text)?,
                 false => write(&answer.headers, &answer.body, &mut text)?,
             }
-            text.extend(SEPARATOR);
-        }
-        let separators = 1 + usize::from(answer.is_some());
-        let first = find(&text, SEPARATOR);
-        let second = find(&text[asked + SEPARATOR.len()..], SEPARATOR);
-        let rest = text.len() - asked - SEPARATOR.len();
-        if first != Some(asked)
-            || (separators == 2 && second != Some(rest.saturating_sub(SEPARATOR.len())))
-        {
-            return Err(WriteError::Unfit("the separator stands in it"));
+            end(start, &mut text)?;
         }
         self.to.write_all(&text)?;
         self.number += 1;
@@ -75,6 +65,16 @@ impl<W: Write> Writer<W> {
     pub fn finish(mut self) -> Result<W, WriteError> {
         self.to.flush()?;
         Ok(self.to)
+    }
+}
+
+/// Ends the payload that begins there: its separator is the first that a reader finds.
+fn end(start: usize, to: &mut Vec<u8>) -> Result<(), WriteError> {
+    let end = to.len();
+    to.extend(SEPARATOR);
+    match find(&to[start..], SEPARATOR) == Some(end - start) {
+        true => Ok(()),
+        false => Err(WriteError::Unfit("the separator stands in it")),
     }
 }
 
