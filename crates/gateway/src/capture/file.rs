@@ -90,9 +90,12 @@ impl<W: Write> Writer<W> {
             }
             return self.flush_packed();
         }
-        let payload = self.pending.split_off(start + 4);
-        self.pending.truncate(start);
-        self.record(EXCHANGE, &payload)
+        // Taken and given back, not copied: what it is written to is a part of this, too.
+        let mut pending = std::mem::take(&mut self.pending);
+        let recorded = self.record(EXCHANGE, &pending[start + 4..]);
+        pending.truncate(start);
+        self.pending = pending;
+        recorded
     }
 
     /// Hands over what was kept back, so that a reader can have it.
