@@ -3,8 +3,7 @@
 //! So many are held back that what took long finds its place; what comes later than that keeps
 //! the place it has, and is counted.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 
 use crate::capture::{Exchange, ReadError};
 
@@ -14,39 +13,12 @@ const BYTES_MAX: usize = 128 << 20;
 /// Puts exchanges into their order.
 #[derive(Debug, Default)]
 pub struct Ordered {
-    held: BinaryHeap<Reverse<Held>>,
+    /// By when they came; those of one moment stay as they are.
+    held: BTreeMap<(u64, u64), Exchange>,
     bytes: usize,
     number: u64,
     last_us: u64,
     late: u64,
-}
-
-#[derive(Debug)]
-struct Held {
-    began_us: u64,
-    /// Those of one moment stay as they are.
-    number: u64,
-    exchange: Exchange,
-}
-
-impl PartialEq for Held {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Held {}
-
-impl PartialOrd for Held {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Held {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.began_us, self.number).cmp(&(other.began_us, other.number))
-    }
 }
 
 impl Ordered {
@@ -80,16 +52,15 @@ impl Ordered {
         }
         self.bytes += exchange.bytes();
         self.number += 1;
-        let (began_us, number) = (exchange.began_us, self.number);
-        self.held.push(Reverse(Held { began_us, number, exchange }));
+        self.held.insert((exchange.began_us, self.number), exchange);
     }
 
     fn first(&mut self) -> Option<Exchange> {
-        let Reverse(held) = self.held.pop()?;
-        self.bytes -= held.exchange.bytes();
-        self.late += u64::from(held.began_us < self.last_us);
-        self.last_us = self.last_us.max(held.began_us);
-        Some(held.exchange)
+        let ((began_us, _), exchange) = self.held.pop_first()?;
+        self.bytes -= exchange.bytes();
+        self.late += u64::from(began_us < self.last_us);
+        self.last_us = self.last_us.max(began_us);
+        Some(exchange)
     }
 }
 
