@@ -173,11 +173,8 @@ fn headers(captured: &Headers, known: &Known, taken: &mut Vec<Taken>) -> Vec<(St
     let mut headers: Vec<(String, String)> = Vec::new();
     for (name, value) in captured {
         let Ok(value) = std::str::from_utf8(value) else { continue };
-        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        let wanted = plain
-            && (1..=64).contains(&name.len())
-            && !LEFT_OUT.contains(&name.as_str())
+        let Some(name) = header_name(name) else { continue };
+        let wanted = !LEFT_OUT.contains(&name.as_str())
             && !["sec-", "x-forwarded-", "proxy-"].iter().any(|start| name.starts_with(start))
             && !value.contains(MARKER)
             && !value.is_empty()
@@ -189,6 +186,13 @@ fn headers(captured: &Headers, known: &Known, taken: &mut Vec<Taken>) -> Vec<(St
         }
     }
     headers
+}
+
+/// A header's name as a scenario has it, if it can.
+pub(super) fn header_name(name: &[u8]) -> Option<String> {
+    let plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    let good = plain && (1..=64).contains(&name.len());
+    good.then(|| String::from_utf8_lossy(name).to_ascii_lowercase())
 }
 
 /// What stands for a reference until the body is written: JSON has no other way to say it.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::request::header_name;
 use crate::capture::Exchange;
 use crate::capture::redact::MARKER;
 
@@ -64,14 +65,9 @@ impl Known {
     pub fn learn(&mut self, request: usize, exchange: &Exchange) {
         let Some(answer) = &exchange.answer else { return };
         for (name, value) in &answer.headers {
-            let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+            let Some(name) = header_name(name) else { continue };
             let telling = name == "etag" || name.ends_with("-token") || name.ends_with("-id");
-            let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-            if let Ok(value) = std::str::from_utf8(value)
-                && telling
-                && plain
-                && name.len() <= 64
-            {
+            if telling && let Ok(value) = std::str::from_utf8(value) {
                 self.remember(request, value, &name.clone(), Place::Header(name));
             }
         }
