@@ -167,7 +167,6 @@ fn report(users: &Users, fed: Fed, paced: Paced, plan: &Plan) -> Result<Report, 
     };
     seen.stats.dropped = dropped;
     seen.stats.elapsed = elapsed;
-    let per_second = seen.stats.metrics().into_iter().find(|metric| metric.name == "rps");
     let report = Report {
         read: fed.read,
         skipped: fed.skipped,
@@ -178,7 +177,7 @@ fn report(users: &Users, fed: Fed, paced: Paced, plan: &Plan) -> Result<Report, 
         redacted: seen.redacted,
         late: fed.late,
         elapsed_us: u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-        per_second: per_second.map_or(0.0, |metric| metric.value),
+        per_second: seen.stats.rate(),
         lag: seen.lag.spread(),
         waited: seen.waited.spread(),
         corrected: seen.corrected.spread(),

@@ -26,6 +26,11 @@ pub struct Rewrite {
     pub tokens: Vec<(String, String)>,
 }
 
+/// Whether a request of this method is only to read.
+pub fn only_reads(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
+}
+
 /// Why a captured request is not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,8 +71,7 @@ impl Rewrite {
         if !self.methods.is_empty() && !self.methods.contains(&method) {
             return Err(Skipped::Method);
         }
-        let reads = matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
-        if !reads && !self.allow_writes {
+        if !only_reads(method.as_str()) && !self.allow_writes {
             return Err(Skipped::Write);
         }
         if asked.body.cut {

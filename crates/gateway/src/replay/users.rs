@@ -20,7 +20,7 @@ use umbra_suite::check::load::stats::Stats;
 
 use super::Plan;
 use super::report::{Statuses, Times};
-use super::rewrite::Prepared;
+use super::rewrite::{Prepared, only_reads};
 
 /// How much of an answer is read; the rest ends the connection.
 const BODY_BYTES_MAX: u64 = 16 << 20;
@@ -259,7 +259,7 @@ impl Users {
     /// anything was sent, or nothing changes by sending it twice.
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response, Failure> {
         if let Some(mut sender) = self.idle_connection() {
-            let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+            let safe = only_reads(request.method().as_str());
             let answer = client::send(&mut sender, request.clone(), BODY_BYTES_MAX).await;
             match answer {
                 Err(Failure::Http(error)) if error.is_canceled() => {}

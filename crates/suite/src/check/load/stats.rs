@@ -81,7 +81,8 @@ impl Stats {
         (self.failure_count() + self.dropped) as f64 * 100.0 / self.attempts().max(1) as f64
     }
 
-    fn rate(&self) -> f64 {
+    /// Good answers per second.
+    pub fn rate(&self) -> f64 {
         match self.elapsed.is_zero() {
             true => 0.0,
             false => self.good as f64 / self.elapsed.as_secs_f64(),
