@@ -38,12 +38,20 @@ fn plan(server: &Server) -> Plan {
     }
 }
 
-fn replay(all: &[Exchange], plan: &Plan) -> Report {
-    let mut writer = Writer::new(Vec::new(), false).expect("memory");
+fn captured(all: &[Exchange], pack: bool) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new(), pack).expect("memory");
     all.iter().for_each(|one| writer.put(one).expect("it fits"));
-    let bytes = writer.finish(Tally::default()).expect("memory");
-    let mut source = Source::new(&bytes[..], None).expect("a capture");
-    let report = run(&mut source, plan, &Arc::new(Progress::default())).expect("a replay");
+    writer.finish(Tally::default()).expect("memory")
+}
+
+fn replay_of(capture: &[u8], plan: &Plan) -> Report {
+    let mut source = Source::new(capture, None).expect("a capture");
+    run(&mut source, plan, &Arc::new(Progress::default())).expect("a replay")
+}
+
+/// Of all of them: what is read is sent, or told.
+fn replay(all: &[Exchange], plan: &Plan) -> Report {
+    let report = replay_of(&captured(all, false), plan);
     let skipped: u64 = report.skipped.values().sum();
     assert_eq!(report.sent + report.dropped + skipped, report.read, "{report:?}");
     report
@@ -95,13 +103,7 @@ fn spacing_is_kept_and_scaled_and_the_order_is_that_of_the_clients() {
     }
     let server = Server::start();
     let plan = Plan { limit: Some(2), duration: Some(Duration::from_millis(100)), ..plan(&server) };
-    let mut source = all.to_vec();
-    source.truncate(2);
-    let mut writer = Writer::new(Vec::new(), true).expect("memory");
-    source.iter().for_each(|one| writer.put(one).expect("it fits"));
-    let bytes = writer.finish(Tally::default()).expect("memory");
-    let mut source = Source::new(&bytes[..], None).expect("a capture");
-    let report = run(&mut source, &plan, &Arc::new(Progress::default())).expect("a replay");
+    let report = replay_of(&captured(&all[..2], true), &plan);
     assert_eq!((report.sent, server.asked()), (1, vec!["/a".to_owned()]));
 }
 
@@ -126,15 +128,11 @@ fn what_finds_no_room_is_dropped_and_what_fails_is_told() {
 
 #[test]
 fn a_damaged_capture_is_sent_so_far_and_is_no_pass() {
-    let mut writer = Writer::new(Vec::new(), false).expect("memory");
-    [get(1, 0, "/a"), get(1, 1, "/b")].iter().for_each(|one| writer.put(one).expect("it fits"));
-    let mut bytes = writer.finish(Tally::default()).expect("memory");
+    let mut bytes = captured(&[get(1, 0, "/a"), get(1, 1, "/b")], false);
     let at = bytes.len() - 80;
     bytes[at] ^= 1;
     let server = Server::start();
-    let mut source = Source::new(&bytes[..], None).expect("a capture");
-    let report =
-        run(&mut source, &plan(&server), &Arc::new(Progress::default())).expect("a replay");
+    let report = replay_of(&bytes, &plan(&server));
     assert_eq!((server.asked(), report.sent), (vec!["/a".to_owned()], 1));
     assert!(report.broken.as_deref().is_some_and(|why| why.contains("record 2")), "{report:?}");
     assert_eq!(report.verdict, Verdict::Inconclusive);
