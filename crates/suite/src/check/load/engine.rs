@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 use umbra_state::escape::escape;
 
 use super::arrivals::Arrivals;
-use super::extract::{Values, filled};
+use super::extract::{Values, filled, take};
 use super::pacing::sleep_until;
 use super::stats::Stats;
 use super::{LoadCheck, LoadStep};
@@ -252,13 +252,7 @@ impl Users {
         if !good {
             return Ok(Some(format!("status {}", response.status)));
         }
-        for extract in &step.extract {
-            match extract.find(&response) {
-                Ok(value) => values.insert(extract.name.clone(), value),
-                Err(problem) => return Ok(Some(problem)),
-            };
-        }
-        Ok(None)
+        Ok(take(&step.extract, &response, values).err())
     }
 
     async fn exchange(

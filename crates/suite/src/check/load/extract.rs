@@ -2,6 +2,7 @@
 //! body stands for it, `$${` for `${` itself.
 
 use std::borrow::Cow;
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -47,23 +48,40 @@ pub fn is_name(text: &str) -> bool {
         && !text.starts_with(|c: char| c.is_ascii_digit())
 }
 
+/// Takes what is wanted from an answer, or says what is not there.
+pub(super) fn take(
+    wanted: &[Extract],
+    response: &Response,
+    values: &mut Values,
+) -> Result<(), String> {
+    // Once for all of them, and not for nothing: users wait for each other meanwhile.
+    let json = LazyCell::new(|| serde_json::from_slice(&response.body).ok());
+    for extract in wanted {
+        let value = extract.find(response, || json.as_ref())?;
+        values.insert(extract.name.clone(), value);
+    }
+    Ok(())
+}
+
 impl Extract {
     /// The value, or why there is none.
-    pub(super) fn find(&self, response: &Response) -> Result<String, String> {
+    fn find<'j>(
+        &self,
+        response: &Response,
+        json: impl FnOnce() -> Option<&'j Value>,
+    ) -> Result<String, String> {
         let nothing = |place: &str| {
             let place = escape(place.as_bytes());
             format!("nothing to take as {} at {place}", self.name)
         };
         let value = match &self.from {
             Place::Json(path) => {
-                let body: Option<Value> = serde_json::from_slice(&response.body).ok();
-                let found =
-                    body.as_ref().and_then(|body| path.find(body)).and_then(|value| match value {
-                        Value::String(text) => Some(text.clone()),
-                        Value::Number(number) => Some(number.to_string()),
-                        Value::Bool(bool) => Some(bool.to_string()),
-                        _ => None,
-                    });
+                let found = json().and_then(|json| path.find(json)).and_then(|value| match value {
+                    Value::String(text) => Some(text.clone()),
+                    Value::Number(number) => Some(number.to_string()),
+                    Value::Bool(bool) => Some(bool.to_string()),
+                    _ => None,
+                });
                 found.ok_or_else(|| nothing(&path.to_string()))?
             }
             Place::Header(name) => {
@@ -217,7 +235,8 @@ mod tests {
         #[track_caller]
         fn check(response: &Response, from: Place, value: Result<&str, &str>) {
             let extract = Extract { name: "x".into(), from };
-            let is = extract.find(response);
+            let mut values = Values::new();
+            let is = take(&[extract], response, &mut values).map(|()| values["x"].clone());
             assert_eq!(is.as_deref().map_err(String::as_str), value);
         }
         let json = |path: &str| Place::Json(path.parse().expect("a path"));
