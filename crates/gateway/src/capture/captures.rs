@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Semaphore};
@@ -17,7 +16,6 @@ use super::in_force::{Capture, Over};
 use super::source::new_file;
 use super::tape::Tapes;
 use super::wanted::{NAME_CHARS_MAX, StartCapture, settings};
-use super::writing::UNDER_WAY_TIME;
 use crate::headers::Client;
 use crate::mirror::Offered;
 
@@ -138,17 +136,17 @@ impl Captures {
     /// There is no such capture.
     pub async fn stop(&self, name: &str) -> Result<CaptureStatus, WireError> {
         let capture = self.find(name)?;
-        end(&capture, Instant::now() + UNDER_WAY_TIME).await;
+        end(&capture).await;
         self.change(|all| all.iter().filter(|one| !Arc::ptr_eq(one, &capture)).cloned().collect());
         Ok(status(&capture))
     }
 
     /// Ends every file.
     pub async fn stop_all(&self) {
-        let (all, until) = (self.all(), Instant::now() + UNDER_WAY_TIME);
+        let all = self.all();
         all.iter().for_each(|capture| capture.close());
         for capture in all.iter() {
-            end(capture, until).await;
+            end(capture).await;
         }
     }
 
@@ -178,14 +176,9 @@ impl Captures {
     }
 }
 
-/// What is still under way then is not waited for.
-async fn end(capture: &Arc<Capture>, until: Instant) {
-    capture.close();
-    while capture.counted().under_way() > 0 && Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+async fn end(capture: &Arc<Capture>) {
     let capture = Arc::clone(capture);
-    // The writer may have to wait for its disk.
+    // The writer may have to wait for what is under way, and for its disk.
     let _ = tokio::task::spawn_blocking(move || capture.finish()).await;
 }
 

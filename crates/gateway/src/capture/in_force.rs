@@ -161,10 +161,9 @@ impl Capture {
         self.state.close(Over::Stopped);
     }
 
-    /// Ends the file. Waits until it is written.
+    /// Ends the file. Waits until it is written, with what is under way if that is over in time.
     pub(super) fn finish(&self) {
         self.close();
-        self.state.ending.store(true, Ordering::Release);
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
             // It does not panic, and is gone if it did.

@@ -21,12 +21,12 @@ use super::tape::Draft;
 
 /// Exchanges that wait to be written.
 const QUEUE: usize = 16_384;
-/// How soon the writer notices that it is to end.
+/// How soon the writer notices that it is to end: who tells it does not wake it.
 const NAP: Duration = Duration::from_millis(50);
 /// What was written is in the file at the latest then.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 /// How long what is under way may take once nothing more is chosen.
-pub(super) const UNDER_WAY_TIME: Duration = Duration::from_secs(5);
+const UNDER_WAY_TIME: Duration = Duration::from_secs(5);
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// What the writer and everybody else know.
@@ -35,8 +35,6 @@ pub(super) struct State {
     pub(super) counts: Arc<Counts>,
     /// Nothing more is chosen.
     pub(super) closed: AtomicBool,
-    /// What is queued is still written, then no more.
-    pub(super) ending: AtomicBool,
     pub(super) written: AtomicU64,
     over: Mutex<Option<Over>>,
 }
@@ -110,9 +108,9 @@ impl Writing {
 
     fn write(&mut self, file: File, pack: bool) -> Result<(), WriteError> {
         let mut writer = Writer::new(BufWriter::with_capacity(BUFFER_BYTES, file), pack)?;
+        // What is queued then is still written, and no more.
+        let mut ending = false;
         loop {
-            // Read before the queue: what came before the end is then seen in it.
-            let ending = self.state.ending.load(Ordering::Acquire);
             match self.drafts.recv_timeout(if ending { Duration::ZERO } else { NAP }) {
                 Ok(draft) => self.put(draft, &mut writer)?,
                 Err(RecvTimeoutError::Timeout) if !ending => self.flush(&mut writer)?,
@@ -125,6 +123,7 @@ impl Writing {
             }
             self.state.written.store(writer.written(), Ordering::Relaxed);
             self.close_in_time(writer.written());
+            ending = ending || self.had_its_time();
         }
         self.flush(&mut writer)?;
         let counted = self.state.counts.now();
@@ -185,27 +184,25 @@ impl Writing {
         } else if self.until.is_some_and(|until| Instant::now() >= until) {
             self.state.close(Over::Duration);
         }
+    }
+
+    /// Whether nothing more is chosen, and what was is over or is not waited for any longer.
+    fn had_its_time(&mut self) -> bool {
         if !self.state.closed.load(Ordering::Acquire) {
-            return;
+            return false;
         }
         let waited = self.closed_at.get_or_insert_with(Instant::now).elapsed();
-        if waited >= UNDER_WAY_TIME || self.state.counts.now().under_way() == 0 {
-            self.state.ending.store(true, Ordering::Release);
-        }
+        waited >= UNDER_WAY_TIME || self.state.counts.now().under_way() == 0
     }
 
     /// Counts what was written for nothing, and what still comes for a file that cannot be
     /// written.
     fn drop_rest(&mut self) {
         self.unflushed.drain(..).for_each(|ticket| ticket.dropped(Dropped::File));
-        while !self.state.ending.load(Ordering::Acquire) {
+        while !self.had_its_time() {
             match self.drafts.recv_timeout(NAP) {
                 Ok(draft) => draft.ticket.dropped(Dropped::File),
-                Err(RecvTimeoutError::Timeout) => {
-                    if self.state.counts.now().under_way() == 0 {
-                        return;
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
