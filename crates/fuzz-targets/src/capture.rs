@@ -1,6 +1,6 @@
 //! Files of captures, whoever wrote them, and what is typed to begin one.
 
-use umbra_gateway::capture::file::{Tally, Writer};
+use umbra_gateway::capture::file::Tally;
 use umbra_gateway::capture::redact::{Redactor, Secrets};
 use umbra_gateway::capture::wanted::{StartCapture, settings};
 use umbra_gateway::capture::{Answered, Asked, Exchange, Format, Kept, Sink, Source};
@@ -13,7 +13,7 @@ use crate::seeds::texts;
 pub const CAPTURE: Target = Target {
     name: "capture",
     open: || Box::new(capture),
-    seeds: || [false, true].map(|pack| written(&[one("/a"), one("/b")], pack)).into(),
+    seeds: || [false, true].map(|pack| ours(&[one("/a"), one("/b")], pack)).into(),
     words: &["\u{1}", "\0\0\0", "GET", "/a", "Host", "HTTP/1.1"],
     cases: 5_000,
     // What is packed grows; a window is 8 MiB, and an exchange is read as it comes.
@@ -33,18 +33,30 @@ fn one(target: &str) -> Exchange {
     Exchange { began_us: 1_700_000_000_000_000, session: 7, request, answer }
 }
 
-fn written(all: &[Exchange], pack: bool) -> Vec<u8> {
-    let mut writer = Writer::new(Vec::new(), pack).expect("memory");
-    all.iter().for_each(|one| writer.put(one).expect("it fits"));
-    writer.finish(Tally::default()).expect("memory")
+fn ours(all: &[Exchange], pack: bool) -> Vec<u8> {
+    written(all, Format::Umbra, pack).expect("it fits")
+}
+
+/// `None` where one of them cannot stand in this format.
+fn written(all: &[Exchange], format: Format, pack: bool) -> Option<Vec<u8>> {
+    let mut sink = Sink::new(Vec::new(), format, pack).expect("memory");
+    all.iter().try_for_each(|one| sink.put(one)).ok()?;
+    Some(sink.finish(Tally::default()).expect("memory"))
+}
+
+/// Written, and as many read of that.
+fn again(all: &[Exchange], format: Format) -> Option<(Vec<u8>, Vec<Exchange>)> {
+    let bytes = written(all, format, false)?;
+    let again = read(&bytes, format).expect("what was written");
+    assert_eq!(again.len(), all.len());
+    Some((bytes, again))
 }
 
 /// What is read is written and read the same, and everything that is read can be redacted and
 /// prepared for being sent again.
 pub fn capture(bytes: &[u8]) -> bool {
     let Some(all) = read(bytes, Format::Umbra) else { return false };
-    let again = read(&written(&all, false), Format::Umbra);
-    assert_eq!(again.as_ref(), Some(&all));
+    assert_eq!(read(&ours(&all, false), Format::Umbra).as_ref(), Some(&all));
     all.into_iter().for_each(check_exchange);
     true
 }
@@ -110,9 +122,7 @@ pub const GOR: Target = Target {
 /// how bodies are framed.
 pub fn gor(bytes: &[u8]) -> bool {
     let Some(all) = read(bytes, Format::Gor) else { return false };
-    let Some(once) = sunk(&all, Format::Gor) else { return !all.is_empty() };
-    let again = read(&once, Format::Gor).expect("what was written");
-    assert_eq!(again.len(), all.len());
+    let Some((once, again)) = again(&all, Format::Gor) else { return !all.is_empty() };
     for (again, was) in again.iter().zip(&all) {
         let told = |one: &Exchange| (one.began_us, one.request.method.clone());
         assert_eq!(told(again), told(was));
@@ -123,15 +133,9 @@ pub fn gor(bytes: &[u8]) -> bool {
         let status = |one: &Exchange| one.answer.as_ref().map(|answer| answer.status);
         assert_eq!(status(again), status(was));
     }
-    assert_eq!(sunk(&again, Format::Gor).as_ref(), Some(&once));
+    assert_eq!(written(&again, Format::Gor, false).as_ref(), Some(&once));
     all.into_iter().for_each(check_exchange);
     true
-}
-
-fn sunk(all: &[Exchange], format: Format) -> Option<Vec<u8>> {
-    let mut sink = Sink::new(Vec::new(), format, false).expect("memory");
-    all.iter().try_for_each(|one| sink.put(one)).ok()?;
-    Some(sink.finish(Tally::default()).expect("memory"))
 }
 
 /// See [`har`].
@@ -139,7 +143,7 @@ pub const HAR: Target = Target {
     name: "har",
     open: || Box::new(har),
     seeds: || {
-        let ours = sunk(&[one("/a"), one("/b?c=d")], Format::Har).expect("it fits");
+        let ours = written(&[one("/a"), one("/b?c=d")], Format::Har, false).expect("it fits");
         let browsers = br#"{"log":{"version":"1.2","entries":[{"startedDateTime":"2026-01-02T03:04:05Z","time":1,"request":{"method":"GET","url":"https://a:1/b#c","headers":[{"name":":path","value":"/b"}]},"response":{"status":0},"timings":{"send":-1,"wait":2.5}}]}}"#;
         vec![ours, browsers.to_vec()]
     },
@@ -162,13 +166,11 @@ pub const HAR: Target = Target {
 /// What is read is written and read the same.
 pub fn har(bytes: &[u8]) -> bool {
     let Some(all) = read(bytes, Format::Har) else { return false };
-    let Some(once) = sunk(&all, Format::Har) else { return !all.is_empty() };
-    let again = read(&once, Format::Har).expect("what was written");
+    let Some((_, again)) = again(&all, Format::Har) else { return !all.is_empty() };
     for (again, was) in again.iter().zip(&all) {
         assert_eq!((again.began_us, again.session), (was.began_us, was.session));
         assert_eq!(again.request, was.request);
     }
-    assert_eq!(again.len(), all.len());
     all.into_iter().for_each(check_exchange);
     true
 }
