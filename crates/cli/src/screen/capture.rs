@@ -11,7 +11,7 @@ use umbra_gateway::replay::learn::Learned;
 use umbra_gateway::replay::learn::request::Unfit;
 use umbra_state::escape::line;
 
-use super::summary::{right, table};
+use super::summary::{right, table, trimmed};
 use super::{safe, units};
 
 /// As much of a path as is shown.
@@ -69,8 +69,7 @@ pub fn status(all: &[CaptureStatus]) -> String {
         row.push(over(one.over.as_ref()).into());
         table.add_row(row);
     }
-    let mut text: String =
-        table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let mut text = trimmed(&table);
     all.iter().for_each(|one| text.push_str(&causes(one)));
     text
 }

@@ -10,7 +10,7 @@ use umbra_drift::sink::document;
 use umbra_state::escape::escape;
 
 use super::lists::cause;
-use super::summary::{right, table};
+use super::summary::{right, table, trimmed};
 use super::{rehearsal, rollback, safe, units};
 
 /// One event as text; `None` for what only the verbose want to know.
@@ -83,7 +83,7 @@ pub fn timeline(shadows: &[ShadowEntry]) -> String {
             safe(&labels.join(", ")).into(),
         ]);
     }
-    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    trimmed(&table)
 }
 
 /// That a shadow was taken.

@@ -4,7 +4,7 @@ use umbra_drift::forecast::Outlook;
 use umbra_drift::service::Forecast;
 use umbra_state::escape::escape;
 
-use super::summary::{right, table};
+use super::summary::{right, table, trimmed};
 use super::{safe, units};
 
 /// All of them, the most urgent first.
@@ -22,7 +22,7 @@ pub fn list(all: &[Forecast]) -> String {
             in_words(one).into(),
         ]);
     }
-    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    trimmed(&table)
 }
 
 fn name(one: &Forecast) -> String {

@@ -6,7 +6,7 @@ use umbra_api::shadow::ShadowInfo;
 use umbra_api::state::FileList;
 use umbra_state::Cause;
 
-use super::summary::{right, table};
+use super::summary::{right, table, trimmed};
 use super::{safe, units, verdict_word};
 
 /// Builds, newest first.
@@ -29,7 +29,7 @@ pub fn builds(builds: &[BuildInfo]) -> String {
             safe(build.reason.as_deref().unwrap_or_default()).into(),
         ]);
     }
-    text(&table)
+    trimmed(&table)
 }
 
 /// Images by name.
@@ -46,7 +46,7 @@ pub fn images(images: &[ImageInfo]) -> String {
             units::moment(image.sealed_at_ms).into(),
         ]);
     }
-    text(&table)
+    trimmed(&table)
 }
 
 /// Shadows by name.
@@ -66,7 +66,7 @@ pub fn shadows(shadows: &[ShadowInfo]) -> String {
             shadow.expires_at_ms.map_or(String::new(), units::moment),
         ]);
     }
-    text(&table)
+    trimmed(&table)
 }
 
 /// A timeline, oldest first.
@@ -81,7 +81,7 @@ pub fn timeline(entries: &[TimelineEntry]) -> String {
             safe(&entry.labels.join(", ")).into(),
         ]);
     }
-    text(&table)
+    trimmed(&table)
 }
 
 /// Measured numbers, newest first.
@@ -101,7 +101,7 @@ pub fn metrics(points: &[MetricPoint]) -> String {
             safe(&point.unit).into(),
         ]);
     }
-    text(&table)
+    trimmed(&table)
 }
 
 /// A state's files, as `ls -l` would.
@@ -131,8 +131,4 @@ pub(super) fn cause(cause: &Cause) -> String {
         Cause::Displaced { rollback } => format!("before rollback {rollback}"),
         Cause::Rollback { rollback, to } => format!("rollback {rollback} to #{to}"),
     }
-}
-
-fn text(table: &comfy_table::Table) -> String {
-    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }

@@ -4,7 +4,7 @@ use umbra_drift::remote::Remote;
 use umbra_drift::service::{AgentInfo, Phase, PrimaryInfo};
 use umbra_state::escape::escape;
 
-use super::summary::{right, table};
+use super::summary::{right, table, trimmed};
 use super::{safe, units};
 
 /// All primaries.
@@ -26,7 +26,7 @@ pub fn list(all: &[PrimaryInfo]) -> String {
             place(one).into(),
         ]);
     }
-    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    trimmed(&table)
 }
 
 /// One primary.

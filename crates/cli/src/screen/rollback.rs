@@ -4,7 +4,7 @@ use umbra_drift::rollback::{Outcome, Said};
 use umbra_drift::service::{By, RollbackInfo, RollbackReply};
 use umbra_state::escape::escape;
 
-use super::summary::{right, table};
+use super::summary::{right, table, trimmed};
 use super::{safe, units};
 
 /// What would be done.
@@ -55,7 +55,7 @@ pub fn list(all: &[RollbackInfo]) -> String {
             outcome(info).into(),
         ]);
     }
-    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    trimmed(&table)
 }
 
 /// Who wanted it.
