@@ -184,14 +184,10 @@ fn convert(
     for (why, count) in &unfit {
         ui.story(&format!("{count} not written: failed to {why}"));
     }
-    let dropped = unfit.values().sum::<u64>();
-    let tally = notes.tally.unwrap_or(Tally { eligible: captured + dropped, captured, dropped });
-    let tally = Tally {
-        captured,
-        dropped: tally.eligible.saturating_sub(captured),
-        eligible: tally.eligible.max(captured),
-    };
-    sink.finish(tally).map_err(|error| failed(&error))?;
+    let unfit: u64 = unfit.values().sum();
+    let eligible = notes.tally.map_or(captured + unfit, |tally| tally.eligible.max(captured));
+    sink.finish(Tally { eligible, captured, dropped: eligible - captured })
+        .map_err(|error| failed(&error))?;
     ui.story(&format!("{captured} exchanges written as {format}"));
     Ok(())
 }

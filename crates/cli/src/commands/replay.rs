@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use umbra_gateway::replay::rewrite::{Rewrite, header};
 use umbra_gateway::replay::{Plan, Progress, SPEEDS, run};
-use umbra_state::Verdict;
+use umbra_suite::spec::Threshold;
 
 use super::Done;
 use super::capture::{open, tell};
@@ -42,11 +42,7 @@ pub(super) fn replay(ui: &Ui, asked: Replay) -> Done {
     })?;
     tell(ui, &asked.file, &source.notes());
     ui.answer_with(&report, |report| screen::report(report, ui.paint()))?;
-    Ok(match report.verdict {
-        Verdict::Pass => Finish::Pass,
-        Verdict::Fail => Finish::Fail,
-        Verdict::Inconclusive => Finish::Inconclusive,
-    })
+    Ok(report.verdict.into())
 }
 
 fn is_scenario(asked: &Replay) -> bool {
@@ -81,14 +77,6 @@ fn plan(asked: &Replay) -> Result<Plan, CliError> {
     if !SPEEDS.contains(&asked.speed) {
         return Err(usage(format!("replay at {} times: it is not from 0.1 to 100", asked.speed)));
     }
-    let seconds = |seconds: f64| {
-        let duration = Duration::try_from_secs_f64(seconds).ok();
-        duration.ok_or_else(|| usage(format!("replay for {seconds} s: it is no duration")))
-    };
-    let thresholds = asked.thresholds.iter().map(|text| {
-        let read = text.parse();
-        read.map_err(|error| CliError::because(Finish::Usage, format!("take `{text}`"), &error))
-    });
     Ok(Plan {
         to: resolved(&asked.to)?,
         speed: asked.speed,
@@ -98,8 +86,21 @@ fn plan(asked: &Replay) -> Result<Plan, CliError> {
         duration: asked.duration.map(seconds).transpose()?,
         in_flight_max: asked.in_flight as usize,
         timeout: Duration::from_millis(asked.timeout_ms),
-        thresholds: thresholds.collect::<Result<_, _>>()?,
+        thresholds: thresholds(asked)?,
     })
+}
+
+fn seconds(seconds: f64) -> Result<Duration, CliError> {
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| usage(format!("replay for {seconds} s: it is no duration")))
+}
+
+fn thresholds(asked: &Replay) -> Result<Vec<Threshold>, CliError> {
+    let thresholds = asked.thresholds.iter().map(|text| {
+        let read = text.parse();
+        read.map_err(|error| CliError::because(Finish::Usage, format!("take `{text}`"), &error))
+    });
+    thresholds.collect()
 }
 
 fn rewrite(asked: &Replay) -> Result<Rewrite, CliError> {
@@ -111,15 +112,12 @@ fn rewrite(asked: &Replay) -> Result<Rewrite, CliError> {
         let (_, host) = header(&format!("host:{host}")).map_err(usage)?;
         Ok::<_, CliError>(host)
     });
+    let headers = asked.headers.iter().map(|text| header(text).map_err(usage));
     Ok(Rewrite {
         methods: methods.collect::<Result<_, _>>()?,
         allow_writes: asked.allow_writes,
         host: host.transpose()?,
-        headers: asked
-            .headers
-            .iter()
-            .map(|text| header(text).map_err(usage))
-            .collect::<Result<_, _>>()?,
+        headers: headers.collect::<Result<_, _>>()?,
         tokens: asked.tokens.iter().map(|text| token(text)).collect::<Result<_, _>>()?,
     })
 }

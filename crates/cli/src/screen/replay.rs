@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use umbra_gateway::replay::report::Spread;
 use umbra_gateway::replay::rewrite::Skipped;
 use umbra_gateway::replay::{Progress, Report};
-use umbra_state::Verdict;
+use umbra_state::{Evidence, Verdict};
 
 use super::{painted_verdict, safe, units};
 use crate::ui::Paint;
@@ -65,17 +65,17 @@ pub fn report(report: &Report, paint: Paint) -> String {
     if !report.on_time() {
         text.push_str("the schedule was not kept: what is measured is about this machine, too\n");
     }
-    for evidence in report.evidence.iter().filter(|one| one.verdict != Verdict::Pass) {
-        let wanted = evidence.expected.as_deref().unwrap_or_default();
-        text.push_str(&format!(
-            "{}: {} ({})\n",
-            safe(&evidence.subject),
-            safe(&evidence.seen),
-            safe(wanted)
-        ));
+    for one in report.evidence.iter().filter(|one| one.verdict != Verdict::Pass) {
+        text.push_str(&evidence(one));
     }
     text.push_str(&format!("{}\n", painted_verdict(report.verdict, paint)));
     text
+}
+
+/// What was seen, and what was wanted.
+pub fn evidence(evidence: &Evidence) -> String {
+    let wanted = evidence.expected.as_deref().unwrap_or_default();
+    format!("{}: {} ({})\n", safe(&evidence.subject), safe(&evidence.seen), safe(wanted))
 }
 
 fn line(name: &str, spread: &Spread) -> String {

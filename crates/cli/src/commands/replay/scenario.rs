@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use umbra_state::{TestKind, Verdict};
+use umbra_gateway::replay::rewrite::only_reads;
+use umbra_state::TestKind;
 use umbra_suite::report::TestReport;
 use umbra_suite::spec::{Arrival, Check, Endpoint, LoadCheck, Scheme, Test, Tls};
 use umbra_suite::{Context, DirTarget, run_test};
 
 use super::super::Done;
-use super::{resolved, usage};
+use super::{resolved, seconds, thresholds, usage};
 use crate::args::replay::Replay;
 use crate::error::{CliError, Finish};
+use crate::screen::replay::evidence;
 use crate::screen::{painted_verdict, safe};
 use crate::ui::Ui;
 
-/// Only to read.
-const READS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 /// What a run takes beside its load.
 const SPARE_TIME: Duration = Duration::from_secs(5);
 
@@ -36,18 +36,14 @@ pub(super) fn play(ui: &Ui, asked: &Replay) -> Done {
     let seed = u64::from(std::process::id());
     let report = run_test(&test, &target, &Context { seed, ..Context::default() });
     ui.answer_with(&report, |report| text(ui, report))?;
-    Ok(match report.verdict {
-        Verdict::Pass => Finish::Pass,
-        Verdict::Fail => Finish::Fail,
-        Verdict::Inconclusive => Finish::Inconclusive,
-    })
+    Ok(report.verdict.into())
 }
 
 fn check(asked: &Replay, port: u16) -> Result<LoadCheck, CliError> {
     let scenario = umbra_recipe::scenario::load(&asked.file)
         .map_err(|problems| usage(format!("read the scenario\n{}", problems.render(false))))?;
     let writes = scenario.iter().flat_map(|journey| &journey.requests);
-    let writes = writes.filter(|request| !READS.contains(&request.method.as_str())).count();
+    let writes = writes.filter(|request| !only_reads(&request.method)).count();
     if writes > 0 && !asked.allow_writes {
         return Err(usage(format!("replay it: {writes} of its requests may change something"))
             .with_hint("--allow-writes sends them"));
@@ -55,23 +51,17 @@ fn check(asked: &Replay, port: u16) -> Result<LoadCheck, CliError> {
     let (Some(rate), Some(duration)) = (asked.rate, asked.duration) else {
         return Err(usage("replay a scenario: --rate and --duration say how many users come"));
     };
-    let duration = Duration::try_from_secs_f64(duration)
-        .map_err(|_| usage(format!("replay for {duration} s: it is no duration")))?;
-    let thresholds = asked.thresholds.iter().map(|text| {
-        let read = text.parse();
-        read.map_err(|error| CliError::because(Finish::Usage, format!("take `{text}`"), &error))
-    });
     let check = LoadCheck {
         endpoint: Endpoint { scheme: Scheme::Http, port, tls: Tls::Insecure },
         rate,
         arrival: Arrival::Poisson,
-        duration,
+        duration: seconds(duration)?,
         warm_up: Duration::ZERO,
         in_flight_max: asked.in_flight as usize,
         scenario: umbra_recipe::scenario::to_suite(&scenario, asked.host.as_deref())
             .map_err(|why| usage(format!("read the scenario: {why}")))?,
         request_timeout: Duration::from_millis(asked.timeout_ms),
-        thresholds: thresholds.collect::<Result<_, _>>()?,
+        thresholds: thresholds(asked)?,
     };
     match check.problems().into_iter().next() {
         Some(problem) => Err(usage(format!("replay it: {problem}"))),
@@ -88,11 +78,7 @@ fn think_time(check: &LoadCheck) -> Duration {
 
 fn text(ui: &Ui, report: &TestReport) -> String {
     let mut text = report.output.clone();
-    for evidence in &report.evidence {
-        let wanted = evidence.expected.as_deref().unwrap_or_default();
-        let (subject, seen) = (safe(&evidence.subject), safe(&evidence.seen));
-        text.push_str(&format!("{subject}: {seen} ({})\n", safe(wanted)));
-    }
+    report.evidence.iter().for_each(|one| text.push_str(&evidence(one)));
     if let Some(error) = &report.error {
         text.push_str(&format!("failed to {}\n", safe(error)));
     }
