@@ -39,6 +39,9 @@ pub fn of_ports(link: Link, ports: &[u16]) -> Vec<Instruction> {
     // X is where the next header begins.
     let mut program = vec![Do(LOAD_X, 0)];
     if link == Link::Ethernet {
+        for _ in 0..TAGS {
+            program.extend(TAG);
+        }
         program.extend(ETHERNET);
     }
     program.extend(IP);
@@ -97,16 +100,11 @@ enum Place {
     All,
 }
 
-/// Steps over the header, with up to two tags.
-const ETHERNET: &[Step] = &[
-    Do(LOAD_HALF_AT_X, 12),
-    If(IF_EQUAL, 0x8100, Place::Tag),
-    If(IF_EQUAL, 0x88a8, Place::Tag),
-    If(IF_EQUAL, 0x9100, Place::Tag),
-    Go(Place::NoTag),
-    At(Place::Tag),
-    Do(LOAD_X, 4),
-    At(Place::NoTag),
+/// Tags that are stepped over.
+const TAGS: usize = 2;
+
+/// Steps over a tag, if there is one.
+const TAG: &[Step] = &[
     Do(LOAD_HALF_AT_X, 12),
     If(IF_EQUAL, 0x8100, Place::Tag),
     If(IF_EQUAL, 0x88a8, Place::Tag),
@@ -117,6 +115,10 @@ const ETHERNET: &[Step] = &[
     Do(ADD, 4),
     Do(A_TO_X, 0),
     At(Place::NoTag),
+];
+
+/// Steps over the rest of the header.
+const ETHERNET: &[Step] = &[
     Do(LOAD_HALF_AT_X, 12),
     If(IF_EQUAL, 0x0800, Place::Ip),
     If(IF_EQUAL, 0x86dd, Place::Ip),
