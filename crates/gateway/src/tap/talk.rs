@@ -193,15 +193,12 @@ impl Talk {
         }
         while !bytes.is_empty() {
             match &mut self.answering {
-                Answering::Head(_) | Answering::Early(_) if self.waiting.is_empty() => {
-                    return Err(Because::Unasked);
-                }
-                Answering::Early(_) => return Err(Because::Unasked),
-                Answering::Head(gathered) => {
+                Answering::Head(gathered) if !self.waiting.is_empty() => {
                     if let Some(head) = gathered.take(&mut bytes)? {
                         self.answer(&head, at_us, found)?;
                     }
                 }
+                Answering::Head(_) | Answering::Early(_) => return Err(Because::Unasked),
                 Answering::Body(_, body) => {
                     body.take(&mut bytes)?;
                     self.finish_body(found)?;
@@ -246,14 +243,7 @@ impl Talk {
 
     /// The answer is as whole as it will be; so is the exchange, if the request is.
     fn finish_answer(&mut self, found: &mut Found<'_>) -> Result<(), Because> {
-        let answer = match std::mem::replace(&mut self.answering, Answering::between()) {
-            Answering::Body(begun, body) => {
-                let whole = body.is_over();
-                begun.with(body.finish(whole))
-            }
-            Answering::Early(answer) => answer,
-            Answering::Head(_) => return Ok(()),
-        };
+        let Some(answer) = self.take_answer(false) else { return Ok(()) };
         match self.waiting.pop_front() {
             Some(request) if request.body.is_some() => {
                 let otherwise = request.head.upgrade && answer.status != 101;
@@ -276,6 +266,18 @@ impl Talk {
                 Ok(())
             }
             None => Err(Because::Unasked),
+        }
+    }
+
+    /// The answer that has begun; `cleanly` if the server itself said that nothing follows.
+    fn take_answer(&mut self, cleanly: bool) -> Option<Answered> {
+        match std::mem::replace(&mut self.answering, Answering::between()) {
+            Answering::Body(begun, body) => {
+                let whole = body.lasts_until_end() && cleanly || body.is_over();
+                Some(begun.with(body.finish(whole)))
+            }
+            Answering::Early(answer) => Some(answer),
+            Answering::Head(_) => None,
         }
     }
 
@@ -320,14 +322,7 @@ impl Talk {
         {
             only.body = Some(body.finish(false));
         }
-        let mut answer = match std::mem::replace(&mut self.answering, Answering::between()) {
-            Answering::Body(begun, body) => {
-                let whole = body.lasts_until_end() && cleanly || body.is_over();
-                Some(begun.with(body.finish(whole)))
-            }
-            Answering::Early(answer) => Some(answer),
-            Answering::Head(_) => None,
-        };
+        let mut answer = self.take_answer(cleanly);
         while let Some(request) = self.waiting.pop_front() {
             match (&request.body, answer.take()) {
                 (Some(_), answer) => self.tell(request, answer, found),
