@@ -105,7 +105,6 @@ impl Flows {
             }
         }
         self.make_room(found);
-        found.counts.flows.open = self.known.len() as u64;
     }
 
     /// Where the segment's connection is; a new one if it is one.
@@ -142,7 +141,7 @@ impl Flows {
         while self.known.len() > self.settings.flows_max
             || self.holds > self.settings.memory_bytes_max
         {
-            let Some(oldest) = self.flows.oldest() else { return };
+            let Some(oldest) = self.flows.oldest() else { break };
             found.counts.flows.evicted += 1;
             self.remove(oldest, LostTo::Evicted, found);
         }
