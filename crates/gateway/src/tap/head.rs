@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::counts::Because;
 use crate::capture::Headers;
+use crate::capture::message::find;
 
 /// A longer head is not read.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -77,9 +78,8 @@ impl Gathered {
         const END: &[u8] = b"\r\n\r\n";
         let before = &self.bytes[self.bytes.len().saturating_sub(3)..];
         let across = [before, &bytes[..bytes.len().min(3)]].concat();
-        let across = across.windows(4).position(|four| four == END);
-        let inside = || bytes.windows(4).position(|four| four == END).map(|at| at + 4);
-        across.map(|at| at + 4 - before.len()).or_else(inside)
+        let inside = || find(bytes, END).map(|at| at + END.len());
+        find(&across, END).map(|at| at + END.len() - before.len()).or_else(inside)
     }
 
     /// Whether nothing came of it.
