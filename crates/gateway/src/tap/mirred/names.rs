@@ -55,19 +55,19 @@ fn hold(device: &str) -> Option<UnixListener> {
 /// A name that is free, or the one that was asked for.
 pub(super) fn name(wanted: Option<&str>) -> Result<(String, UnixListener), MirredError> {
     let taken = ask("ip", "link show")?;
-    let free = |name: &str| !taken.iter().any(|link| link["ifname"] == name);
-    if let Some(device) = wanted {
-        let fits = device.starts_with(PREFIX) && is_name(device) && free(device);
-        let held = if fits { hold(device) } else { None };
-        let named = held.map(|held| (device.to_owned(), held));
-        return named.ok_or_else(|| MirredError::Device { device: device.to_owned() });
-    }
-    let mut names = (0..NAMES).map(|number| format!("{PREFIX}{number}"));
-    let found = names.find_map(|name| {
-        let held = if free(&name) { hold(&name) } else { None };
+    let take = |name: String| {
+        let free = !taken.iter().any(|link| link["ifname"] == name.as_str());
+        let held = if free { hold(&name) } else { None };
         held.map(|held| (name, held))
-    });
-    found.ok_or_else(|| MirredError::Device { device: format!("{PREFIX}{NAMES}") })
+    };
+    let refused = |device: String| MirredError::Device { device };
+    if let Some(device) = wanted {
+        let fits = device.starts_with(PREFIX) && is_name(device);
+        let held = if fits { take(device.to_owned()) } else { None };
+        return held.ok_or_else(|| refused(device.to_owned()));
+    }
+    let found = (0..NAMES).map(|number| format!("{PREFIX}{number}")).find_map(take);
+    found.ok_or_else(|| refused(format!("{PREFIX}{NAMES}")))
 }
 
 /// A name that is one word for `ip` and `tc`, and no option of theirs.
