@@ -47,24 +47,18 @@ impl Rules {
         let bytecode = bytecode(&of_ports(Link::Ethernet, ports));
         let begin = format!("filter add dev {interface} {hook} pref {preference} protocol all");
         let end = format!("action mirred egress mirror dev {device} continue");
+        let (begin, end) = (words(&begin), words(&end));
+        let add = |classifier: &[&str]| run("tc", &[&begin, classifier, &end].concat());
         // The second and third choose nothing: then the socket's filter does.
-        let classifiers = [
-            vec!["bpf", "bytecode", &bytecode],
-            vec!["matchall"],
-            vec!["u32", "match", "u32", "0", "0"],
-        ];
-        let mut refused = None;
-        for classifier in classifiers {
-            match run("tc", &[words(&begin), classifier, words(&end)].concat()) {
-                Ok(_) => return Ok(()),
-                Err(error @ ToolError::Refused { .. }) => refused = Some(error),
-                Err(error) => return Err(error.into()),
+        let added = add(&["bpf", "bytecode", &bytecode])
+            .or_else(|_| add(&["matchall"]))
+            .or_else(|_| add(&["u32", "match", "u32", "0", "0"]));
+        match added {
+            Ok(_) => Ok(()),
+            Err(source @ ToolError::Refused { .. }) => {
+                Err(MirredError::NoClassifier { interface: interface.clone(), source })
             }
-        }
-        let interface = interface.clone();
-        match refused {
-            Some(source) => Err(MirredError::NoClassifier { interface, source }),
-            None => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
