@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::{BLOCK_BYTES, BLOCK_TIME_MS, Doing, RingError};
 use crate::tap::filter::Instruction;
@@ -25,13 +25,8 @@ pub(super) fn request(blocks: usize) -> libc::tpacket_req3 {
 
 /// One that gets nothing yet: it has no protocol.
 pub(super) fn packet_socket() -> io::Result<OwnedFd> {
-    // SAFETY: no pointer is passed.
-    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: it is open and nobody else's.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    Ok(socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?)
 }
 
 /// The interface's number, and how its packets begin.
