@@ -118,12 +118,12 @@ impl Evidence {
         self.flagged
     }
 
-    /// In how many more answers the candidate differs at most, in whichever field; a part of 1.
-    pub(super) fn excess_most(&self) -> f64 {
+    /// In how many more answers the candidate differs at most, in whichever field, of these that
+    /// were judged or one that never differed; a part of 1.
+    pub(super) fn excess_most(&self, judged: &[FieldReport]) -> f64 {
         let quiet = Pairs { all: self.compared, ..Pairs::default() };
-        let pairs = self.fields.values().map(|field| field.pairs(self.compared));
-        let all = pairs.chain([quiet]).map(|pairs| excess::at_most(&pairs, ALPHA));
-        all.fold(0.0, f64::max)
+        let differing = judged.iter().filter_map(|field| field.excess_most);
+        differing.fold(excess::at_most(&quiet, ALPHA), f64::max)
     }
 
     /// All of them, the worst first. Without a baseline none is judged.
@@ -217,7 +217,7 @@ mod tests {
             (price.candidate, price.baseline, price.samples.len()),
             (40, Some(0), SAMPLES_MAX)
         );
-        assert!(evidence.excess_most() > 0.02);
+        assert!(evidence.excess_most(&fields) > 0.02);
         assert_eq!(evidence.flagged(), 1);
         assert!(evidence.fields(false).iter().all(|one| one.p.is_none() && one.baseline.is_none()));
     }

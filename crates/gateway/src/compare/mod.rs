@@ -194,7 +194,7 @@ impl Comparison {
         let chosen = self.state.chosen.load(Ordering::Acquire);
         let compared = evidence.compared();
         let fields = evidence.fields(self.state.has_baseline);
-        let excess_most = self.state.has_baseline.then(|| evidence.excess_most());
+        let excess_most = self.state.has_baseline.then(|| evidence.excess_most(&fields));
         drop(evidence);
         CompareReport::of(Facts {
             candidate: self.candidate.clone(),
