@@ -171,8 +171,9 @@ pub(crate) fn each(answer: &Answer, heard: Heard<'_>) {
     match &media {
         Media::Empty => {}
         Media::Json(document) => {
-            let mut leaf = |path: &str, place: &[Step], leaf: Leaf<'_>| heard(path, place, &leaf);
-            json::walk(document, root(document), &mut leaf);
+            json::walk(document, root(document), &mut |path, place, leaf| {
+                heard(path, place, &leaf);
+            });
         }
         Media::Text(text) => each_line(text, heard),
         Media::Bytes(bytes) => {

@@ -41,41 +41,29 @@ pub enum Step {
     Key(String),
 }
 
-/// What hears a document's leaves: path, place, leaf.
-pub trait Leaves {
-    /// One leaf.
-    fn leaf(&mut self, path: &str, place: &[Step], leaf: Leaf<'_>);
-}
-
-impl<F: FnMut(&str, &[Step], Leaf<'_>)> Leaves for F {
-    fn leaf(&mut self, path: &str, place: &[Step], leaf: Leaf<'_>) {
-        self(path, place, leaf);
-    }
-}
-
-/// Tells all leaves of a document below `root`; of what is no document, those before its fault.
-/// Says whether it is one.
-pub fn walk(document: &[u8], root: &str, leaves: &mut impl Leaves) -> bool {
+/// Tells all leaves of a document below `root`, each with its path and place; of what is no
+/// document, those before its fault. Says whether it is one.
+pub fn walk(document: &[u8], root: &str, heard: &mut impl FnMut(&str, &[Step], Leaf<'_>)) -> bool {
     let mut parser = serde_json::Deserializer::from_slice(document);
-    let mut walk = Walk { path: root.to_owned(), place: Vec::new(), depth: 0, leaves };
+    let mut walk = Walk { path: root.to_owned(), place: Vec::new(), depth: 0, heard };
     (&mut walk).deserialize(&mut parser).is_ok() && parser.end().is_ok()
 }
 
 /// Whether this is a JSON document.
 pub fn is_document(bytes: &[u8]) -> bool {
-    walk(bytes, "", &mut |_: &str, _: &[Step], _: Leaf<'_>| {})
+    walk(bytes, "", &mut |_, _, _| {})
 }
 
-struct Walk<'a, L> {
+struct Walk<'a, F> {
     path: String,
     place: Vec<Step>,
     depth: usize,
-    leaves: &'a mut L,
+    heard: &'a mut F,
 }
 
-impl<L: Leaves> Walk<'_, L> {
+impl<F: FnMut(&str, &[Step], Leaf<'_>)> Walk<'_, F> {
     fn leaf<E>(&mut self, leaf: Leaf<'_>) -> Result<(), E> {
-        self.leaves.leaf(&self.path, &self.place, leaf);
+        (self.heard)(&self.path, &self.place, leaf);
         Ok(())
     }
 
@@ -130,7 +118,7 @@ fn is_id(key: &str) -> bool {
     digits > 0 && (digits == key.len() || (key.len() >= 16 && key.bytes().all(of_id)))
 }
 
-impl<'de, L: Leaves> DeserializeSeed<'de> for &mut Walk<'_, L> {
+impl<'de, F: FnMut(&str, &[Step], Leaf<'_>)> DeserializeSeed<'de> for &mut Walk<'_, F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, parser: D) -> Result<(), D::Error> {
@@ -138,7 +126,7 @@ impl<'de, L: Leaves> DeserializeSeed<'de> for &mut Walk<'_, L> {
     }
 }
 
-impl<'de, L: Leaves> Visitor<'de> for &mut Walk<'_, L> {
+impl<'de, F: FnMut(&str, &[Step], Leaf<'_>)> Visitor<'de> for &mut Walk<'_, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -229,11 +217,10 @@ mod tests {
 
     fn leaves(document: &str) -> Vec<String> {
         let mut told = Vec::new();
-        let walked =
-            walk(document.as_bytes(), "body", &mut |path: &str, place: &[Step], leaf: Leaf<'_>| {
-                let place: String = place.iter().map(Step::to_string).collect();
-                told.push(format!("{path} {place} {leaf}"));
-            });
+        let walked = walk(document.as_bytes(), "body", &mut |path, place, leaf| {
+            let place: String = place.iter().map(Step::to_string).collect();
+            told.push(format!("{path} {place} {leaf}"));
+        });
         assert!(walked, "{document}");
         told
     }
