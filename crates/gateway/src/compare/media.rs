@@ -1,6 +1,5 @@
 //! What a body is: JSON, text, or bytes.
 
-use std::borrow::Cow;
 use std::io::Read;
 
 use bytes::Bytes;
@@ -37,7 +36,7 @@ impl Media {
         if !json && !text {
             return Self::Bytes(sent);
         }
-        let decoded = decoded(&word(headers, &CONTENT_ENCODING), &sent).map(Cow::into_owned);
+        let decoded = decoded(&word(headers, &CONTENT_ENCODING), &sent);
         let Some(decoded) = decoded else { return Self::Bytes(sent) };
         if json && super::json::is_document(&decoded) {
             return Self::Json(decoded);
@@ -70,18 +69,18 @@ fn is_text(kind: &str) -> bool {
 }
 
 /// `None` where it cannot be, or is too long.
-fn decoded<'a>(encoding: &str, sent: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+fn decoded(encoding: &str, sent: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::new();
     let limit = DECODED_BYTES_MAX + 1;
     match encoding {
-        "" | "identity" => return Some(Cow::Borrowed(sent)),
+        "" | "identity" => return Some(sent.to_vec()),
         "gzip" | "x-gzip" => {
             MultiGzDecoder::new(sent).take(limit).read_to_end(&mut decoded).ok()?
         }
         "deflate" => ZlibDecoder::new(sent).take(limit).read_to_end(&mut decoded).ok()?,
         _ => return None,
     };
-    (decoded.len() as u64 <= DECODED_BYTES_MAX).then_some(Cow::Owned(decoded))
+    (decoded.len() as u64 <= DECODED_BYTES_MAX).then_some(decoded)
 }
 
 #[cfg(test)]

@@ -235,9 +235,10 @@ fn judge(facts: &Facts) -> (Verdict, String, Option<&'static str>) {
     let flagged = |field: &&FieldReport| field.standing == Standing::Flagged;
     let flagged = facts.fields.iter().filter(flagged).count();
     if flagged > 0 {
-        let what =
-            if flagged == 1 { "field differs".into() } else { format!("{flagged} fields differ") };
-        let what = if flagged == 1 { format!("one {what}") } else { what };
+        let what = match flagged {
+            1 => "one field differs".to_owned(),
+            more => format!("{more} fields differ"),
+        };
         return (Verdict::Fail, format!("{what} more than production from itself"), None);
     }
     let unsure = |why: String, hint| (Verdict::Inconclusive, why, Some(hint));
