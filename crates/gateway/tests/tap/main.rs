@@ -19,8 +19,6 @@ fn main() -> ExitCode {
     {
         return traces::forlorn(interface);
     }
-    let programs = ["ip", "tc", "tcpdump", "curl", "wrk"];
-    let trial = |name, test| trial(name, &programs, test);
     let trials = vec![
         trial("every_request_is_captured_direct", tapped::direct),
         trial("every_request_is_captured_from_copies", tapped::copies),
@@ -41,10 +39,9 @@ fn main() -> ExitCode {
 }
 
 /// A test in a network of its own, which goes with the thread.
-fn trial(name: &'static str, programs: &[&str], test: fn()) -> Trial {
-    let missing = place::missing(programs);
+fn trial(name: &'static str, test: fn()) -> Trial {
     Trial::test(name, move || {
-        match missing {
+        match place::missing(&["ip", "tc", "tcpdump", "curl", "wrk"]) {
             Some(reason) => println!("{name}: skipped: {reason}"),
             None => place::apart(test),
         }
