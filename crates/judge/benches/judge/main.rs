@@ -8,10 +8,9 @@ use std::time::Instant;
 use fastrand::Rng;
 use umbra_judge::arm::{Arm, Weight};
 use umbra_judge::ratio::Ratio;
-use world::{Answers, found, rollout};
+use world::{Answers, LADDER, found, rollout};
 
 const RUNS: usize = 4_000;
-const LADDER: [f64; 5] = [0.01, 0.05, 0.1, 0.25, 0.5];
 
 fn main() {
     false_alarms_of_rollouts();

@@ -4,10 +4,9 @@
 mod world;
 
 use fastrand::Rng;
-use world::{Answers, found, rollout};
+use world::{Answers, LADDER, found, rollout};
 
 const ALPHA: f64 = 0.05;
-const LADDER: [f64; 5] = [0.01, 0.05, 0.1, 0.25, 0.5];
 
 #[test]
 fn a_rollout_that_changes_nothing_is_seldom_called_bad() {

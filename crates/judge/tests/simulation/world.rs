@@ -9,6 +9,9 @@ use umbra_judge::ratio::Ratio;
 /// Questions there can be at most, as the gateway has it.
 const FIELDS_MAX: usize = 2_000;
 
+/// Weights of a rollout, one after another.
+pub(crate) const LADDER: [f64; 5] = [0.01, 0.05, 0.1, 0.25, 0.5];
+
 /// Errors of a rollout whose candidate is `ratio` times as bad: how many of the candidate's it
 /// took until it was found out, of at most `events` of both, looked at after each.
 pub(crate) fn rollout(
