@@ -13,6 +13,8 @@ mod http2;
 mod load;
 mod measured;
 mod memory;
+#[path = "../middle/mod.rs"]
+mod middle;
 mod peers;
 mod place;
 #[path = "../process/mod.rs"]

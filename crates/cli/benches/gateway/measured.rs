@@ -1,5 +1,6 @@
 //! Runs in turns, and the middle of each peer's.
 
+use crate::middle::middle;
 use crate::peers::Peer;
 use crate::process::Outcome;
 
@@ -25,7 +26,7 @@ pub(crate) fn in_turns(
             all.push(measure(peer)?);
         }
     }
-    let middles: Vec<Measured> = measured.iter().map(|all| middle(all)).collect();
+    let middles: Vec<Measured> = measured.iter().map(|all| middle_of(all)).collect();
     for ((name, _), one) in peers.iter().zip(&middles) {
         println!(
             "  {name:<24} {:>7.0} requests/s  {:>6.1} us of processor each  p99 {:>7.2} ms  {} lost",
@@ -35,12 +36,8 @@ pub(crate) fn in_turns(
     Ok(middles)
 }
 
-fn middle(all: &[Measured]) -> Measured {
-    let of = |field: fn(&Measured) -> f64| {
-        let mut values: Vec<f64> = all.iter().map(field).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
+fn middle_of(all: &[Measured]) -> Measured {
+    let of = |field: fn(&Measured) -> f64| middle(all.iter().map(field));
     Measured {
         per_second: of(|one| one.per_second),
         us: of(|one| one.us),

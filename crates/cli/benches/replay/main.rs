@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p umbra-cli --bench replay`, with nginx, wrk and taskset.
 
+#[path = "../middle/mod.rs"]
+mod middle;
 #[allow(dead_code)]
 #[path = "../gateway/peers.rs"]
 mod peers;
@@ -13,6 +15,7 @@ use std::io::BufWriter;
 use std::path::Path;
 use std::process::Command;
 
+use middle::middle;
 use peers::{LOAD_CPU, Peer};
 use process::Outcome;
 use serde_json::Value;
@@ -63,11 +66,7 @@ fn main() -> Outcome {
         with.push(rate);
         lost += dropped;
     }
-    let middle = |rates: &mut Vec<f64>| {
-        rates.sort_by(f64::total_cmp);
-        rates[ROUNDS / 2]
-    };
-    let (without, with) = (middle(&mut without), middle(&mut with));
+    let (without, with) = (middle(without), middle(with));
     println!("  {without:.0} requests/s without, {with:.0} with; {lost} lost (asked: 0)");
     Ok(())
 }

@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p umbra-gateway --bench tap`, as root, with nginx, wrk, tcpdump and taskset.
 
+#[path = "../../../cli/benches/middle/mod.rs"]
+mod middle;
 #[path = "../../tests/tap/place.rs"]
 #[allow(dead_code, reason = "the tests use all of it")]
 mod place;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use middle::middle;
 use place::{CABLE, Far, SERVER};
 use process::{Outcome, cpu, end};
 use rustix::process::{Pid, Signal, kill_process};
@@ -128,7 +131,7 @@ fn measure_bodies(answers: &Path) -> Outcome {
             "{name} a request, keep-alive, 32 clients, {SECONDS} s, {ROUNDS} rounds in turns, middle:"
         );
         for ((name, _), all) in PEERS.iter().zip(&all) {
-            println!("  {name:<22} {}", middle(all));
+            println!("  {name:<22} {}", middle_of(all));
         }
     }
     Ok(())
@@ -162,12 +165,8 @@ impl std::fmt::Display for Measured {
     }
 }
 
-fn middle(all: &[Measured]) -> Measured {
-    let of = |field: fn(&Measured) -> f64| {
-        let mut values: Vec<f64> = all.iter().map(field).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
+fn middle_of(all: &[Measured]) -> Measured {
+    let of = |field: fn(&Measured) -> f64| middle(all.iter().map(field));
     Measured {
         requests_per_second: of(|one| one.requests_per_second),
         gbit_per_second: of(|one| one.gbit_per_second),
