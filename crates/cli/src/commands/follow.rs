@@ -65,7 +65,7 @@ pub(super) fn follow(
         shown: None,
         verbose: args.verbose,
         model: Model::default(),
-        bar: bar(ui),
+        bar: if ui.json() { None } else { bar(ui) },
         clock: Clock::new(),
         cancelled: false,
         sender,
@@ -93,8 +93,9 @@ fn start_reading(client: &Client, id: u64, sender: Sender<Input>) -> Result<(), 
         .map_err(|error| CliError::because(Finish::Environment, "start a thread", &error))
 }
 
-fn bar(ui: &Ui) -> Option<ProgressBar> {
-    if !ui.is_watched() || ui.json() {
+/// Lines that are drawn anew in place, where a person watches.
+pub(super) fn bar(ui: &Ui) -> Option<ProgressBar> {
+    if !ui.is_watched() {
         return None;
     }
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Stdout, Write};
 use std::sync::mpsc::{TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use umbra_gateway::capture::captures::CaptureStatus;
 use umbra_gateway::capture::in_force::{Over, Settings as Kept};
 use umbra_gateway::capture::{Alone, Exchange, wanted};
@@ -15,6 +15,7 @@ use umbra_gateway::tap::live::{Live, Options, TapError, Through};
 use umbra_gateway::tap::mirred::MirredError;
 
 use super::Done;
+use super::follow::bar;
 use crate::args::capture::Keeping;
 use crate::args::tap::Tap;
 use crate::error::{CliError, Finish};
@@ -120,7 +121,7 @@ fn options(asked: Tap) -> Result<Options, CliError> {
         body_bytes_max: asked.body_bytes as usize,
         ..Settings::default()
     };
-    let ring_bytes = (asked.ring_memory as usize) << 20;
+    let ring_bytes = memory(asked.ring_memory);
     Ok(Options { interface: asked.interface, through, ring_bytes, settings })
 }
 
@@ -182,13 +183,8 @@ struct Shown {
 
 impl Shown {
     fn new(ui: &Ui) -> Self {
-        let bar = ui.is_watched().then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{msg}");
-            bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
-        });
         let out = BufWriter::new(io::stdout());
-        Self { out, gone: false, json: ui.json(), bar, drawn: Instant::now() }
+        Self { out, gone: false, json: ui.json(), bar: bar(ui), drawn: Instant::now() }
     }
 
     fn exchange(&mut self, exchange: &Exchange) {
