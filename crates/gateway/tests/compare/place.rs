@@ -13,6 +13,7 @@ use umbra_gateway::control::{Control, StartMirror};
 use umbra_gateway::mirror::Role;
 
 use crate::controlled::{Controlled, server};
+use crate::support::all_to;
 
 const AT_ONCE: u64 = 8;
 
@@ -70,7 +71,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) async fn new() -> Self {
-        let primary = Server::default().start().await.parse().expect("an address");
+        let primary = all_to(Server::default().start().await);
         Self { controlled: Arc::new(Controlled::new(primary).await), asked: AtomicU64::new(0) }
     }
 

@@ -6,6 +6,7 @@ use hyper::Response;
 use umbra_gateway::control::{MirrorStatus, StartMirror};
 
 use crate::controlled::{Controlled, server};
+use crate::support::all_to;
 
 /// A gateway in front of a server that answers with what it got.
 pub(crate) struct Place(pub(crate) Controlled);
@@ -15,7 +16,7 @@ impl Place {
         let echo = |path: &str, body: Bytes| {
             Response::new(Full::new(Bytes::from([path.as_bytes(), b" ", &body[..]].concat())))
         };
-        Self(Controlled::new(server(echo).await).await)
+        Self(Controlled::new(all_to(server(echo).await)).await)
     }
 
     pub(crate) fn mirror(&self, to: &str) {

@@ -13,7 +13,7 @@ use umbra_gateway::upstream::Trust;
 
 use crate::message::{self, Message};
 pub(crate) use crate::support::listen;
-use crate::support::{all_to, gateway_with};
+use crate::support::{all_to, gateway, gateway_with};
 
 /// Time for a gateway that is busy with others; a client that is never closed takes all of it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -66,8 +66,7 @@ impl Place {
 
 /// A gateway in front of a server of the test's own.
 pub(crate) async fn in_front(primary: SocketAddr) -> SocketAddr {
-    let (trust, limits) = (Trust::default(), Limits::default());
-    gateway_with(all_to(primary), &trust, limits, |front| front).await.0
+    gateway(all_to(primary)).await.0
 }
 
 /// A server that writes down what it gets.

@@ -15,10 +15,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::Semaphore;
 use umbra_gateway::control::Control;
-use umbra_gateway::gateway::Limits;
+use umbra_gateway::routes::RoutesSetup;
 use umbra_gateway::upstream::Trust;
 
-use crate::support::{all_to, gateway_with, listen};
+use crate::support::{gateway, listen};
 
 pub(crate) const MEMORY: usize = 8 << 20;
 
@@ -29,13 +29,12 @@ pub(crate) struct Controlled {
 }
 
 impl Controlled {
-    pub(crate) async fn new(primary: SocketAddr) -> Self {
-        let (trust, limits) = (Trust::default(), Limits::default());
-        let (at, front) = gateway_with(all_to(primary), &trust, limits, |front| front).await;
+    pub(crate) async fn new(routes: RoutesSetup) -> Self {
+        let (at, front) = gateway(routes).await;
         let control = Control {
             proxy: front.proxy(),
             front,
-            trust,
+            trust: Trust::default(),
             routes_file: None,
             listen: at.to_string(),
             memory: Arc::new(Semaphore::new(MEMORY)),

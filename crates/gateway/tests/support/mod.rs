@@ -20,6 +20,11 @@ pub(crate) fn all_to(target: impl std::fmt::Display) -> RoutesSetup {
     RoutesSetup::all_to(&target.to_string().parse().expect("a target"))
 }
 
+/// A gateway with these routes, and as usual otherwise.
+pub(crate) async fn gateway(setup: RoutesSetup) -> (SocketAddr, Arc<Front>) {
+    gateway_with(setup, &Trust::default(), Limits::default(), |front| front).await
+}
+
 /// A gateway with these routes, of which clients see more than the usual.
 pub(crate) async fn gateway_with(
     setup: RoutesSetup,

@@ -3,10 +3,8 @@
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use umbra_gateway::gateway::Limits;
-use umbra_gateway::upstream::Trust;
 
-use crate::support::{all_to, gateway_with, listen};
+use crate::support::{all_to, gateway, listen};
 
 const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n";
 
@@ -23,8 +21,7 @@ async fn check(version: &str, framing: &str, expected: &str) {
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
         stream.write_all(answer).await.expect("sent");
     });
-    let (trust, limits) = (Trust::default(), Limits::default());
-    let (at, _) = gateway_with(all_to(primary), &trust, limits, |front| front).await;
+    let (at, _) = gateway(all_to(primary)).await;
     let mut stream = BufReader::new(TcpStream::connect(at).await.expect("a connection"));
     let asked = format!("POST / {version}\r\nhost: a\r\nconnection: close\r\n{framing}");
     stream.write_all(asked.as_bytes()).await.expect("sent");

@@ -5,11 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use umbra_gateway::gateway::Limits;
 use umbra_gateway::listen::proxy_header::{Ends, Parsed, Version, parse};
-use umbra_gateway::upstream::Trust;
 
-use crate::support::{all_to, gateway_with, listen};
+use crate::support::{all_to, gateway, listen};
 
 pub(crate) type Seen = Arc<Mutex<Vec<Ends>>>;
 
@@ -65,8 +63,7 @@ async fn every_client_has_connections_of_its_own() {
         let (primary, seen) = server().await;
         let mut setup = all_to(primary);
         setup.routes[0].targets[0].send_proxy = Some(version);
-        let (trust, limits) = (Trust::default(), Limits::default());
-        let (at, _) = gateway_with(setup, &trust, limits, |front| front).await;
+        let (at, _) = gateway(setup).await;
         let mut expected = Vec::new();
         for _ in 0..3 {
             let mut client = TcpStream::connect(at).await.expect("a connection");

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use umbra_gateway::gateway::Limits;
 use umbra_gateway::proxy::Proxy;
 use umbra_gateway::routes::setup::{EjectSetup, HealthSetup, StickySetup, TargetSetup};
 use umbra_gateway::routes::{RouteSetup, Routes, RoutesSetup};
@@ -14,7 +13,7 @@ use umbra_gateway::upstream::Trust;
 
 use crate::ask::get;
 use crate::server::Server;
-use crate::support::{all_to, gateway_with, listen};
+use crate::support::{all_to, gateway, listen};
 
 pub(crate) fn route(name: &str, targets: &[(SocketAddr, f64)]) -> RouteSetup {
     let (first, _) = targets[0];
@@ -33,8 +32,7 @@ pub(crate) fn setup(routes: Vec<RouteSetup>) -> RoutesSetup {
 }
 
 async fn begin(routes: Vec<RouteSetup>) -> (SocketAddr, Arc<Proxy>) {
-    let (trust, limits) = (Trust::default(), Limits::default());
-    let (at, front) = gateway_with(setup(routes), &trust, limits, |front| front).await;
+    let (at, front) = gateway(setup(routes)).await;
     (at, front.proxy())
 }
 
