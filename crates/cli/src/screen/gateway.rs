@@ -3,11 +3,10 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use comfy_table::Table;
 use umbra_gateway::control::{GatewayStatus, MirrorStatus, RouteStatus, TargetStatus};
 use umbra_gateway::mirror::Role;
 
-use super::summary::{right, table};
+use super::summary::{right, table, trimmed};
 use super::{listening, safe};
 
 /// What a gateway says once it serves.
@@ -115,10 +114,6 @@ fn stands(target: &TargetStatus) -> &'static str {
         (false, _) => "unwell: its health check fails",
         (true, true) => "left out: it fails again and again",
     }
-}
-
-fn trimmed(table: &Table) -> String {
-    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 fn named(mirror: &MirrorStatus) -> String {
