@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
+use umbra_gateway::listen::proxy_header::Version;
 
 use super::compare::Comparing;
 use super::listening::Listening;
@@ -24,8 +26,8 @@ pub struct Gateway {
     #[arg(long, value_name = "FILE", conflicts_with = "primary")]
     pub routes: Option<PathBuf>,
     /// Tell production whose a connection is, by a PROXY protocol header: `v1` or `v2`.
-    #[arg(long, value_name = "VERSION", requires = "primary", value_parser = ["v1", "v2"])]
-    pub send_proxy: Option<String>,
+    #[arg(long, value_name = "VERSION", requires = "primary", value_parser = version())]
+    pub send_proxy: Option<Version>,
     /// Whom https:// targets have to be.
     #[command(flatten)]
     pub trust: Trust,
@@ -64,7 +66,7 @@ pub enum Ask {
         #[command(flatten)]
         control: Control,
     },
-    /// Have it read its certificates again and open its access log anew.
+    /// Have it read its certificates and routes again and open its access log anew.
     Reload {
         /// Which gateway.
         #[command(flatten)]
@@ -194,12 +196,18 @@ pub struct Start {
     #[arg(long, value_name = "MS")]
     pub timeout_ms: Option<u64>,
     /// Tell the shadow whose a request is, by a PROXY protocol header.
-    #[arg(long, value_name = "VERSION", value_parser = ["v1", "v2"])]
-    pub send_proxy: Option<String>,
+    #[arg(long, value_name = "VERSION", value_parser = version())]
+    pub send_proxy: Option<Version>,
     /// Whether its answers are compared.
     #[command(flatten)]
     pub comparing: Comparing,
     /// Of which gateway.
     #[command(flatten)]
     pub control: Control,
+}
+
+/// Which PROXY protocol header.
+fn version() -> impl TypedValueParser<Value = Version> {
+    PossibleValuesParser::new(["v1", "v2"])
+        .map(|word| if word == "v1" { Version::V1 } else { Version::V2 })
 }

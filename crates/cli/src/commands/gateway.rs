@@ -6,7 +6,6 @@ use std::time::Duration;
 use umbra_api::client::{Client, ClientError, percent};
 use umbra_gateway::control::{GatewayStatus, MirrorStatus, StartMirror};
 use umbra_gateway::gateway::Limits;
-use umbra_gateway::listen::proxy_header::Version;
 use umbra_gateway::proxy::Rules;
 use umbra_gateway::routes::RoutesSetup;
 use umbra_gateway::run::{Options, run};
@@ -43,7 +42,6 @@ fn tell(ui: &Ui, state_dir: &Path, ask: Ask) -> Done {
 
 fn serve(ui: &Ui, state_dir: &Path, mut asked: Gateway) -> Done {
     super::serve::log_to_stderr();
-    let usage = |error: &dyn std::error::Error| CliError::new(Finish::Usage, error.to_string());
     let routes = routes(ui, &asked)?;
     let control = socket(state_dir, asked.control);
     let to = match (&asked.primary, &routes) {
@@ -77,7 +75,7 @@ fn serve(ui: &Ui, state_dir: &Path, mut asked: Gateway) -> Done {
     let told = |listens| ui.story(&screen::listening(listens, &to, &control));
     run(options, told).map_err(|error| match std::error::Error::source(&error) {
         Some(cause) => CliError::because(Finish::Environment, error.to_string(), cause),
-        None => usage(&error),
+        None => CliError::new(Finish::Usage, error.to_string()),
     })?;
     Ok(Finish::Pass)
 }
@@ -117,15 +115,9 @@ fn routes(ui: &Ui, asked: &Gateway) -> Result<Option<RoutesSetup>, CliError> {
     let target = primary.parse();
     let target = target.map_err(|error: NoTarget| CliError::new(Finish::Usage, error.to_string()));
     let mut setup = RoutesSetup::all_to(&target?);
-    let send_proxy = asked.send_proxy.as_deref().map(version);
     let targets = setup.routes.iter_mut().flat_map(|route| &mut route.targets);
-    targets.for_each(|target| target.send_proxy = send_proxy);
+    targets.for_each(|target| target.send_proxy = asked.send_proxy);
     Ok(Some(setup))
-}
-
-/// Of a PROXY header: one of those that can be typed.
-fn version(text: &str) -> Version {
-    if text == "v1" { Version::V1 } else { Version::V2 }
 }
 
 fn trust(asked: args::Trust) -> Result<Trust, CliError> {
@@ -148,26 +140,25 @@ pub(super) fn socket(state_dir: &Path, control: Control) -> PathBuf {
 }
 
 fn wanted(start: Start) -> Result<(String, Control, StartMirror), CliError> {
-    let Start { name, to, percent, methods, path, host, in_flight, body_bytes, .. } = start;
     let wanted = StartMirror {
-        to,
-        percent,
-        methods,
-        path_prefix: path,
+        to: start.to,
+        percent: start.percent,
+        methods: start.methods,
+        path_prefix: start.path,
         headers: start.headers.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
         route: start.route,
         sessions: start.sessions,
         secret: None,
-        host,
-        in_flight_max: in_flight,
-        body_bytes_max: body_bytes,
+        host: start.host,
+        in_flight_max: start.in_flight,
+        body_bytes_max: start.body_bytes,
         timeout_ms: start.timeout_ms,
-        send_proxy: start.send_proxy.as_deref().map(version),
+        send_proxy: start.send_proxy,
         role: start.comparing.role,
         slower_percent: start.comparing.slower_percent,
         masks: start.comparing.masks,
     };
-    Ok((name, start.control, wanted))
+    Ok((start.name, start.control, wanted))
 }
 
 /// `NAME:VALUE`; the gateway says whether they can be a header's.

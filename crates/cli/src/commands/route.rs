@@ -16,15 +16,12 @@ const TARGET: &str = "/v1/routes";
 
 /// Sees and changes routes of a gateway that runs.
 pub(super) fn route(ui: &Ui, state_dir: &Path, command: Route) -> Done {
-    match command {
-        Route::List { control } => {
-            let client = client(state_dir, control);
-            let status: Vec<RouteStatus> = client.get("/v1/routes/status").map_err(reached)?;
-            ui.answer_with(&status, |status| screen::routes(status))?;
-        }
+    let status: Vec<RouteStatus> = match command {
+        Route::List { control } => client(state_dir, control).get("/v1/routes/status"),
         Route::Schema => {
             let schema = file::schema();
             ui.answer_with(&schema, |schema| format!("{schema:#}\n"))?;
+            return Ok(Finish::Pass);
         }
         Route::Apply { file, dry_run, control } => {
             let setup = load(ui, &file)?;
@@ -32,9 +29,7 @@ pub(super) fn route(ui: &Ui, state_dir: &Path, command: Route) -> Done {
                 ui.story(&format!("{} makes sense", file.display()));
                 return Ok(Finish::Pass);
             }
-            let client = client(state_dir, control);
-            let status: Vec<RouteStatus> = client.post(TARGET, &setup).map_err(reached)?;
-            ui.answer_with(&status, |status| screen::routes(status))?;
+            client(state_dir, control).post(TARGET, &setup)
         }
         Route::Weigh { route, weights, control } => {
             let client = client(state_dir, control);
@@ -42,10 +37,11 @@ pub(super) fn route(ui: &Ui, state_dir: &Path, command: Route) -> Done {
             for weight in &weights {
                 weigh(&mut setup, &route, weight)?;
             }
-            let status: Vec<RouteStatus> = client.post(TARGET, &setup).map_err(reached)?;
-            ui.answer_with(&status, |status| screen::routes(status))?;
+            client.post(TARGET, &setup)
         }
     }
+    .map_err(reached)?;
+    ui.answer_with(&status, |status| screen::routes(status))?;
     Ok(Finish::Pass)
 }
 
