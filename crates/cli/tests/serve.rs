@@ -127,6 +127,17 @@ impl Drop for Daemon {
     }
 }
 
+/// A project and its daemon; says why there are none if this machine cannot run them.
+fn begin() -> Option<(tempfile::TempDir, Daemon)> {
+    if let Some(why) = missing() {
+        println!("skipped: {why}");
+        return None;
+    }
+    let project = project();
+    let daemon = Daemon::start(project.path());
+    Some((project, daemon))
+}
+
 /// Each step brings a secret; nothing is severe enough to stop the build.
 const SECRETS: &str = r#"
 version: 1
@@ -145,14 +156,9 @@ tests:
 
 #[test]
 fn a_security_test_compares_with_the_state_it_is_told() {
-    if let Some(why) = missing() {
-        println!("skipped: {why}");
-        return;
-    }
-    let project = project();
+    let Some((project, daemon)) = begin() else { return };
     let dir = project.path();
     std::fs::write(dir.join("umbra.yaml"), SECRETS).unwrap();
-    let daemon = Daemon::start(dir);
     run(dir, &["build"], 0);
     let test = ["test", "leaky", "--var", "fail_on=high", "--format"];
     let (out, _) = run(dir, &[&test[..], &["text"]].concat(), 0);
@@ -178,14 +184,8 @@ fn a_security_test_compares_with_the_state_it_is_told() {
 
 #[test]
 fn an_image_is_built_looked_at_entered_and_tested() {
-    if let Some(why) = missing() {
-        println!("skipped: {why}");
-        return;
-    }
-    let project = project();
+    let Some((project, daemon)) = begin() else { return };
     let dir = project.path();
-    let daemon = Daemon::start(dir);
-
     let (out, err) = run(dir, &["build", "--junit", "junit.xml", "--sarif", "out.sarif"], 0);
     let state = out.trim();
     assert_eq!(state.len(), 64, "the answer is the image's state: {out}\n{err}");
@@ -259,13 +259,8 @@ fn check_shell(dir: &Path) {
 
 #[test]
 fn a_failing_test_halts_and_what_it_left_can_be_entered() {
-    if let Some(why) = missing() {
-        println!("skipped: {why}");
-        return;
-    }
-    let project = project();
+    let Some((project, daemon)) = begin() else { return };
     let dir = project.path();
-    let daemon = Daemon::start(dir);
     let (out, err) = run(dir, &["build", "--var", "count=4"], 1);
     assert_eq!(out, "", "there is no image: {err}");
     for expected in
@@ -307,13 +302,8 @@ services:
 
 #[test]
 fn a_shadow_with_its_services_is_production_and_another_its_mirror() {
-    if let Some(why) = missing() {
-        println!("skipped: {why}");
-        return;
-    }
-    let project = project();
+    let Some((project, daemon)) = begin() else { return };
     let dir = project.path();
-    let daemon = Daemon::start(dir);
     std::fs::write(dir.join("served.yaml"), SERVED).unwrap();
     run(dir, &["build", "-f", "served.yaml"], 0);
     for name in ["production", "candidate"] {
@@ -349,13 +339,8 @@ fn a_shadow_with_its_services_is_production_and_another_its_mirror() {
 
 #[test]
 fn a_killed_daemon_leaves_nothing_to_its_successor() {
-    if let Some(why) = missing() {
-        println!("skipped: {why}");
-        return;
-    }
-    let project = project();
+    let Some((project, mut daemon)) = begin() else { return };
     let dir = project.path();
-    let mut daemon = Daemon::start(dir);
     run(dir, &["build"], 0);
     run(dir, &["shadow", "create", "--from", "tiny", "--name", "orphan"], 0);
     let slow = RECIPE.replace("echo 1 2 3 > /etc/count", "echo slow; sleep 600");

@@ -4,23 +4,15 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::gateway::{Gateway, good, umbra};
+use super::gateway::{Gateway, SECONDS_MAX, curl, curl_command, good, umbra};
 use super::server;
 
 const BODY_BYTES: usize = 24 << 20;
-/// Whatever hangs fails in this time.
-const SECONDS_MAX: &str = "60";
-
-fn curl(arguments: &[&str]) -> Command {
-    let mut curl = Command::new("curl");
-    curl.args(["-sS", "--max-time", SECONDS_MAX]).args(arguments);
-    curl
-}
 
 /// What curl wrote, and what it told.
 #[track_caller]
 fn asked(arguments: &[&str], url: &str) -> (Vec<u8>, String) {
-    let output = curl(arguments).arg(url).output().expect("curl: apt-get install curl");
+    let output = curl(arguments, url);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {told}");
     (output.stdout, told)
@@ -120,7 +112,7 @@ fn events_come_as_they_are_told() {
         std::fs::create_dir(&state).unwrap();
         let (gateway, events) = place(&state);
         let url = format!("http://{}{}", gateway.at, server::EVENTS);
-        let mut client = curl(&["-N", version, &url]);
+        let mut client = curl_command(&["-N", version, &url]);
         let mut client = Running(client.stdout(Stdio::piped()).spawn().unwrap());
         let mut lines = BufReader::new(client.0.stdout.take().unwrap()).lines();
         for number in 0..20 {

@@ -72,8 +72,8 @@ impl Gateway {
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
-        rustix::process::kill_process(pid.unwrap(), signal).unwrap();
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 }
 
@@ -95,9 +95,17 @@ pub(crate) fn umbra(state: &Path, arguments: &[&str]) -> Output {
     command(state).args(arguments).output().unwrap()
 }
 
+/// Whatever hangs fails in this time.
+pub(crate) const SECONDS_MAX: &str = "60";
+
+pub(crate) fn curl_command(arguments: &[&str]) -> Command {
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "--max-time", SECONDS_MAX]).args(arguments);
+    curl
+}
+
 pub(crate) fn curl(arguments: &[&str], url: &str) -> Output {
-    let output = Command::new("curl").args(["-sS"]).args(arguments).arg(url).output();
-    output.expect("curl: apt-get install curl")
+    curl_command(arguments).arg(url).output().expect("curl: apt-get install curl")
 }
 
 #[track_caller]
