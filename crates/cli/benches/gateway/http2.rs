@@ -1,9 +1,7 @@
 //! Clients that speak HTTP/2 without TLS, asked by h2load.
 
-use std::process::Command;
-
-use crate::measured::{Measured, in_turns};
-use crate::peers::{self, LOAD_CPU, Peer};
+use crate::measured::{Measured, asked_by, in_turns};
+use crate::peers::{self, Peer};
 use crate::process::Outcome;
 
 const ROUNDS: usize = 3;
@@ -31,14 +29,9 @@ pub(crate) fn http2() -> Outcome {
 
 fn measure(peer: &Peer) -> Outcome<Measured> {
     let log = tempfile::NamedTempFile::new()?;
-    let before = peer.cpu()?;
-    let output = Command::new("taskset")
-        .args(["-c", LOAD_CPU, "h2load", "-t1", "-c", CONNECTIONS, "-m", STREAMS, "-D", SECONDS])
-        .arg(format!("--log-file={}", log.path().display()))
-        .arg(format!("http://127.0.0.1:{}/", peer.port))
-        .output()?;
-    let used = peer.cpu()?.saturating_sub(before);
-    let text = String::from_utf8(output.stdout)?;
+    let log_file = format!("--log-file={}", log.path().display());
+    let h2load = ["h2load", "-t1", "-c", CONNECTIONS, "-m", STREAMS, "-D", SECONDS, &log_file];
+    let (text, used) = asked_by(&h2load, peer)?;
     let before = |line: &str, word: &str| -> Outcome<f64> {
         let line = text.lines().find(|one| one.starts_with(line)).unwrap_or_default();
         let words: Vec<&str> = line.split([' ', ',']).filter(|word| !word.is_empty()).collect();

@@ -1,7 +1,10 @@
 //! Runs in turns, and the middle of each peer's.
 
+use std::process::Command;
+use std::time::Duration;
+
 use crate::middle::middle;
-use crate::peers::Peer;
+use crate::peers::{LOAD_CPU, Peer};
 use crate::process::Outcome;
 
 /// What one run showed.
@@ -34,6 +37,18 @@ pub(crate) fn in_turns(
         );
     }
     Ok(middles)
+}
+
+/// Has a program ask a peer: what it says, and the processor time the peer took meanwhile.
+pub(crate) fn asked_by(program: &[&str], peer: &Peer) -> Outcome<(String, Duration)> {
+    let before = peer.cpu()?;
+    let output = Command::new("taskset")
+        .args(["-c", LOAD_CPU])
+        .args(program)
+        .arg(format!("http://127.0.0.1:{}/", peer.port))
+        .output()?;
+    let used = peer.cpu()?.saturating_sub(before);
+    Ok((String::from_utf8(output.stdout)?, used))
 }
 
 fn middle_of(all: &[Measured]) -> Measured {

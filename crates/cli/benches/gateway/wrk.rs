@@ -1,9 +1,7 @@
 //! Everything that proxies share, asked by wrk: requests of HTTP/1.1, mirrored and not.
 
-use std::process::Command;
-
-use crate::measured::{Measured, in_turns};
-use crate::peers::{self, LOAD_CPU, Peer};
+use crate::measured::{Measured, asked_by, in_turns};
+use crate::peers::{self, Peer};
 use crate::process::Outcome;
 
 const ROUNDS: usize = 5;
@@ -40,13 +38,8 @@ pub(crate) fn peers() -> Outcome {
 }
 
 fn measure(peer: &Peer) -> Outcome<Measured> {
-    let before = peer.cpu()?;
-    let output = Command::new("taskset")
-        .args(["-c", LOAD_CPU, "wrk", "-t1", "-c", CONNECTIONS, "-d", SECONDS, "--latency"])
-        .arg(format!("http://127.0.0.1:{}/", peer.port))
-        .output()?;
-    let used = peer.cpu()?.saturating_sub(before);
-    let text = String::from_utf8(output.stdout)?;
+    let wrk = ["wrk", "-t1", "-c", CONNECTIONS, "-d", SECONDS, "--latency"];
+    let (text, used) = asked_by(&wrk, peer)?;
     let words = |start: &str| {
         let line = text.lines().map(str::trim).find(|line| line.starts_with(start));
         line.map(|line| line.split_whitespace().collect::<Vec<_>>()).unwrap_or_default()

@@ -18,10 +18,8 @@ pub(crate) fn cpu(pid: u32) -> Outcome<Duration> {
 
 /// Asks a process to end, and waits for it.
 pub(crate) fn end(process: &mut Child) {
-    let pid = i32::try_from(process.id()).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // It may have ended by itself.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
+    let pid = rustix::process::Pid::from_child(process);
+    // It may have ended by itself.
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     let _ = process.wait();
 }
