@@ -1,11 +1,11 @@
 //! Lines that went and lines that came.
 
 use umbra_api::blob::Blob;
+use umbra_state::escape::line;
 
 use crate::config::Difference;
 use crate::discrepancy::{Discrepancy, Finding, KeyChange};
 use crate::reading::{Content, Reading};
-use umbra_state::escape::line;
 
 /// Lines shown of one discrepancy.
 const LINES_MAX: usize = 200;

@@ -1,6 +1,7 @@
 //! All that is said of one discrepancy, printable, bounded and without secrets.
 
 use umbra_api::blob::Blob;
+use umbra_state::escape::line;
 
 use super::difference::{Line, difference};
 use super::secret::masked;
@@ -9,7 +10,6 @@ use super::who::sentences;
 use crate::alert::bounded;
 use crate::config::{Attribute, Difference, Provenance};
 use crate::discrepancy::{Attribution, Discrepancy, Finding};
-use umbra_state::escape::line;
 
 const NAME_CHARS_MAX: usize = 300;
 

@@ -2,11 +2,12 @@
 
 use std::os::unix::ffi::OsStrExt;
 
+use umbra_state::escape::line;
+
 use super::secret::mask_argv;
 use super::time::rfc3339;
 use crate::discrepancy::Attribution;
 use crate::watch::who::{Class, Program, Writer};
-use umbra_state::escape::line;
 
 const WORDS_MAX: usize = 64;
 const CHARS_MAX: usize = 200;

@@ -3,13 +3,14 @@
 //! What it has no place for stands where it fits: an item without a path by its name, of unknown
 //! file type. Times, inodes and link counts are never compared here, and so stand as not checked.
 
+use umbra_state::escape::line;
+
 use super::{Check, Told, length};
 use crate::attributes;
 use crate::config::Attribute;
 use crate::discrepancy::Finding;
 use crate::reading::{Content, Reading};
 use crate::render::time::moment;
-use umbra_state::escape::line;
 
 const RULE: &str = "---------------------------------------------------";
 /// As wide as AIDE's columns.

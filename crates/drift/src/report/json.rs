@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use umbra_api::blob::Blob;
+use umbra_state::escape::line;
 
 use super::{Check, Told};
 use crate::config::{Provenance, Severity};
@@ -11,7 +12,6 @@ use crate::render::text::{json, json_pretty};
 use crate::render::time::rfc3339;
 use crate::render::{argv, program_name};
 use crate::watch::who::Writer;
-use umbra_state::escape::line;
 
 /// The form's number: keys are added under one number, changed only under another.
 const VERSION: u32 = 1;

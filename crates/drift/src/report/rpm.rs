@@ -2,10 +2,11 @@
 //!
 //! It has no word for what came; here that is `added`. `?` stands where nobody could look.
 
+use umbra_state::escape::line;
+
 use super::{Check, Told, length};
 use crate::config::Attribute;
 use crate::discrepancy::Finding;
-use umbra_state::escape::line;
 
 pub(super) fn report(check: &Check, told: &[Told<'_>]) -> String {
     let mut text = String::new();

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use umbra_state::escape::line;
 
 use super::{Check, Told};
 use crate::config::Severity;
 use crate::render::text::json_pretty;
 use crate::render::time::rfc3339;
-use umbra_state::escape::line;
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 

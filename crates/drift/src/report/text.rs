@@ -1,10 +1,11 @@
 //! For a person at a terminal.
 
+use umbra_state::escape::line;
+
 use super::{Check, Told};
 use crate::alert::{Key, Standing, next_steps, word};
 use crate::render::text::count;
 use crate::render::time::{moment, span};
-use umbra_state::escape::line;
 
 /// Lines of one difference; `umbra drift show` has all of them.
 const LINES_MAX: usize = 12;

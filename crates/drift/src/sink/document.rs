@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use umbra_api::blob::Blob;
+use umbra_state::escape::line;
 
 use super::body;
 use crate::alert::Alert;
 use crate::config::{Dialect, Notify, Severity, SyslogAddress, Target};
 use crate::render::Facts;
 use crate::render::text::cut;
-use umbra_state::escape::line;
 
 /// No document is longer, whatever it tells of.
 pub const DOCUMENT_BYTES_MAX: usize = 64 << 10;

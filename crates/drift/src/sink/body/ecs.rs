@@ -2,6 +2,7 @@
 //! what reads other integrity monitors reads this.
 
 use serde_json::{Map, Value, json};
+use umbra_state::escape::line as shown;
 
 use super::{difference, suggestion};
 use crate::alert::{News, Standing};
@@ -11,7 +12,6 @@ use crate::render::time::rfc3339;
 use crate::render::{argv, program_name};
 use crate::sink::document::Telling;
 use crate::watch::who::Writer;
-use umbra_state::escape::line as shown;
 
 /// One line.
 pub(in crate::sink) fn line(telling: &Telling<'_>) -> String {
