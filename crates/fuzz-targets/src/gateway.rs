@@ -54,7 +54,8 @@ pub const HEAD: Target = Target {
 };
 
 /// What is passed on says once whom it is for and at most once how long it is, nothing of its
-/// connection but what it is to become and that trailers may come, and who asked. Passed on again it stays what it is.
+/// connection but what it is to become and that trailers may come, and who asked. Passed on
+/// again it stays what it is.
 pub fn head(bytes: &[u8]) -> bool {
     let Some(mut head) = read(bytes) else { return false };
     let old = head.version == Version::HTTP_10;
