@@ -51,10 +51,7 @@ fn crash() -> Result<(), Stop> {
 fn drift(words: &[String]) -> Result<(), Stop> {
     needs_root()?;
     setup::setup(&[Purpose::Build, Purpose::Run, Purpose::Bench])?;
-    heading("building, in release");
-    let bench = ["bench", "--locked", "--package", "umbra-cli", "--bench", "drift"];
-    must(cargo(&bench).arg("--no-run"), "building the benchmarks")?;
-    must(limited(&cargo(&bench)).args(["--quiet", "--"]).args(words), "measuring drift")?;
+    built_and_run("umbra-cli", "drift", words)?;
     if !words.is_empty() {
         return Ok(());
     }
@@ -90,7 +87,7 @@ fn judge() -> Result<(), Stop> {
 fn built_and_run(package: &str, name: &str, words: &[String]) -> Result<(), Stop> {
     heading("building, in release");
     let bench = ["bench", "--locked", "--package", package, "--bench", name];
-    must(cargo(&bench).arg("--no-run"), "building the benchmark")?;
+    must(cargo(&bench).arg("--no-run"), "building the benchmarks")?;
     heading("measuring");
     must(limited(&cargo(&bench)).args(["--quiet", "--"]).args(words), "measuring")
 }
@@ -99,11 +96,7 @@ fn built_and_run(package: &str, name: &str, words: &[String]) -> Result<(), Stop
 fn measure(names: &[String]) -> Result<(), Stop> {
     needs_root()?;
     setup::setup(&[Purpose::Build, Purpose::Run, Purpose::Test, Purpose::Bench])?;
-    heading("building, in release");
-    let build = ["bench", "--locked", "--package", "umbra-build", "--bench", "pipeline"];
-    must(cargo(&build).arg("--no-run"), "building the benchmarks")?;
-    heading("measuring");
-    must(limited(&cargo(&build)).args(["--quiet", "--"]).args(names), "measuring")
+    built_and_run("umbra-build", "pipeline", names)
 }
 
 fn needs_root() -> Result<(), Stop> {

@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::latency::{Phases, felt};
 use super::load::{Load, Schedule};
 use super::server::{Places, Server};
-use super::{answer, ends};
+use super::{ends, json};
 use crate::interrupt;
 use crate::stop::Stop;
 
@@ -51,9 +51,7 @@ pub(super) fn play(places: &Places) -> Result<String, Stop> {
 }
 
 fn act(places: &Places) -> Result<String, Stop> {
-    let at = text(&status(places)?, "listen")?;
-    let at: SocketAddr =
-        at.parse().map_err(|_| Stop::Failed(format!("the gateway listens at {at:?}")))?;
+    let at = listens(&status(places)?)?;
     eprintln!("  {RATE} requests a second come to {at} from now on, whether answered or not");
     let schedule = Schedule { at, rate: RATE, connections: CONNECTIONS };
     let load = Load::begin(schedule);
@@ -112,14 +110,11 @@ fn status(places: &Places) -> Result<Value, Stop> {
     json(places, &["--json", "mirror", "status"])
 }
 
-fn json(places: &Places, args: &[&str]) -> Result<Value, Stop> {
-    let lost = |error| Stop::Failed(format!("the answer of `umbra {}`: {error}", args.join(" ")));
-    serde_json::from_slice(&answer(places, args)?).map_err(lost)
-}
-
-fn text(value: &Value, name: &str) -> Result<String, Stop> {
-    let text = value[name].as_str().map(str::to_owned);
-    text.ok_or_else(|| Stop::Failed(format!("the gateway does not say {name:?}")))
+/// Where requests come to a gateway.
+fn listens(status: &Value) -> Result<SocketAddr, Stop> {
+    let at = &status["listen"];
+    let told = at.as_str().and_then(|at| at.parse().ok());
+    told.ok_or_else(|| Stop::Failed(format!("the gateway listens at {at}")))
 }
 
 /// Until every copy has ended.

@@ -27,6 +27,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use crate::args::DemoOptions;
 use crate::packages::Purpose;
 use crate::process::{self, heading, must};
@@ -123,12 +125,15 @@ fn build(places: &Places, recipe: &str, expected: i32) -> Result<Story, Stop> {
 }
 
 fn last_story(places: &Places) -> Result<Story, Stop> {
-    let list = answer(places, &["--json", "ls", "--limit", "1"])?;
-    let list: serde_json::Value = serde_json::from_slice(&list)
-        .map_err(|error| Stop::Failed(format!("the list of builds cannot be read: {error}")))?;
+    let list = json(places, &["--json", "ls", "--limit", "1"])?;
     let build = list["builds"][0]["id"].as_u64();
     let build = build.ok_or_else(|| Stop::Failed("the daemon lists no build".to_owned()))?;
     Story::parse(&answer(places, &["--json", "log", &build.to_string()])?)
+}
+
+fn json(places: &Places, args: &[&str]) -> Result<Value, Stop> {
+    let lost = |error| Stop::Failed(format!("the answer of `umbra {}`: {error}", args.join(" ")));
+    serde_json::from_slice(&answer(places, args)?).map_err(lost)
 }
 
 fn answer(places: &Places, args: &[&str]) -> Result<Vec<u8>, Stop> {
