@@ -15,6 +15,7 @@
 //! | [`attach`] | the frames of an attached terminal |
 //! | [`state`] | states, differences, exports, tests of a state |
 //! | [`image`] | images, timelines, measured numbers |
+//! | [`rollout`] | rollouts, and what they are told |
 //! | [`daemon`] | version, health, gc, fsck |
 //! | [`error`] | the wire form of a failure |
 //! | [`blob`] | bytes in JSON |
@@ -30,6 +31,7 @@ pub mod daemon;
 pub mod error;
 pub mod exposition;
 pub mod image;
+pub mod rollout;
 pub mod shadow;
 pub mod socket;
 pub mod state;
