@@ -150,7 +150,7 @@ fn recipe(
     recipe
 }
 
-pub(crate) fn unreadable(path: &Path, error: &file::ReadError) -> Problems {
+fn unreadable(path: &Path, error: &file::ReadError) -> Problems {
     let name = path.display().to_string();
     let message = format!("cannot read `{}`: {error}", escape(name.as_bytes()));
     let help = matches!(error, file::ReadError::Missing)

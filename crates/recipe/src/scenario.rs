@@ -5,37 +5,32 @@ use std::path::Path;
 use umbra_document::check::shorten;
 use umbra_document::diagnostic::{Found, Problem, Problems};
 use umbra_document::source::Source;
+use umbra_document::whole::Whole;
 use umbra_document::yaml::{Key, Node, Value};
-use umbra_document::{check, file, take, yaml};
+use umbra_document::{check, take, yaml};
 use umbra_suite::spec as suite;
 
-use crate::load::{FILE_BYTES_MAX, Overrides, Reader, beside, unreadable};
+use crate::load::{FILE_BYTES_MAX, Overrides, Reader, beside};
 use crate::test::Journey;
 use crate::{extract, formats, semantic, shapes, vars};
 
-const NOUN: &str = "scenario file";
+/// A scenario file.
+const DOCUMENT: Whole = Whole { noun: "scenario file", bytes_max: FILE_BYTES_MAX };
 
 /// Reads and checks a scenario file. All problems are reported, not the first.
 ///
 /// # Errors
 /// It cannot be read, or something in it is wrong.
 pub fn load(path: &Path) -> Result<Vec<Journey>, Problems> {
-    let text = file::read_text(path, FILE_BYTES_MAX).map_err(|error| unreadable(path, &error))?;
-    parse(&path.display().to_string(), text)
+    DOCUMENT.load(path, journeys)
 }
 
 /// Checks the text of a scenario file; `name` stands for its path in problems.
 ///
 /// # Errors
 /// Something in it is wrong.
-pub fn parse(name: &str, text: String) -> Result<Vec<Journey>, Problems> {
-    let mut found = Found::default();
-    let sources = vec![Source { name: name.to_owned(), text }];
-    let journeys = yaml::parse(0, &sources[0].text, NOUN, &mut found)
-        .and_then(|root| journeys(root, &sources, &mut found));
-    let has_errors = found.has_errors();
-    let problems = found.into_problems(&sources);
-    journeys.filter(|_| !has_errors).ok_or(problems)
+pub fn parse(name: &str, text: &str) -> Result<Vec<Journey>, Problems> {
+    DOCUMENT.parse(name, text, journeys)
 }
 
 fn journeys(mut root: Node, sources: &[Source], found: &mut Found) -> Option<Vec<Journey>> {
@@ -103,7 +98,7 @@ fn named(load: &Node) -> Option<(umbra_document::source::Span, String)> {
 }
 
 fn insert(load: &mut Node, file: usize, text: &str, found: &mut Found) {
-    let Some(root) = yaml::parse(file, text, NOUN, found) else { return };
+    let Some(root) = yaml::parse(file, text, DOCUMENT.noun, found) else { return };
     let Value::Map(entries) = root.value else {
         let problem = Problem::new("bad-type", "this is no scenario file", root.span, "");
         return found.push(problem.help("it begins with `scenario:`"));
@@ -131,7 +126,7 @@ mod tests {
 
     #[track_caller]
     fn problems(text: &str) -> String {
-        parse("s.yaml", text.to_owned()).map(drop).expect_err(text).render(false)
+        parse("s.yaml", text).map(drop).expect_err(text).render(false)
     }
 
     #[test]
@@ -144,7 +139,7 @@ mod tests {
   - {path: '/things/${id}', headers: {If-Match: '${id}'}, extract: [{name: e, header: ETag}, {name: r, regex: 'a(.)'}]}
   - {path: '/${e}/${r}'}
 ";
-        let scenario = parse("s.yaml", text.to_owned()).unwrap();
+        let scenario = parse("s.yaml", text).unwrap();
         let requests = &scenario[0].requests;
         let json = Place::Json("data.id".into());
         assert_eq!(requests[0].extract, [Extract { name: "id".into(), from: json }]);

@@ -135,7 +135,7 @@ fn learn(
     let text = write::yaml(&learned);
     // What is written is read again by recipes and by `umbra replay`.
     let name = output.display().to_string();
-    umbra_recipe::scenario::parse(&name, text.clone()).map_err(|problems| {
+    umbra_recipe::scenario::parse(&name, &text).map_err(|problems| {
         CliError::new(Finish::Bug, format!("learn\n{}", problems.render(false)))
     })?;
     let written = make(output, force)?.write_all(text.as_bytes());
