@@ -1,7 +1,10 @@
 //! Baseline and candidate, and how many bad outcomes each had.
 
+use serde::{Deserialize, Serialize};
+
 /// Which of two a unit was given to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Arm {
     /// What is in production.
     Baseline,
@@ -26,6 +29,14 @@ impl Weight {
     /// The probability.
     pub fn get(self) -> f64 {
         self.0
+    }
+
+    /// The probability that a bad outcome is the candidate's where that one is bad `ratio` times
+    /// as often.
+    pub fn of_bad(self, ratio: f64) -> Self {
+        let odds = self.0 * ratio;
+        let is = odds / (odds + (1.0 - self.0));
+        Self(is.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON))
     }
 
     /// That of the other arm.
@@ -100,6 +111,12 @@ impl Tally {
     }
 }
 
+impl FromIterator<Row> for Tally {
+    fn from_iter<I: IntoIterator<Item = Row>>(rows: I) -> Self {
+        Self { rows: rows.into_iter().collect() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +128,8 @@ mod tests {
         }
         assert_eq!(Weight::new(0.5), Some(Weight::HALF));
         assert_eq!(Weight::new(0.05).unwrap().other(), Weight::new(0.95).unwrap());
+        assert_eq!(Weight::HALF.of_bad(3.0), Weight::new(0.75).unwrap());
+        assert_eq!(Weight::new(0.1).unwrap().of_bad(1.0), Weight::new(0.1).unwrap());
     }
 
     #[test]

@@ -14,17 +14,33 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`trial`] | one rollout, judged from its first request to its last |
+//! | [`settings`] | what its judge is to keep, and what it is to look for |
+//! | [`outcome`] | what it is told |
+//! | [`standing`] | what it shows |
+//! | [`units`] | what counts: one outcome for each unit that was given to an arm by chance |
+//! | [`errors`] | does the candidate fail more often? |
+//! | [`journal`] | what a judge was told, as bytes, to be judged again |
 //! | [`arm`] | baseline and candidate, and how many bad outcomes each had at which weight |
-//! | [`ratio`] | is the candidate bad more often? The bets, and their e-process |
+//! | [`ratio`] | is the candidate bad more often? The bets, and their e-process in closed form |
 //! | [`paired`] | the same where every request is answered by both |
 //! | [`interval`] | how many times as often, as a range to show |
 //! | [`excess`] | by how much more at most, which is what a pass rests on |
 //! | [`family`] | one error bound for many questions |
 
 pub mod arm;
+mod capital;
+pub mod errors;
 pub mod excess;
 pub mod family;
 pub mod interval;
+pub mod journal;
 mod logs;
+pub mod outcome;
 pub mod paired;
 pub mod ratio;
+pub mod settings;
+pub mod standing;
+mod strata;
+pub mod trial;
+pub mod units;

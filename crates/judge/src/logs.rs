@@ -1,4 +1,7 @@
 //! Sums of numbers that are known by their logarithms.
+//!
+//! With functions of `libm`: those of the platform may differ in the last bit, and what was judged
+//! on one machine is to be judged the same on any other.
 
 /// The logarithm of the mean of what these are logarithms of. Never overflows.
 pub(crate) fn log_mean_exp(logs: &[f64]) -> f64 {
@@ -6,8 +9,8 @@ pub(crate) fn log_mean_exp(logs: &[f64]) -> f64 {
     if !most.is_finite() {
         return most;
     }
-    let sum: f64 = logs.iter().map(|log| (log - most).exp()).sum();
-    most + (sum / logs.len() as f64).ln()
+    let sum: f64 = logs.iter().map(|log| libm::exp(log - most)).sum();
+    most + libm::log(sum / logs.len() as f64)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub const BETS: usize = 24;
 
 /// The ratios that are bet on, growing by the same factor from 1.25 to 200.
 pub fn ratios() -> [f64; BETS] {
-    std::array::from_fn(|k| 1.25 * 160_f64.powf(k as f64 / (BETS - 1) as f64))
+    std::array::from_fn(|k| 1.25 * libm::pow(160.0, k as f64 / (BETS - 1) as f64))
 }
 
 /// The e-process of one question: its state is the tally, an event costs 24 additions.
