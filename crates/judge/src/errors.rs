@@ -54,6 +54,7 @@ mod tests {
 
     use super::*;
     use crate::arm::Tally;
+    use crate::capital::RESERVE;
     use crate::ratio::log_e;
 
     const WEIGHTS: [f64; 4] = [0.01, 0.1, 0.5, 0.9];
@@ -70,7 +71,7 @@ mod tests {
                 errors.event(weight, arm);
                 tally.add(weight, arm);
             }
-            let known = 0.1 + 0.9 * log_e(&tally, tolerated).unwrap().exp();
+            let known = RESERVE + (1.0 - RESERVE) * log_e(&tally, tolerated).unwrap().exp();
             prop_assert!((errors.log_e() - known.ln()).abs() < 1e-6);
             prop_assert!(errors.log_peak() >= errors.log_e());
         }

@@ -20,6 +20,8 @@
 //! | [`standing`] | what it shows |
 //! | [`units`] | what counts: one outcome for each unit that was given to an arm by chance |
 //! | [`errors`] | does the candidate fail more often? |
+//! | [`latency`] | do its answers take longer? |
+//! | [`proof`] | that it does not fail much more often, which a promotion may rest on |
 //! | [`journal`] | what a judge was told, as bytes, to be judged again |
 //! | [`arm`] | baseline and candidate, and how many bad outcomes each had at which weight |
 //! | [`ratio`] | is the candidate bad more often? The bets, and their e-process in closed form |
@@ -35,10 +37,13 @@ pub mod excess;
 pub mod family;
 pub mod interval;
 pub mod journal;
+pub mod latency;
 mod logs;
 pub mod outcome;
 pub mod paired;
+pub mod proof;
 pub mod ratio;
+mod realised;
 pub mod settings;
 pub mod standing;
 mod strata;

@@ -61,16 +61,39 @@ impl Strata {
         self.0.iter().map(of).fold([0; 2], |sum, one| [sum[0] + one[0], sum[1] + one[1]])
     }
 
-    /// In how many more of its units the candidate fails than the baseline would at the same
-    /// probabilities; a part of 1. What there is no baseline for is taken as it is.
-    pub(crate) fn excess(&self) -> f64 {
+    /// Errors that the candidate would have if it failed as often as the baseline at the same
+    /// probabilities. Where there was no baseline none are expected.
+    pub(crate) fn expected(&self) -> f64 {
         let expected = |stratum: &Stratum| {
             let [units, of_candidate] = stratum.units.map(|count| count as f64);
             let errors = stratum.errors[0] as f64;
             if units > 0.0 { of_candidate * errors / units } else { 0.0 }
         };
+        self.0.iter().map(expected).sum()
+    }
+
+    /// In how many more of its units the candidate fails than that; a part of 1.
+    pub(crate) fn excess(&self) -> f64 {
         let units = self.units()[1].max(1) as f64;
-        (self.errors()[1] as f64 - self.0.iter().map(expected).sum::<f64>()) / units
+        (self.errors()[1] as f64 - self.expected()) / units
+    }
+
+    /// By how much more likely these errors are if the candidate fails as many times as often as
+    /// was seen than if it does so `tolerated` times: the logarithm, 0 where it does so less.
+    pub(crate) fn likelihood(&self, tolerated: f64) -> f64 {
+        let (seen, expected) = (self.errors()[1] as f64, self.expected());
+        // With none of the baseline's nobody knows how much more often; half a one is fair.
+        let ratio = seen / expected.max(0.5);
+        if ratio <= tolerated {
+            return 0.0;
+        }
+        let log = |stratum: &Stratum| {
+            let [baseline, candidate] = stratum.errors.map(|count| count as f64);
+            let cost = |ratio: f64| (stratum.weight.get() * (ratio - 1.0)).ln_1p();
+            candidate * (ratio / tolerated).ln()
+                - (baseline + candidate) * (cost(ratio) - cost(tolerated))
+        };
+        self.0.iter().map(log).sum::<f64>().max(0.0)
     }
 
     /// The errors, as [`crate::interval`] takes them.

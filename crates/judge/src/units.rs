@@ -24,8 +24,8 @@ use crate::strata::Strata;
 
 /// Questions about a unit that are answered at the same moment, as bits: how its latency stands to
 /// each hang threshold.
-pub(crate) const THRESHOLDS: u8 = 3;
-const ALL_THRESHOLDS: u8 = (1 << THRESHOLDS) - 1;
+pub(crate) const THRESHOLDS: u8 = 2;
+pub(crate) const ALL_THRESHOLDS: u8 = (1 << THRESHOLDS) - 1;
 const ERROR: u8 = 1 << THRESHOLDS;
 const COUNTED: u8 = 1 << (THRESHOLDS + 1);
 const CLOSED: u8 = 1 << (THRESHOLDS + 2);
@@ -225,5 +225,161 @@ impl Session {
             thresholds: new & ALL_THRESHOLDS,
             error: new & ERROR != 0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stages of these weights, and what each outcome says: its probability, and whether it counts
+    /// and fails for the first time; or why it says nothing.
+    struct Course {
+        units: Units,
+        strata: Strata,
+        weights: Vec<f64>,
+    }
+
+    impl Course {
+        fn new(sticky: bool, control: Control, weights: &[f64]) -> Self {
+            let (units, strata) = (Units::new(sticky, control), Strata::default());
+            Self { units, strata, weights: weights.to_vec() }
+        }
+
+        fn admit(&mut self, outcome: &Outcome) -> Result<Admitted, LeftOut> {
+            self.units.admit(outcome, &self.weights, &mut self.strata)
+        }
+
+        #[track_caller]
+        fn says(&mut self, outcome: &Outcome, weight: Option<f64>, first: bool, error: bool) {
+            let admitted = self.admit(outcome).unwrap();
+            let is = admitted.stratum.map(|place| self.strata.at(place).weight.get());
+            let near = match (is, weight) {
+                (Some(is), Some(weight)) => (is - weight).abs() < 1e-12,
+                (is, weight) => is == weight,
+            };
+            assert!(near, "{is:?} is not {weight:?}");
+            assert_eq!((admitted.first, admitted.error), (first, error));
+        }
+
+        #[track_caller]
+        fn says_nothing(&mut self, outcome: &Outcome, cause: LeftOut) {
+            assert_eq!(self.admit(outcome), Err(cause));
+        }
+    }
+
+    fn of(unit: u64, arm: Arm, stage: u16) -> Outcome {
+        let (latency_us, failed, hung, kind) = (1, false, 0, Kind::Ended);
+        Outcome { unit, arm, stage, latency_us, failed, hung, kind }
+    }
+
+    fn failed(outcome: Outcome) -> Outcome {
+        Outcome { failed: true, ..outcome }
+    }
+
+    fn hung(outcome: Outcome, hung: u8) -> Outcome {
+        Outcome { kind: Kind::Hung, hung, ..outcome }
+    }
+
+    use Arm::{Baseline, Candidate};
+
+    #[test]
+    fn each_request_is_one() {
+        let mut course = Course::new(false, Control::Production, &[0.0, 0.05, 1.0]);
+        course.says(&of(1, Baseline, 0), None, true, false);
+        course.says(&of(1, Candidate, 1), Some(0.05), true, false);
+        course.says(&failed(of(1, Candidate, 1)), Some(0.05), true, true);
+        course.says(&of(2, Candidate, 2), None, true, false);
+        course.says_nothing(&of(2, Candidate, 3), LeftOut::Unknown);
+        course.says(&hung(failed(of(3, Baseline, 1)), 0), Some(0.05), false, false);
+        course.says_nothing(&hung(of(3, Baseline, 1), THRESHOLDS), LeftOut::Unknown);
+    }
+
+    /// However many hangs a request was told of, each threshold is asked about once.
+    #[test]
+    fn a_threshold_of_a_unit_is_counted_once() {
+        for sticky in [false, true] {
+            for told in 0..=THRESHOLDS {
+                let mut course = Course::new(sticky, Control::Production, &[0.1]);
+                let mut asked = vec![];
+                for number in 0..told {
+                    asked.push(course.admit(&hung(of(1, Candidate, 0), number)).unwrap());
+                }
+                asked.push(course.admit(&Outcome { hung: told, ..of(1, Candidate, 0) }).unwrap());
+                for threshold in 0..THRESHOLDS {
+                    let count =
+                        asked.iter().filter(|one| one.thresholds & 1 << threshold != 0).count();
+                    assert_eq!(count, 1, "threshold {threshold} of {told} told");
+                }
+                assert_eq!(asked.iter().filter(|one| one.first).count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_counts_once_in_a_stage() {
+        let mut course = Course::new(true, Control::Production, &[0.1]);
+        course.says(&of(1, Candidate, 0), Some(0.1), true, false);
+        course.says_nothing(&of(1, Candidate, 0), LeftOut::Counted);
+        course.says(&failed(of(1, Candidate, 0)), Some(0.1), false, true);
+        course.says_nothing(&failed(of(1, Candidate, 0)), LeftOut::Counted);
+        course.says_nothing(&of(1, Baseline, 0), LeftOut::Moved);
+    }
+
+    #[test]
+    fn a_baseline_session_is_drawn_again_where_the_weight_grows() {
+        let mut course = Course::new(true, Control::Production, &[0.0, 0.1, 0.5, 0.2, 0.75]);
+        course.says(&of(1, Baseline, 0), None, true, false);
+        course.says(&of(1, Baseline, 1), Some(0.1), true, false);
+        course.says(&of(1, Baseline, 2), Some(0.4 / 0.9), true, false);
+        course.says_nothing(&failed(of(1, Baseline, 1)), LeftOut::Late);
+        // The weight is less: it is the baseline's for certain.
+        course.says_nothing(&failed(of(1, Baseline, 3)), LeftOut::Counted);
+        course.says(&of(1, Candidate, 4), Some(0.5), true, false);
+        // Seen first at a weight, whatever was before.
+        course.says(&of(2, Candidate, 3), Some(0.2), true, false);
+        course.says_nothing(&failed(of(2, Candidate, 4)), LeftOut::Counted);
+        course.says_nothing(&failed(of(2, Candidate, 3)), LeftOut::Late);
+    }
+
+    #[test]
+    fn a_fresh_baseline_has_as_many_sessions() {
+        let mut course = Course::new(true, Control::Fresh, &[0.0, 0.05, 0.5, 1.0]);
+        course.says(&of(1, Baseline, 0), None, true, false);
+        course.says(&of(1, Baseline, 1), Some(0.5), true, false);
+        course.says_nothing(&failed(of(1, Baseline, 2)), LeftOut::Counted);
+        course.says(&of(2, Candidate, 2), Some(0.5), true, false);
+        course.says(&of(3, Candidate, 3), None, true, false);
+    }
+
+    /// Sessions whose places are drawn are the candidate's as often as their probability says,
+    /// whenever they are seen.
+    #[test]
+    fn the_probability_is_the_right_one() {
+        let weights = [0.0, 0.05, 0.3, 0.1, 0.6];
+        let mut course = Course::new(true, Control::Production, &weights);
+        let mut rng = fastrand::Rng::with_seed(3);
+        let mut counts: HashMap<usize, [f64; 2]> = HashMap::new();
+        for unit in 0..60_000 {
+            let drawn = rng.f64();
+            for (stage, weight) in weights.iter().enumerate() {
+                if rng.f64() < 0.5 {
+                    continue;
+                }
+                let arm = if drawn < *weight { Candidate } else { Baseline };
+                let admitted = course.admit(&of(unit, arm, stage as u16));
+                if let Ok(Admitted { stratum: Some(stratum), .. }) = admitted {
+                    let [all, candidate] = counts.entry(stratum).or_default();
+                    *all += 1.0;
+                    *candidate += f64::from(u8::from(arm == Candidate));
+                }
+            }
+        }
+        assert!(counts.len() >= 5, "{counts:?}");
+        for (stratum, [all, candidate]) in counts {
+            let weight = course.strata.at(stratum).weight.get();
+            let off = (candidate / all - weight).abs() / (weight * (1.0 - weight) / all).sqrt();
+            assert!(off < 4.0, "{} of {all} at {weight}", candidate);
+        }
     }
 }

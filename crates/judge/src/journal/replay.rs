@@ -106,3 +106,6 @@ impl Judged {
         self.records += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;
