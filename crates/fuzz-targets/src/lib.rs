@@ -15,7 +15,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`api`], [`capture`], [`compare`], [`drift`], [`gateway`], [`recipe`], [`store`], [`suite`], [`traffic`] | the targets |
+//! | [`api`], [`capture`], [`compare`], [`drift`], [`gateway`], [`judge`], [`recipe`], [`store`], [`suite`], [`traffic`] | the targets |
 //! | [`seeds`] | inputs to begin with: fixtures, and `fuzz/corpus` |
 //! | [`mutate`] | the next input |
 //! | [`run`], [`heap`] | trying a target, and measuring it |
@@ -26,6 +26,7 @@ pub mod compare;
 pub mod drift;
 pub mod gateway;
 pub mod heap;
+pub mod judge;
 pub mod mutate;
 pub mod recipe;
 pub mod run;
@@ -89,6 +90,7 @@ pub const TARGETS: &[Target] = &[
     capture::GOR,
     capture::HAR,
     capture::START,
+    judge::JOURNAL,
     traffic::PACKET,
     traffic::TRAFFIC,
 ];

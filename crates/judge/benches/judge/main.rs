@@ -1,5 +1,6 @@
 //! How often the judge is wrong and how soon it is right, in many more runs than the tests make.
 
+mod replay;
 #[path = "../../tests/simulation/world.rs"]
 mod world;
 
@@ -13,6 +14,7 @@ use world::{Answers, LADDER, found, rollout};
 const RUNS: usize = 4_000;
 
 fn main() {
+    replay::measure();
     false_alarms_of_rollouts();
     errors_until_found();
     false_alarms_of_comparisons();

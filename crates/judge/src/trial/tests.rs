@@ -179,16 +179,30 @@ fn a_good_candidate_is_proved() {
     assert!(!split.proved(), "by nothing");
 }
 
+/// As many errors as there are on average, evenly.
 #[test]
 fn how_many_more_are_needed_is_about_right() {
-    let world: World = |x| [(us(x), x < 0.01), (us(x), x < 0.05)];
     let mut trial = begun(0.1, |is| is.metrics = only(Metric::Errors));
     assert_eq!(trial.standing().units_needed, None);
-    let all = found(&mut trial, world, 100_000).unwrap();
-    let mut half = begun(0.1, |is| is.metrics = only(Metric::Errors));
-    found(&mut half, world, all / 2);
-    let needed = half.standing().units_needed.unwrap();
-    assert!((all / 200..all / 3).contains(&needed), "{needed} of {all}");
+    let mut told = Vec::new();
+    for n in 0..20_000 {
+        match n % 10 {
+            0 => trial.on(&of(n, Arm::Candidate, 1, 1, n / 10 % 20 == 19)),
+            _ => trial.on(&of(n, Arm::Baseline, 1, 1, n % 100 == 5)),
+        }
+        if n % 200 == 0 {
+            told.push(trial.standing().units_needed);
+        }
+        if trial.is_worse() {
+            break;
+        }
+    }
+    assert_eq!(trial.standing().units_needed, Some(0));
+    let all = told.len() * 20;
+    for (at, needed) in told.iter().enumerate().skip(told.len() / 3) {
+        let (needed, left) = (needed.unwrap() as usize, all - at * 20);
+        assert!(needed <= 2 * left + 40 && left <= 2 * needed + 40, "{needed}, in fact {left}");
+    }
 }
 
 #[test]
