@@ -9,7 +9,9 @@
 //!
 //! Invariants:
 //!
-//! * Pure: no clock, no chance, no IO. The same outcomes give the same evidence, in any order.
+//! * Pure: no clock, no chance, no IO. The same outcomes in the same order give the same evidence,
+//!   to the last bit, on every machine.
+//! * Bets on a candidate being worse never pay for outcomes that are better.
 //! * Every error bound holds at all times at once, however often somebody looks.
 //!
 //! | module | holds |

@@ -16,6 +16,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::num::NonZeroU16;
 
 use crate::arm::{Arm, Weight};
 use crate::outcome::{Kind, Outcome};
@@ -30,7 +31,7 @@ const ERROR: u8 = 1 << THRESHOLDS;
 const COUNTED: u8 = 1 << (THRESHOLDS + 1);
 const CLOSED: u8 = 1 << (THRESHOLDS + 2);
 
-/// Sessions that are known at the same time; one takes about 20 bytes.
+/// Sessions that are known at the same time; one takes 16 bytes of a table that is half full.
 const SESSIONS_MAX: usize = 1 << 20;
 
 /// Why an outcome says nothing.
@@ -96,8 +97,8 @@ struct Session {
     stage: u16,
     /// That with the greatest weight in which it was the baseline's.
     above: u16,
-    /// Of the last unit it was.
-    stratum: Option<u16>,
+    /// Of the last unit it was: its number from 1, which takes two bytes with none.
+    stratum: Option<NonZeroU16>,
     /// What is known of that.
     known: u8,
 }
@@ -147,24 +148,26 @@ fn assigned(control: Control, weight: f64) -> Option<Weight> {
     }
 }
 
-fn stratum(weight: Option<Weight>, strata: &mut Strata) -> Result<Option<u16>, LeftOut> {
-    let mut find = |weight: Weight| strata.find(weight).and_then(|place| u16::try_from(place).ok());
-    weight.map(|weight| find(weight).ok_or(LeftOut::Strata)).transpose()
+fn stratum(weight: Option<Weight>, strata: &mut Strata) -> Result<Option<usize>, LeftOut> {
+    weight.map(|weight| strata.find(weight).ok_or(LeftOut::Strata)).transpose()
+}
+
+fn number(stratum: Option<usize>) -> Option<NonZeroU16> {
+    stratum.and_then(|place| NonZeroU16::new(u16::try_from(place + 1).ok()?))
 }
 
 /// Where each request is a unit what was told of it before is in the outcome.
-fn request(outcome: &Outcome, stratum: Option<u16>) -> Admitted {
+fn request(outcome: &Outcome, stratum: Option<usize>) -> Admitted {
     let ended = outcome.kind == Kind::Ended;
     let told = outcome.hung.min(THRESHOLDS);
     let thresholds = if ended { ALL_THRESHOLDS & !((1 << told) - 1) } else { 1 << told };
-    let stratum = stratum.map(usize::from);
     Admitted { stratum, first: ended, thresholds, error: ended && outcome.failed }
 }
 
 impl Session {
-    fn new(outcome: &Outcome, stratum: Option<u16>) -> Self {
-        let stage = outcome.stage;
-        Self { arm: outcome.arm, stage, above: stage, stratum, known: 0 }
+    fn new(outcome: &Outcome, stratum: Option<usize>) -> Self {
+        let (arm, stage) = (outcome.arm, outcome.stage);
+        Self { arm, stage, above: stage, stratum: number(stratum), known: 0 }
     }
 
     /// Whether it is the unit it was, a new one, or none.
@@ -198,7 +201,8 @@ impl Session {
             Control::Fresh => assigned(control, now),
         };
         let stratum = stratum(weight, strata)?;
-        (self.arm, self.above, self.stratum, self.known) = (outcome.arm, outcome.stage, stratum, 0);
+        (self.arm, self.above, self.stratum, self.known) =
+            (outcome.arm, outcome.stage, number(stratum), 0);
         Ok(())
     }
 
@@ -220,7 +224,7 @@ impl Session {
             return Err(LeftOut::Counted);
         }
         Ok(Admitted {
-            stratum: self.stratum.map(usize::from),
+            stratum: self.stratum.map(|number| usize::from(number.get()) - 1),
             first: new & COUNTED != 0,
             thresholds: new & ALL_THRESHOLDS,
             error: new & ERROR != 0,

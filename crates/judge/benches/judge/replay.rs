@@ -46,7 +46,8 @@ fn journal(outcomes: u64, sticky: bool) -> Vec<u8> {
         if n == (outcomes * stage as u64).div_ceil(weights.len() as u64) {
             batch.push(Record::Stage { weight: weights[stage] });
         }
-        let unit = rng.u64(0..500_000);
+        // Sessions come and go, some 20,000 of them at the same time, with 20 requests each.
+        let unit = n / 20 + rng.u64(0..20_000);
         // A session's place, as good as drawn.
         let place = if sticky { unit.wrapping_mul(0x9e37_79b9_7f4a_7c15) } else { rng.u64(..) };
         let candidate = place as f64 / u64::MAX as f64;

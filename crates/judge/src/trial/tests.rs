@@ -205,6 +205,34 @@ fn how_many_more_are_needed_is_about_right() {
     }
 }
 
+/// A whole ladder in which nothing is worse, looked at after every outcome, in weather that both
+/// arms share: a wrong baseline, bursts of errors and of slowness.
+#[test]
+fn a_healthy_rollout_is_seldom_called_worse() {
+    let alpha = 0.1;
+    let wrong = (0..200).filter(|seed| {
+        let mut trial = begun(0.01, |is| is.alpha = alpha);
+        let mut rng = fastrand::Rng::with_seed(*seed);
+        let (mut stage, mut bad) = (1, false);
+        for (weight, units) in [(0.01, 1_000), (0.1, 1_000), (0.5, 1_000)] {
+            if stage > 1 {
+                trial.on(&Record::Stage { weight });
+            }
+            for n in 0..units {
+                bad ^= rng.f64() < 0.01;
+                let arm = if rng.f64() < weight { Arm::Candidate } else { Arm::Baseline };
+                let slow = if bad { 3 } else { 1 };
+                let failed = rng.f64() < if bad { 0.5 } else { 0.02 };
+                trial.on(&of(n, arm, stage, us(rng.f64()) * slow + 300, failed));
+            }
+            stage += 1;
+        }
+        trial.is_worse()
+    });
+    let wrong = wrong.count() as f64 / 200.0;
+    assert!(wrong <= alpha, "{wrong}");
+}
+
 #[test]
 fn a_standing_is_written_and_read() {
     let mut trial = begun(0.1, |_| {});
