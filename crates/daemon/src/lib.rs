@@ -9,7 +9,7 @@
 //! * killed at any instant, the next daemon removes what was left and says which builds broke;
 //! * every request is bounded in size, and in time until it is read; whatever it holds, the
 //!   answer is JSON and nothing panics;
-//! * the end of the daemon is the end of its shadows.
+//! * the end of the daemon is the end of its shadows, and never of an instance.
 //!
 //! | module | holds |
 //! |---|---|
@@ -17,6 +17,7 @@
 //! | [`daemon`], [`config`], [`lock`] | how it is put together, starts and ends |
 //! | `recovery`, [`fault`] | what a killed daemon left; where a test kills one |
 //! | [`builds`], [`engine`] | builds, and the seam to what builds |
+//! | [`instances`] | what runs a service in production, in a process that outlives the daemon |
 //! | [`shadows`], [`enter`], `terminal` | shadows, and going into them |
 //! | [`primaries`] | machines held against their shadows |
 //! | [`states`], `textdiff` | names, files and differences of states |
@@ -34,6 +35,7 @@ pub mod enter;
 pub mod fault;
 pub mod http;
 pub mod instance;
+pub mod instances;
 pub mod lock;
 pub mod primaries;
 mod recovery;

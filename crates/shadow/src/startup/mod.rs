@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use serde::{Deserialize, Serialize};
 use umbra_state::Command;
 use umbra_state::escape::escape_output;
 
@@ -21,7 +22,8 @@ const ASK_EVERY: Duration = Duration::from_millis(5);
 const LOG_BYTES: u64 = 2000;
 
 /// What is to run in a view before anybody looks.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Startup {
     /// The first process the view was made with.
     pub init: Init,
@@ -32,7 +34,8 @@ pub struct Startup {
 }
 
 /// A program that runs in a shadow while tests look at it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Service {
     /// Its name.
     pub name: String,
@@ -45,7 +48,8 @@ pub struct Service {
 }
 
 /// How to see that a [`Service`] can be used.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ready {
     /// A TCP port of the shadow accepts connections.
     Port(u16),

@@ -1,0 +1,139 @@
+//! Instances: what runs a service for its users, from an image, whether or not a daemon lives.
+//!
+//! A shadow of the daemon ends with the daemon; production must not. So instances are shadows of
+//! a process of its own, the *keeper* (`umbra keep`), which the daemon starts when the first
+//! instance is wanted and finds again by its socket. What is wanted is written down: a keeper
+//! that was killed is followed by one that starts the same instances again.
+//!
+//! Every implementation of [`Instances`] runs the suite in [`conformance`].
+
+pub mod conformance;
+pub mod fake;
+
+use serde::{Deserialize, Serialize};
+use umbra_api::error::{ErrorCode, WireError};
+use umbra_shadow::ShadowSpec;
+use umbra_shadow::provider::{Limits, Network};
+use umbra_shadow::startup::Startup;
+use umbra_state::{StateId, escape};
+
+/// The longest name of a service.
+const SERVICE_BYTES_MAX: usize = 200;
+
+/// Starts, stops and lists instances. Blocking.
+pub trait Instances: Send + Sync {
+    /// Starts an instance and returns once its services are ready. One that runs by this name as
+    /// this spec says is answered as it is, so that asking twice is asking once.
+    ///
+    /// # Errors
+    /// The state is not in the store ([`umbra_api::error::ErrorCode::NotFound`]), the name is
+    /// another instance's ([`umbra_api::error::ErrorCode::Conflict`]), or a service is not ready
+    /// in its time: then nothing of it stays.
+    fn start(&self, spec: &InstanceSpec) -> Result<Instance, WireError>;
+
+    /// Ends an instance with all that belongs to it; one that is not there is as good.
+    ///
+    /// # Errors
+    /// Nobody could be asked, or something of it could not be removed.
+    fn stop(&self, name: &str) -> Result<(), WireError>;
+
+    /// All instances by name, those included that are just started again.
+    ///
+    /// # Errors
+    /// Nobody could be asked.
+    fn list(&self) -> Result<Vec<Instance>, WireError>;
+}
+
+/// What an instance is to be. [`crate::enter::instance_spec`] makes one of a recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceSpec {
+    /// The service it is one of.
+    pub service: String,
+    /// Its name, unique among all instances; a shadow's name
+    /// ([`umbra_shadow::ShadowSpec::check_name`]).
+    pub name: String,
+    /// What it shows.
+    pub state: StateId,
+    /// Where it listens.
+    pub port: u16,
+    /// What runs in it.
+    pub startup: Startup,
+    /// What it may reach.
+    pub network: Network,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// An instance as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// The service it is one of.
+    pub service: String,
+    /// What it shows.
+    pub state: StateId,
+    /// Where this machine reaches it, or did when it last ran: `ADDRESS:PORT`.
+    pub to: String,
+    /// Whether it runs.
+    pub phase: InstancePhase,
+    /// How often one of its services, or all of it, was started again.
+    pub restarts: u64,
+    /// Why it does not run, or why it was last started again.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// When it was last started, in milliseconds since 1970 UTC.
+    pub started_at_ms: i64,
+}
+
+/// Where an instance is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InstancePhase {
+    /// Its services are started for the first time, or again after the keeper.
+    Starting,
+    /// All its services run.
+    Running,
+    /// Something of it ended and is started again, in a moment.
+    Restarting,
+}
+
+impl InstanceSpec {
+    /// The shadow it is to be.
+    fn shadow(&self) -> ShadowSpec {
+        let (name, limits, network) = (self.name.clone(), self.limits, self.network.clone());
+        ShadowSpec { init: self.startup.init, ..ShadowSpec::new(name, limits, network) }
+    }
+
+    /// Refuses what could never run or never be reached.
+    fn check(&self) -> Result<(), WireError> {
+        let refused = |why: String| {
+            let name = escape::line(self.name.as_bytes(), 60);
+            let message = format!("start instance {name}: {why}");
+            WireError::new(ErrorCode::BadRequest, message)
+        };
+        self.shadow().check_name().map_err(|error| refused(error.to_string()))?;
+        if self.service.is_empty() || self.service.len() > SERVICE_BYTES_MAX {
+            return Err(refused(format!("its service's name has 1 to {SERVICE_BYTES_MAX} bytes")));
+        }
+        if self.port == 0 || self.network == Network::None {
+            return Err(refused("nobody could reach it".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// The name is an instance's that is to be something else.
+fn another(name: &str) -> WireError {
+    let message = format!("start instance {name}: there is another one of that name");
+    WireError::new(ErrorCode::Conflict, message)
+        .with_hint("stop that one first, or choose another name")
+}
+
+/// There is nothing to show.
+fn no_state(spec: &InstanceSpec) -> WireError {
+    let (name, state) = (&spec.name, spec.state.short());
+    let message = format!("start instance {name}: the store does not have state {state}");
+    WireError::new(ErrorCode::NotFound, message).with_hint("build the image again")
+}
