@@ -24,6 +24,7 @@ use crate::clock::now_ms;
 use crate::config::Config;
 use crate::db::{Db, Writer};
 use crate::fault::Faults;
+use crate::instances::Instances;
 use crate::lock::DirLock;
 use crate::primaries::agents::Agents;
 use crate::primaries::{Pace, Primaries, Stages};
@@ -41,6 +42,8 @@ pub struct Ports {
     pub agents: Arc<dyn Agents>,
     /// What happens to primaries with time: how often, and after how long.
     pub pace: Pace,
+    /// Runs services for their users.
+    pub instances: Arc<dyn Instances>,
 }
 
 /// A running daemon.
@@ -51,6 +54,7 @@ pub struct Daemon {
     registry: Arc<Registry>,
     builds: Arc<Builds>,
     primaries: Primaries,
+    instances: Arc<dyn Instances>,
     states: States,
     started_at_ms: i64,
     start_notes: Vec<String>,
@@ -103,6 +107,7 @@ impl Daemon {
         let (of_drift, agents, pace) = (db.clone(), ports.agents, ports.pace);
         let (recorder, handle) = (Arc::clone(&writer), Handle::current());
         let agents_dir = config.agents();
+        let instances = ports.instances;
         let (shown, shadows, scratch) =
             (states.clone(), Arc::clone(&registry), config.rehearsals());
         let primaries = blocking(move || {
@@ -117,6 +122,7 @@ impl Daemon {
             registry,
             builds: Arc::new(builds),
             primaries,
+            instances,
             states,
             started_at_ms: now_ms(),
             start_notes,
@@ -234,6 +240,11 @@ impl Daemon {
     /// The machines under its care.
     pub fn primaries(&self) -> &Primaries {
         &self.primaries
+    }
+
+    /// What runs services for their users; it goes on when this daemon does not.
+    pub fn instances(&self) -> &Arc<dyn Instances> {
+        &self.instances
     }
 
     /// Its states.

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::daemon::Ports;
 use crate::engine::EngineBuilder;
 use crate::instance::Instance;
+use crate::instances::{KeeperClient, Places};
 use crate::primaries::Pace;
 use crate::primaries::agents::Processes;
 use crate::primaries::ssh::Ssh;
@@ -50,6 +51,7 @@ const WARM_SITES: usize = 4;
 /// The real things: sandboxes started by way of `launcher`, and the engine that builds on them.
 pub fn real_ports(config: &Config, launcher: PathBuf) -> Result<Ports, WireError> {
     let agent = launcher.clone();
+    let instances = Arc::new(KeeperClient::new(Places::of(config), launcher.clone()));
     let sandbox =
         SandboxConfig { dir: config.shadows(), launcher, user_namespaces: true, warm: WARM_SITES };
     let sandbox = SandboxProvider::open(sandbox).map_err(|error| {
@@ -63,7 +65,13 @@ pub fn real_ports(config: &Config, launcher: PathBuf) -> Result<Ports, WireError
     let builder = |store: Store, registry: Arc<Registry>| -> Arc<dyn Builder> {
         Arc::new(EngineBuilder::new(store, registry, workshops))
     };
-    Ok(Ports { provider: sandbox, builder: Box::new(builder), agents, pace: Pace::default() })
+    Ok(Ports {
+        provider: sandbox,
+        builder: Box::new(builder),
+        agents,
+        pace: Pace::default(),
+        instances,
+    })
 }
 
 /// SIGINT and SIGTERM, which no longer end the process by themselves.

@@ -4,6 +4,7 @@ pub mod capture;
 pub mod compare;
 pub mod drift;
 pub mod gateway;
+pub mod instances;
 pub mod listening;
 pub mod replay;
 pub mod tap;
@@ -164,6 +165,13 @@ pub enum Command {
         #[command(subcommand)]
         command: Shadow,
     },
+    /// List, start and stop instances: what runs services for their users, whether or not the
+    /// daemon lives.
+    Instances {
+        /// What to do.
+        #[command(subcommand)]
+        command: instances::Instances,
+    },
     /// Add, list and remove primaries: machines that are held against their shadows.
     Primary {
         /// What to do.
@@ -256,6 +264,9 @@ pub enum Command {
     /// The process that reads a primary's parameters; started by the daemon.
     #[command(hide = true)]
     Agent,
+    /// The process that keeps instances; started by whoever wants one first.
+    #[command(hide = true)]
+    Keep,
     /// The process that undoes a rollback nobody confirms; started by a rollback.
     #[command(hide = true)]
     KeepWatch {

@@ -9,6 +9,7 @@ mod drift;
 mod enter;
 mod follow;
 mod gateway;
+mod instances;
 mod listening;
 mod primary;
 mod prompt;
@@ -68,6 +69,8 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Serve => serve::serve(config),
         Command::Launcher => Ok(launcher()),
         Command::Agent => Ok(agent()),
+        Command::Keep => instances::keep(config),
+        Command::Instances { command } => instances::instances(ui, config, command),
         Command::KeepWatch { journal } => keep_watch(&journal),
         Command::Primary { command } => primary::primary(ui, &client(), command),
         Command::Drift { command } => drift::drift(ui, &client(), command),

@@ -10,6 +10,7 @@
 //! | [`lists`] | tables of builds, images, shadows, timelines |
 //! | [`difference`] | what differs between two states |
 //! | [`primaries`], [`drift`], [`rollback`], [`rehearsal`], [`forecast`] | machines under care |
+//! | [`instances`] | what runs services for their users |
 //! | [`gateway`], [`compare`] | the gateway and its mirrors, and how their answers differ |
 //! | [`listening`] | the side of it that clients see |
 //! | [`capture`], [`replay`] | captures, what is in files, and what replays showed |
@@ -24,6 +25,7 @@ pub mod drift;
 pub mod failure;
 pub mod forecast;
 pub mod gateway;
+pub mod instances;
 pub mod listening;
 pub mod lists;
 pub mod live;

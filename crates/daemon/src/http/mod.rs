@@ -5,7 +5,8 @@
 
 pub(crate) mod attach;
 mod builds;
-mod extract;
+pub(crate) mod extract;
+mod instances;
 mod metrics;
 mod primaries;
 mod reply;
@@ -21,7 +22,7 @@ use axum::http::Method;
 use axum::routing::{get, post};
 use umbra_api::error::{ErrorCode, WireError};
 
-pub(crate) use self::reply::{ApiError, shadow_error};
+pub(crate) use self::reply::{ApiError, Reply, shadow_error};
 use crate::daemon::Daemon;
 
 /// The largest request: a command with its standard input.
@@ -50,6 +51,7 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/test", post(states::test))
         .route("/v1/shadows", get(shadows::list).post(shadows::create))
         .route("/v1/shadows/{name}", axum::routing::delete(shadows::remove))
+        .route("/v1/instances", get(instances::list).post(instances::start))
         .route("/v1/exec", post(shadows::exec))
         .route("/v1/attach", post(attach::attach))
         .route("/v1/primaries", get(primaries::list).post(primaries::add))
@@ -74,12 +76,12 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .with_state(daemon)
 }
 
-async fn unknown_route(uri: axum::http::Uri) -> ApiError {
+pub(crate) async fn unknown_route(uri: axum::http::Uri) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
     ApiError(WireError::new(ErrorCode::NotFound, format!("find {path} in the API")))
 }
 
-async fn unknown_method(method: Method, uri: axum::http::Uri) -> ApiError {
+pub(crate) async fn unknown_method(method: Method, uri: axum::http::Uri) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
     let message = format!("do {method} on {path}: the API does not offer that");
     ApiError(WireError::new(ErrorCode::BadRequest, message))

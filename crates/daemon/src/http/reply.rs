@@ -13,7 +13,7 @@ use crate::db::DbError;
 pub(crate) struct ApiError(pub(crate) WireError);
 
 /// What handlers return.
-pub(super) type Reply<T> = Result<Json<T>, ApiError>;
+pub(crate) type Reply<T> = Result<Json<T>, ApiError>;
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {

@@ -7,8 +7,20 @@
 //!
 //! Every implementation of [`Instances`] runs the suite in [`conformance`].
 
+mod attended;
+mod backoff;
+mod client;
 pub mod conformance;
+mod control;
 pub mod fake;
+mod ground;
+mod held;
+mod journal;
+mod keep;
+mod keeper;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use umbra_api::error::{ErrorCode, WireError};
@@ -16,6 +28,43 @@ use umbra_shadow::ShadowSpec;
 use umbra_shadow::provider::{Limits, Network};
 use umbra_shadow::startup::Startup;
 use umbra_state::{StateId, escape};
+
+use crate::config::Config;
+
+pub use self::attended::ServiceLog;
+pub use self::client::KeeperClient;
+pub use self::control::KeeperInfo;
+pub use self::keep::keep;
+pub use self::keeper::Keeper;
+
+/// Where a keeper is: one for each state directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// Its own directory: what is wanted, its log, its shadows' files.
+    pub dir: PathBuf,
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// The daemon's store.
+    pub store: PathBuf,
+}
+
+impl Places {
+    /// Those of the daemon's state directory.
+    pub fn of(config: &Config) -> Self {
+        let dir = config.state_dir.join("instances");
+        Self { dir, socket: config.state_dir.join("keeper.sock"), store: config.store() }
+    }
+
+    /// The files of its shadows.
+    fn shadows(&self) -> PathBuf {
+        self.dir.join("shadows")
+    }
+
+    /// What it has to say.
+    fn log(&self) -> PathBuf {
+        self.dir.join("keeper.log")
+    }
+}
 
 /// The longest name of a service.
 const SERVICE_BYTES_MAX: usize = 200;
@@ -65,6 +114,21 @@ pub struct InstanceSpec {
     pub limits: Limits,
 }
 
+/// What `POST /v1/instances` of the daemon takes: an instance as the recipe of its image says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartInstance {
+    /// Its name.
+    pub name: String,
+    /// The state it shows: an image's name, or an id.
+    pub state: String,
+    /// Where it listens.
+    pub port: u16,
+    /// The service it is one of; named like the state if not said.
+    #[serde(default)]
+    pub service: Option<String>,
+}
+
 /// An instance as it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
@@ -104,6 +168,11 @@ impl InstanceSpec {
     fn shadow(&self) -> ShadowSpec {
         let (name, limits, network) = (self.name.clone(), self.limits, self.network.clone());
         ShadowSpec { init: self.startup.init, ..ShadowSpec::new(name, limits, network) }
+    }
+
+    /// Where it is reached at this address.
+    fn at(&self, address: IpAddr) -> String {
+        SocketAddr::new(address, self.port).to_string()
     }
 
     /// Refuses what could never run or never be reached.

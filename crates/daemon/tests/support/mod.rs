@@ -22,6 +22,7 @@ use umbra_daemon::builds::ports::{Builder, Running};
 use umbra_daemon::config::Config;
 use umbra_daemon::daemon::Ports;
 use umbra_daemon::instance::Instance;
+use umbra_daemon::instances::fake::Fake;
 use umbra_daemon::primaries::Pace;
 use umbra_daemon::primaries::agents::{Agent, Agents, Leash};
 use umbra_daemon::shadows::{Owner, Registry};
@@ -434,7 +435,8 @@ pub fn try_start_paced(
         let builder = |_: Store, registry: Arc<Registry>| -> Arc<dyn Builder> {
             Arc::new(ScriptedBuilder { registry, script })
         };
-        Ok(Ports { provider, builder: Box::new(builder), agents, pace })
+        let instances = Arc::new(Fake::default());
+        Ok(Ports { provider, builder: Box::new(builder), agents, pace, instances })
     })
 }
 

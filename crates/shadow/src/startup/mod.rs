@@ -85,13 +85,29 @@ pub enum StartError {
 /// # Errors
 /// One of them is not ready in its time, or the shadow failed.
 pub fn start(shadow: &dyn Shadow, startup: &Startup) -> Result<Vec<Box<dyn Running>>, StartError> {
-    if startup.init == Init::Systemd {
-        boot::wait(shadow, startup.complete)?;
-    }
-    startup.services.iter().map(|service| start_one(shadow, service)).collect()
+    await_system(shadow, startup)?;
+    startup.services.iter().map(|service| start_service(shadow, service)).collect()
 }
 
-fn start_one(shadow: &dyn Shadow, service: &Service) -> Result<Box<dyn Running>, StartError> {
+/// Waits for the image's own systemd, where that is wanted.
+///
+/// # Errors
+/// It is not up in its time, or the shadow failed.
+pub fn await_system(shadow: &dyn Shadow, startup: &Startup) -> Result<(), StartError> {
+    match startup.init {
+        Init::Small => Ok(()),
+        Init::Systemd => boot::wait(shadow, startup.complete),
+    }
+}
+
+/// Starts one service and returns once it is ready; see [`start`].
+///
+/// # Errors
+/// It is not ready in its time, or the shadow failed.
+pub fn start_service(
+    shadow: &dyn Shadow,
+    service: &Service,
+) -> Result<Box<dyn Running>, StartError> {
     let running = shadow.start(&service.command)?;
     let Some(ready) = &service.ready else { return Ok(running) };
     let deadline = Instant::now() + service.timeout;
