@@ -139,6 +139,10 @@ pub struct ShadowSpec {
     pub network: Network,
     /// The first process of its views.
     pub init: Init,
+    /// The address it should have, as one before it did; another where that is somebody's, or
+    /// where this provider does not choose.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
 }
 
 /// The first process in a view.
@@ -153,9 +157,9 @@ pub enum Init {
 }
 
 impl ShadowSpec {
-    /// With a small init.
+    /// With a small init, at any address.
     pub fn new(name: impl Into<String>, limits: Limits, network: Network) -> Self {
-        Self { name: name.into(), limits, network, init: Init::Small }
+        Self { name: name.into(), limits, network, init: Init::Small, address: None }
     }
 
     /// Whether the name follows its rules.

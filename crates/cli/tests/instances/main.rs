@@ -95,10 +95,10 @@ fn a_killed_keeper_leaves_nothing_and_the_next_begins_the_same() {
     let seen = kept.seen_by_the_daemon();
     let names: Vec<&str> = seen.iter().map(|instance| instance.name.as_str()).collect();
     assert_eq!(names, ["web-1", "web-2"]);
-    until("both answer again", PATIENCE, || {
-        let seen = kept.seen_by_the_daemon();
-        seen.iter().all(|instance| answer(&instance.to).as_deref() == Some("hello\n"))
-    });
+    for at in &at {
+        let answered = || answer(at).as_deref() == Some("hello\n");
+        until("it answers where it was", PATIENCE, answered);
+    }
     let (out, _) = run(dir, &["--json", "instances", "stop", "--all"], 0);
     assert_eq!(out, "");
     until("its keeper ends", PATIENCE, || kept.info().is_none());

@@ -1,5 +1,6 @@
 //! What instances stand on: a provider of their own, and the daemon's store.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use umbra_api::error::WireError;
@@ -63,11 +64,13 @@ impl Ground {
     }
 
     /// Shows an instance's state on a fresh view, with nothing running in it: of the shadow that
-    /// it had, where that is still there, so that it stays where it is.
+    /// it had, where that is still there; else at the address it had, where that is free. So who
+    /// sends it requests need not know.
     pub(super) fn show(
         &self,
         spec: &InstanceSpec,
         former: Option<Arc<dyn Shadow>>,
+        address: Option<IpAddr>,
     ) -> Result<Arc<dyn Shadow>, WireError> {
         let layers = self.layers(spec)?;
         if let Some(former) = former {
@@ -79,7 +82,7 @@ impl Ground {
             // Its name is free again after that.
             former.destroy().map_err(|error| shadow_error(&error))?;
         }
-        let shadow = self.provider.spawn(&layers, &spec.shadow());
+        let shadow = self.provider.spawn(&layers, &spec.shadow(address));
         shadow.map(Arc::from).map_err(|error| shadow_error(&error))
     }
 

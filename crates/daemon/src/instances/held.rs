@@ -6,6 +6,7 @@
 //!      └─ failed: over where somebody waits for it, else tried again after a rest
 //! ```
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -127,7 +128,7 @@ impl Held {
     /// As it is to be written down, if it is to be there again.
     pub(super) fn wanted(&self) -> Option<Wanted> {
         let state = self.lock();
-        let address = state.instance.to.parse().map(|at: std::net::SocketAddr| at.ip()).ok();
+        let address = address(&state.instance);
         let wanted = state.wanted && state.order != Order::End;
         wanted.then(|| Wanted { spec: self.spec.clone(), address })
     }
@@ -212,8 +213,10 @@ impl Held {
 
     /// Shows the state on a fresh view and starts what is to run, until it is ready.
     fn show(&self, ground: &Ground) -> Result<Arc<dyn Shadow>, WireError> {
-        let former = self.lock().shadow.clone();
-        let shadow = ground.show(&self.spec, former)?;
+        let state = self.lock();
+        let (former, at) = (state.shadow.clone(), address(&state.instance));
+        drop(state);
+        let shadow = ground.show(&self.spec, former, at)?;
         let address = shadow.address().ok_or_else(|| unreachable_here(&self.spec.name))?;
         let mut state = self.lock();
         state.shadow = Some(Arc::clone(&shadow));
@@ -318,6 +321,11 @@ impl Held {
         // What is in it is consistent between any two statements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where it is, or was.
+fn address(instance: &Instance) -> Option<IpAddr> {
+    instance.to.parse().map(|at: SocketAddr| at.ip()).ok()
 }
 
 fn gone() -> Turn {

@@ -164,10 +164,11 @@ pub enum InstancePhase {
 }
 
 impl InstanceSpec {
-    /// The shadow it is to be.
-    fn shadow(&self) -> ShadowSpec {
+    /// The shadow it is to be, at this address if that is free.
+    fn shadow(&self, address: Option<IpAddr>) -> ShadowSpec {
         let (name, limits, network) = (self.name.clone(), self.limits, self.network.clone());
-        ShadowSpec { init: self.startup.init, ..ShadowSpec::new(name, limits, network) }
+        let init = self.startup.init;
+        ShadowSpec { init, address, ..ShadowSpec::new(name, limits, network) }
     }
 
     /// Where it is reached at this address.
@@ -182,7 +183,7 @@ impl InstanceSpec {
             let message = format!("start instance {name}: {why}");
             WireError::new(ErrorCode::BadRequest, message)
         };
-        self.shadow().check_name().map_err(|error| refused(error.to_string()))?;
+        self.shadow(None).check_name().map_err(|error| refused(error.to_string()))?;
         if self.service.is_empty() || self.service.len() > SERVICE_BYTES_MAX {
             return Err(refused(format!("its service's name has 1 to {SERVICE_BYTES_MAX} bytes")));
         }

@@ -1,6 +1,7 @@
 //! Makes what shadows and workshops stand on: control groups, a directory, a port, a keeper.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,8 +36,8 @@ pub(super) struct Site {
 pub(super) enum Use<'a> {
     /// Build steps, in the machine's network or in none.
     Workshop { network: bool },
-    /// A shadow.
-    Shadow(&'a Network, Profile),
+    /// A shadow, at this address if that is free.
+    Shadow(&'a Network, Profile, Option<IpAddr>),
 }
 
 impl Maker {
@@ -50,16 +51,16 @@ impl Maker {
     ) -> Result<Site, ShadowError> {
         let network = match purpose {
             Use::Workshop { .. } => None,
-            Use::Shadow(network, _) => Some(network),
+            Use::Shadow(network, _, address) => Some((network, address)),
         };
         let grounds = self.grounds(name, limits, network)?;
         let (network, ids_base, profile) = match (purpose, &grounds.place) {
             (Use::Workshop { network: true }, _) => (KeeperNetwork::Host, None, Profile::Builder),
             (Use::Workshop { .. }, _) => (KeeperNetwork::Loopback, None, Profile::Builder),
-            (Use::Shadow(_, profile), Some(place)) => {
+            (Use::Shadow(_, profile, _), Some(place)) => {
                 (KeeperNetwork::Port(place.port().clone()), self.ids_base, profile)
             }
-            (Use::Shadow(_, profile), None) => (KeeperNetwork::Loopback, self.ids_base, profile),
+            (Use::Shadow(_, profile, _), None) => (KeeperNetwork::Loopback, self.ids_base, profile),
         };
         let keeper = self.launcher.keeper(&KeeperSpec {
             name: grounds.name().to_owned(),
@@ -77,11 +78,12 @@ impl Maker {
         &self,
         name: String,
         limits: Option<&Limits>,
-        network: Option<&Network>,
+        network: Option<(&Network, Option<IpAddr>)>,
     ) -> Result<Grounds, ShadowError> {
         let name = TakenName::take(&self.shared, name)?;
         let dir = OwnedDir::make(&self.shared, self.dir.join(name.as_str()))?;
-        let place = network.map(|network| self.place(network)).transpose()?.flatten();
+        let place =
+            network.map(|(network, address)| self.place(network, address)).transpose()?.flatten();
         let group =
             self.hierarchies.make(&self.owner, name.as_str(), limits).map_err(|source| {
                 let doing = format!("make control groups for {}", name.as_str());
@@ -100,19 +102,23 @@ impl Maker {
             return Err(ShadowError::Unsupported(format!("no fence without a filter: {missing}")));
         }
         let lock = Path::new("/run/umbra-subnets.lock");
-        let bridge = Bridge::make(&net::bridge_name(&self.owner), lock);
+        let bridge = Bridge::make(&self.owner, lock);
         let bridge = bridge.map_err(wire::Failure::into_error)?;
         Ok(Arc::clone(kept.insert(Arc::new(bridge))))
     }
 
-    fn place(&self, network: &Network) -> Result<Option<Place>, ShadowError> {
+    fn place(
+        &self,
+        network: &Network,
+        address: Option<IpAddr>,
+    ) -> Result<Option<Place>, ShadowError> {
         let egress = match network {
             Network::None => return Ok(None),
             Network::Fenced => &[][..],
             Network::Egress(egress) => egress,
         };
         let bridge = self.bridge()?;
-        let port = bridge.take(egress).map_err(wire::Failure::into_error)?;
+        let port = bridge.take(egress, address).map_err(wire::Failure::into_error)?;
         Ok(Some(Place::new(port, bridge)))
     }
 }

@@ -141,13 +141,14 @@ impl SandboxProvider {
     fn site(&self, spec: &ShadowSpec) -> Result<Site, ShadowError> {
         let profile = self.profile(spec)?;
         if spec.network == Network::Fenced
+            && spec.address.is_none()
             && profile == Profile::Shadow
             && let Some(mut site) = self.warm.take()
         {
             site.grounds.assign(spec.name.clone(), &spec.limits)?;
             return Ok(site);
         }
-        let purpose = Use::Shadow(&spec.network, profile);
+        let purpose = Use::Shadow(&spec.network, profile, spec.address);
         self.maker.site(spec.name.clone(), Some(&spec.limits), purpose)
     }
 }

@@ -134,7 +134,7 @@ impl Supply {
 
 /// A site no shadow has named yet: theirs have no dots.
 fn make(maker: &Maker, number: u64) -> Result<Site, ShadowError> {
-    let purpose = Use::Shadow(&Network::Fenced, Profile::Shadow);
+    let purpose = Use::Shadow(&Network::Fenced, Profile::Shadow, None);
     maker.site(format!("{PREFIX}{number}"), None, purpose)
 }
 

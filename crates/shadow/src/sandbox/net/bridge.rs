@@ -9,9 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::FlockOperation;
 
 use super::super::wire::{Doing, Failure};
-use super::Port;
 use super::fence::{self, Opening};
 use super::netlink::Netlink;
+use super::{Port, bridge_name};
 use crate::provider::Egress;
 
 /// Subnets are taken from here, 1022 addresses each.
@@ -42,14 +42,15 @@ struct Addresses {
 }
 
 impl Bridge {
-    /// Makes a bridge called `name` (at most 10 bytes) with a subnet no interface of this
-    /// machine uses. `lock` is a file all users of the pool of subnets share.
-    pub(crate) fn make(name: &str, lock: &Path) -> Result<Self, Failure> {
+    /// Makes an owner's bridge with a subnet no interface of this machine uses, the same one each
+    /// time if it can be. `lock` is a file all users of the pool of subnets share.
+    pub(crate) fn make(owner: &str, lock: &Path) -> Result<Self, Failure> {
+        let name = &*bridge_name(owner);
         let lock_file = File::create(lock).doing(|| format!("open {}", lock.display()))?;
         rustix::fs::flock(&lock_file, FlockOperation::LockExclusive)
             .doing(|| format!("lock {}", lock.display()))?;
         let mut netlink = Netlink::open().doing(|| "open netlink".to_owned())?;
-        let subnet = free_subnet()?;
+        let subnet = free_subnet(owner)?;
         netlink.add_bridge(name).doing(|| format!("make bridge {name}"))?;
         let mut bridge = Self {
             name: name.to_owned(),
@@ -85,12 +86,13 @@ impl Bridge {
         netlink.remove(name).doing(|| format!("remove the old bridge {name}"))
     }
 
-    /// Takes an address for a shadow that may reach `egress`.
-    pub(crate) fn take(&self, egress: &[Egress]) -> Result<Port, Failure> {
+    /// Takes an address for a shadow that may reach `egress`: `wanted` if that is free.
+    pub(crate) fn take(&self, egress: &[Egress], wanted: Option<IpAddr>) -> Result<Port, Failure> {
         let mut addresses = self.addresses();
         let full = || std::io::Error::from(rustix::io::Errno::ADDRNOTAVAIL);
         let number = addresses
-            .free()
+            .free_at(wanted.and_then(|wanted| self.number(wanted)))
+            .or_else(|| addresses.free())
             .ok_or_else(full)
             .doing(|| format!("find a free address on bridge {}", self.name))?;
         if !egress.is_empty() {
@@ -157,6 +159,13 @@ impl Bridge {
         fence::put(&self.name, &openings)
     }
 
+    /// The number of an address that a shadow here can have.
+    fn number(&self, address: IpAddr) -> Option<u32> {
+        let IpAddr::V4(address) = address else { return None };
+        let number = u32::from(address).checked_sub(self.subnet)?;
+        (FIRST..LAST).contains(&number).then_some(number)
+    }
+
     fn gateway(&self) -> Ipv4Addr {
         self.address(1)
     }
@@ -172,6 +181,10 @@ impl Bridge {
 }
 
 impl Addresses {
+    fn free_at(&self, number: Option<u32>) -> Option<u32> {
+        number.filter(|number| !self.taken.contains_key(number))
+    }
+
     fn free(&mut self) -> Option<u32> {
         let number =
             (self.next..LAST).chain(FIRST..self.next).find(|n| !self.taken.contains_key(n))?;
@@ -224,12 +237,14 @@ fn set(file: &str, value: &str) {
     let _ = std::fs::write(Path::new("/proc/sys/net").join(file), value);
 }
 
-/// The first subnet of the pool that no route of this machine touches.
-fn free_subnet() -> Result<u32, Failure> {
+/// A subnet of the pool that no route of this machine touches. Each owner begins to look at a
+/// place of its own, so that one who comes again finds what it had.
+fn free_subnet(owner: &str) -> Result<u32, Failure> {
     let routes = read_routes()?;
     let none = || std::io::Error::from(rustix::io::Errno::ADDRNOTAVAIL);
+    let first = u32::from_str_radix(owner, 16).unwrap_or_default();
     (0..SUBNETS)
-        .map(|index| u32::from(POOL) + index * ADDRESSES)
+        .map(|index| u32::from(POOL) + (first.wrapping_add(index) % SUBNETS) * ADDRESSES)
         .find(|subnet| routes.iter().all(|route| !route.meets(*subnet, ADDRESSES)))
         .ok_or_else(none)
         .doing(|| "find a free subnet in 10.213.0.0/16".to_owned())
@@ -306,10 +321,12 @@ mod tests {
         let mut addresses = Addresses { taken: BTreeMap::new(), next: FIRST };
         assert_eq!(addresses.free(), Some(FIRST));
         assert_eq!(addresses.free(), Some(FIRST + 1));
+        assert_eq!(addresses.free_at(Some(FIRST + 9)), Some(FIRST + 9));
         addresses.next = LAST - 1;
         assert_eq!(addresses.free(), Some(LAST - 1));
         assert_eq!(addresses.free(), Some(FIRST));
         addresses.taken = (FIRST..LAST).map(|number| (number, Vec::new())).collect();
         assert_eq!(addresses.free(), None);
+        assert_eq!(addresses.free_at(Some(FIRST)), None);
     }
 }
