@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::daemon::Ports;
 use crate::engine::EngineBuilder;
 use crate::instance::Instance;
-use crate::instances::{KeeperClient, Places};
+use crate::instances::{KeeperClient, Places, Watched};
 use crate::primaries::Pace;
 use crate::primaries::agents::Processes;
 use crate::primaries::ssh::Ssh;
@@ -51,7 +51,10 @@ const WARM_SITES: usize = 4;
 /// The real things: sandboxes started by way of `launcher`, and the engine that builds on them.
 pub fn real_ports(config: &Config, launcher: PathBuf) -> Result<Ports, WireError> {
     let agent = launcher.clone();
-    let instances = Arc::new(KeeperClient::new(Places::of(config), launcher.clone()));
+    let keeper = KeeperClient::new(Places::of(config), launcher.clone());
+    let instances = Watched::new(keeper).map_err(|error| {
+        WireError::new(ErrorCode::Environment, "watch over instances").caused_by(error)
+    })?;
     let sandbox =
         SandboxConfig { dir: config.shadows(), launcher, user_namespaces: true, warm: WARM_SITES };
     let sandbox = SandboxProvider::open(sandbox).map_err(|error| {
@@ -70,7 +73,7 @@ pub fn real_ports(config: &Config, launcher: PathBuf) -> Result<Ports, WireError
         builder: Box::new(builder),
         agents,
         pace: Pace::default(),
-        instances,
+        instances: Arc::new(instances),
     })
 }
 

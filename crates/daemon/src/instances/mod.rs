@@ -18,6 +18,9 @@ mod held;
 mod journal;
 mod keep;
 mod keeper;
+#[cfg(test)]
+mod tests;
+mod watched;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -36,6 +39,7 @@ pub use self::client::KeeperClient;
 pub use self::control::KeeperInfo;
 pub use self::keep::keep;
 pub use self::keeper::Keeper;
+pub use self::watched::Watched;
 
 /// Where a keeper is: one for each state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
