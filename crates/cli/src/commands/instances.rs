@@ -24,7 +24,7 @@ pub(super) fn keep(config: Config) -> Done {
 /// the daemon, which knows images and recipes.
 pub(super) fn instances(ui: &Ui, config: Config, command: Instances) -> Done {
     let config = config.checked()?;
-    let keeper = KeeperClient::new(Places::of(&config), own_program()?);
+    let keeper = keeper(&config)?;
     match command {
         Instances::Ls => ui.answer_with(&keeper.list()?, |list| screen::instances(list))?,
         Instances::Start { name, image, port, service } => {
@@ -46,6 +46,12 @@ pub(super) fn instances(ui: &Ui, config: Config, command: Instances) -> Done {
             }
         }
         Instances::Stop { names, .. } => {
+            let known = keeper.list()?;
+            if let Some(name) = names.iter().find(|name| known.iter().all(|i| i.name != **name)) {
+                let message = format!("find instance {}", crate::screen::safe(name));
+                let hint = "`umbra instances ls` lists them";
+                return Err(CliError::new(Finish::Usage, message).with_hint(hint));
+            }
             for name in names {
                 keeper.stop(&name)?;
                 ui.story(&format!("{} is stopped", crate::screen::safe(&name)));
@@ -53,6 +59,11 @@ pub(super) fn instances(ui: &Ui, config: Config, command: Instances) -> Done {
         }
     }
     Ok(Finish::Pass)
+}
+
+/// What speaks with the keeper.
+pub(super) fn keeper(config: &Config) -> Result<KeeperClient, CliError> {
+    Ok(KeeperClient::new(Places::of(config), own_program()?))
 }
 
 fn own_program() -> Result<PathBuf, CliError> {

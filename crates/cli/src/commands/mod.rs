@@ -109,7 +109,7 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Init { dir, name, distro } => recipe::init(ui, &dir, name, &distro),
         Command::Schema => recipe::schema(ui),
         Command::Completions { shell } => completions(ui, shell),
-        Command::Version => upkeep::version(ui, &client()),
+        Command::Version => upkeep::version(ui, &client(), &instances::keeper(&config)?),
         Command::Health => upkeep::health(ui, &client()),
         Command::Metrics => upkeep::metrics(ui, &client()),
         Command::Doctor => doctor::doctor(ui, &config),

@@ -6,6 +6,7 @@ use serde::Serialize;
 use umbra_api::client::{Client, ClientError};
 use umbra_api::daemon::{FsckReply, GcReply, GcRequest, Health, VersionInfo};
 use umbra_api::state::ExportRequest;
+use umbra_daemon::instances::{KeeperClient, KeeperInfo};
 
 use super::{Done, absolute};
 use crate::error::Finish;
@@ -77,16 +78,19 @@ pub(super) fn export(
 struct Versions {
     client: &'static str,
     daemon: Option<VersionInfo>,
+    /// It may be of an older version than the daemon, which it outlives.
+    keeper: Option<KeeperInfo>,
 }
 
-/// Both versions; a daemon that does not run is no failure here.
-pub(super) fn version(ui: &Ui, client: &Client) -> Done {
+/// All versions; a daemon that does not run is no failure here.
+pub(super) fn version(ui: &Ui, client: &Client, keeper: &KeeperClient) -> Done {
     let daemon = match client.version() {
         Ok(info) => Some(info),
         Err(ClientError::Connect { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let versions = Versions { client: env!("CARGO_PKG_VERSION"), daemon };
+    let keeper = keeper.info()?;
+    let versions = Versions { client: env!("CARGO_PKG_VERSION"), daemon, keeper };
     ui.answer_with(&versions, |it| {
         let mut text = format!("umbra {}\n", it.client);
         match &it.daemon {
@@ -98,6 +102,10 @@ pub(super) fn version(ui: &Ui, client: &Client) -> Done {
                 safe(&daemon.provider)
             )),
             None => text.push_str("no daemon runs; start one with `umbra serve`\n"),
+        }
+        if let Some(keeper) = &it.keeper {
+            let version = safe(&keeper.version);
+            text.push_str(&format!("keeper {version} (process {}, of instances)\n", keeper.pid));
         }
         text
     })?;

@@ -73,6 +73,11 @@ fn an_instance_goes_on_when_its_daemon_is_killed() {
     daemon.stop();
     assert_eq!(answer(at).as_deref(), Some("hello\n"), "nor a daemon that ends in order");
 
+    let (out, _) = run(dir, &["version"], 0);
+    assert!(out.contains(&format!("(process {}, of instances)", kept.pid())), "{out}");
+
+    let (_, err) = run(dir, &["instances", "stop", "web-1", "web-2"], 2);
+    assert!(err.contains("find instance web-2"), "{err}");
     run(dir, &["instances", "stop", "web-1"], 0);
     assert_eq!(answer(at), None);
     let (out, _) = run(dir, &["instances", "ls"], 0);

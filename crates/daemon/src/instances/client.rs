@@ -6,9 +6,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use umbra_api::client::{Client, ClientError, percent};
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_state::escape;
@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How often it is looked whether it listens.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// So many lines are told of a keeper that did not live.
+const LINES_TOLD: usize = 4;
+
 /// A log is begun anew beyond this.
 const LOG_BYTES_MAX: u64 = 4 << 20;
 
@@ -38,15 +41,13 @@ pub struct KeeperClient {
     /// What becomes a keeper when its first argument is `keep`.
     program: PathBuf,
     client: Client,
-    /// Held by whoever starts one.
-    starting: Mutex<()>,
 }
 
 impl KeeperClient {
     /// The keeper at these places. `program` becomes one with the arguments `keep --state-dir DIR`.
     pub fn new(places: Places, program: PathBuf) -> Self {
         let client = Client::new(&places.socket);
-        Self { places, program, client, starting: Mutex::default() }
+        Self { places, program, client }
     }
 
     /// Who it is; nothing where none runs.
@@ -139,24 +140,20 @@ impl KeeperClient {
 
     /// Starts a keeper and returns once it listens.
     fn begin(&self) -> Result<(), WireError> {
-        let _one = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.listens() {
-            return Ok(());
-        }
         let failed = |error: &dyn std::fmt::Display| {
             let message = "start the keeper of instances".to_owned();
             WireError::new(ErrorCode::Environment, message).caused_by(error)
         };
+        let _alone = self.lock().map_err(|error| failed(&error))?;
+        if self.listens() {
+            return Ok(());
+        }
         let mut log = self.open_log().map_err(|error| failed(&error))?;
         let begins_at = log.seek(SeekFrom::End(0)).map_err(|error| failed(&error))?;
         let mut child = self.spawn(&log).map_err(|error| failed(&error))?;
         let deadline = Instant::now() + BEGIN_TIME_MAX;
         while !self.listens() {
             if let Some(status) = child.try_wait().map_err(|error| failed(&error))? {
-                // Somebody else may have started one at the same time.
-                if self.listens() {
-                    return Ok(());
-                }
                 let said = self.said_since(begins_at);
                 return Err(failed(&format!("it ended with {status}: {said}")));
             }
@@ -169,6 +166,15 @@ impl KeeperClient {
         }
         wait_for(child);
         Ok(())
+    }
+
+    /// Held by whoever starts one, of this process and of others.
+    fn lock(&self) -> io::Result<File> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.places.dir)?;
+        let path = self.places.dir.join("begin.lock");
+        let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+        rustix::io::retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive))?;
+        Ok(lock)
     }
 
     fn spawn(&self, log: &File) -> io::Result<Child> {
@@ -184,7 +190,6 @@ impl KeeperClient {
     }
 
     fn open_log(&self) -> io::Result<File> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.places.dir)?;
         let path = self.places.log();
         let large = fs::metadata(&path).is_ok_and(|metadata| metadata.len() > LOG_BYTES_MAX);
         if large {
@@ -202,8 +207,10 @@ impl KeeperClient {
             Ok(bytes)
         });
         let said = read.unwrap_or_default();
-        let line = said.rsplit(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty());
-        escape::line(line.unwrap_or_default(), 400)
+        let lines = said.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+        let lines: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();
+        let last = lines[lines.len().saturating_sub(LINES_TOLD)..].join(&b"; "[..]);
+        escape::line(&last, 1000)
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use umbra_api::error::{ErrorCode, WireError};
@@ -42,6 +43,7 @@ pub fn keep(places: &Places, launcher: PathBuf) -> Result<(), WireError> {
     // A terminal's signals are for whoever started it. One that leads a session already may.
     let _ = rustix::process::setsid();
     make_dir(places)?;
+    be_robust();
     let sandbox =
         SandboxConfig { dir: places.shadows(), launcher, user_namespaces: true, warm: WARM_SITES };
     let sandbox = SandboxProvider::open(sandbox).map_err(|error| {
@@ -63,6 +65,18 @@ pub fn keep(places: &Places, launcher: PathBuf) -> Result<(), WireError> {
         .build()
         .map_err(|error| failed("start threads", &error))?;
     runtime.block_on(serve(places, &desk))
+}
+
+/// What everything else here depends on does not go first when memory runs out, and has
+/// descriptors for all of it.
+fn be_robust() {
+    // Where this is refused it is judged by its size, which is small.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "-900");
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "there are no more descriptors");
+    }
 }
 
 async fn serve(places: &Places, desk: &Arc<Desk>) -> Result<(), WireError> {

@@ -6,8 +6,8 @@ use std::process::Command as Program;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use umbra_shadow::Shadow;
-use umbra_shadow::provider::{Egress, Network, Running};
+use umbra_shadow::provider::{Egress, Limits, Network, Provider, Running};
+use umbra_shadow::{Shadow, ShadowSpec};
 
 use crate::support::{Ground, attack, repelled, run, sh, until};
 use crate::trial;
@@ -15,6 +15,7 @@ use crate::trial;
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("network::the-host-reaches-a-shadow", host_reaches),
+        trial("network::an-address-is-had-again", had_again),
         trial("network::a-shadow-reaches-nobody", reaches_nobody),
         trial("network::no-shadow-passes-for-another", no_impostor),
         trial("network::the-bridge-says-nothing-of-its-own", silent_bridge),
@@ -65,6 +66,25 @@ fn host_reaches() {
     shadow.apply(&ground.layers()).expect("applied");
     let _service = serve(&*shadow, "again");
     assert_eq!(asks(&*shadow), "again");
+}
+
+fn had_again() {
+    let ground = Ground::new();
+    let spawn = |name: &str, address| {
+        let spec = ShadowSpec::new(name, Limits::default(), Network::Fenced);
+        let spec = ShadowSpec { address, ..spec };
+        ground.provider().spawn(&ground.layers(), &spec).expect("spawned")
+    };
+    let first = spawn("first", None);
+    let wanted = first.address();
+    let other = spawn("other", wanted);
+    assert_ne!(other.address(), wanted, "it is somebody's");
+    drop(first);
+    let _between = spawn("between", None);
+    assert_eq!(spawn("again", wanted).address(), wanted);
+    for foreign in [IpAddr::from([192, 0, 2, 9]), "2001:db8::1".parse().expect("an address")] {
+        assert_ne!(spawn("foreign", Some(foreign)).address(), Some(foreign));
+    }
 }
 
 fn reaches_nobody() {
