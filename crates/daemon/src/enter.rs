@@ -15,6 +15,7 @@ use umbra_store::overlay::Layers;
 
 use crate::builds::shutting_down;
 use crate::daemon::Daemon;
+use crate::db::Db;
 use crate::instances::InstanceSpec;
 use crate::shadows::{Ephemeral, Owner, Visit, ephemeral_spec, fresh_name};
 
@@ -74,20 +75,20 @@ pub async fn startup(
     if !wanted {
         return Ok(None);
     }
-    let (recipe, index) = made_by(daemon, *state).await?;
+    let (recipe, index) = made_by(daemon.db(), *state).await?;
     Ok(Some(Startup::after(&recipe, index)))
 }
 
 /// An instance of this state, as the recipe that made it says, as that is now: its services,
 /// what it may use and what it may reach.
 pub async fn instance_spec(
-    daemon: &Daemon,
+    db: &Db,
     service: String,
     name: String,
     state: StateId,
     port: u16,
 ) -> Result<InstanceSpec, WireError> {
-    let (recipe, index) = made_by(daemon, state).await?;
+    let (recipe, index) = made_by(db, state).await?;
     let shadow = umbra_build::look::spec(name.clone(), &recipe);
     let startup = Startup::after(&recipe, index).in_shadow();
     let ShadowSpec { limits, network, .. } = shadow;
@@ -95,12 +96,12 @@ pub async fn instance_spec(
 }
 
 /// The recipe that made a state, and which of its steps did.
-async fn made_by(daemon: &Daemon, state: StateId) -> Result<(Recipe, usize), WireError> {
+async fn made_by(db: &Db, state: StateId) -> Result<(Recipe, usize), WireError> {
     let unknown = || {
         let message = format!("start services in state {}: no build made it", state.short());
         WireError::new(ErrorCode::NotFound, message)
     };
-    let (request, step) = daemon.db().made_by(state).await?.ok_or_else(unknown)?;
+    let (request, step) = db.made_by(state).await?.ok_or_else(unknown)?;
     let overrides: Overrides = request.vars.into_iter().collect();
     let recipe = umbra_recipe::load(request.recipe.as_ref(), &overrides).map_err(|problems| {
         let message = format!("read the services of {}", request.recipe);

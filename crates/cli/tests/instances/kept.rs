@@ -11,7 +11,7 @@ use umbra_daemon::config::Config;
 use umbra_daemon::instances::{Instance, KeeperClient, KeeperInfo, Places};
 
 use crate::project::umbra;
-use crate::traces::{Traces, family, lives};
+use crate::traces::{Traces, family, group_dirs, lives, owner};
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,6 +51,23 @@ impl Kept {
         let sent = Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status();
         assert!(sent.unwrap().success());
         until("its processes are gone", PATIENCE, || !family.iter().any(lives));
+    }
+
+    /// Kills the first process of an instance.
+    pub(crate) fn kill_first_process(&self, instance: &str) {
+        let is_first = |pid: &String| {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+            let numbers = status.iter().flat_map(|status| status.lines());
+            numbers.filter(|line| line.starts_with("NSpid:")).any(|line| line.ends_with("\t1"))
+        };
+        let groups = group_dirs(&owner(&Places::of(&self.config()).dir.join("shadows")));
+        let lists = groups.iter().filter_map(|dir| {
+            std::fs::read_to_string(dir.join(instance).join("cgroup.procs")).ok()
+        });
+        let pids: Vec<String> =
+            lists.flat_map(|list| list.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        let first = pids.iter().find(|pid| is_first(pid)).expect("a first process");
+        assert!(Command::new("kill").args(["-s", "KILL", first]).status().unwrap().success());
     }
 
     /// Nothing of it is in the kernel, or soon will be; files may be left to the next one.

@@ -159,6 +159,23 @@ fn a_service_that_ends_is_started_again_and_counted() {
 }
 
 #[test]
+fn an_instance_whose_first_process_dies_is_begun_again_where_it_was() {
+    let Some((project, daemon, kept)) = begin(SERVED) else { return };
+    let dir = project.path();
+    let (at, _) = run(dir, &START, 0);
+    kept.kill_first_process("web-1");
+    let instance = || kept.client().list().unwrap().remove(0);
+    until("it was begun again", PATIENCE, || {
+        let instance = instance();
+        instance.restarts >= 2 && instance.phase == InstancePhase::Running
+    });
+    assert_eq!(instance().why.as_deref(), Some("its first process ended"));
+    assert_eq!(answer(at.trim()).as_deref(), Some("hello\n"));
+    run(dir, &["instances", "stop", "--all"], 0);
+    daemon.stop();
+}
+
+#[test]
 fn the_keeper_does_what_everything_that_runs_instances_must() {
     let Some((project, daemon, kept)) = begin(SERVED) else { return };
     let (state, _) = run(project.path(), &["--json", "ls"], 0);

@@ -27,6 +27,6 @@ pub(super) async fn start(
     let StartInstance { name, state, port, service } = request;
     let service = service.unwrap_or_else(|| state.clone());
     let state = daemon.states().resolve(&state).await?;
-    let spec = instance_spec(&daemon, service, name, state, port).await?;
+    let spec = instance_spec(daemon.db(), service, name, state, port).await?;
     Ok(Json(blocking(move || daemon.instances().start(&spec)).await?))
 }

@@ -1,9 +1,11 @@
 //! What everything that runs instances must do, as one suite that every implementation runs.
 
+use std::time::Duration;
+
 use umbra_api::error::ErrorCode;
 use umbra_shadow::provider::{Init, Limits, Network};
-use umbra_shadow::startup::Startup;
-use umbra_state::{Digest, StateId};
+use umbra_shadow::startup::{Service, Startup};
+use umbra_state::{Command, Digest, StateId};
 
 use super::{InstancePhase, InstanceSpec, Instances};
 
@@ -24,6 +26,9 @@ pub fn check(instances: &dyn Instances, there: &InstanceSpec, gone: &InstanceSpe
     assert!(started.to.ends_with(&format!(":{}", first.port)), "{}", started.to);
     assert_eq!(instances.start(&first).expect("it is there"), started, "asking twice is once");
 
+    let limits = Limits { pids: Some(4096), ..first.limits };
+    let edited = InstanceSpec { limits, ..first.clone() };
+    assert_eq!(instances.start(&edited).expect("it is there"), started, "as it was asked for");
     let other = InstanceSpec { port: first.port.wrapping_add(1), ..first.clone() };
     let refused = instances.start(&other).expect_err("the name is another's");
     assert_eq!(refused.code, ErrorCode::Conflict, "{refused}");
@@ -49,14 +54,20 @@ pub fn check(instances: &dyn Instances, there: &InstanceSpec, gone: &InstanceSpe
     assert_eq!(names(), [""; 0]);
 }
 
-/// A spec of a state that is `number` in every byte, with nothing to run.
+/// A spec of a state that is `number` in every byte.
 pub fn sample(number: u8) -> InstanceSpec {
+    let sleeper = Service {
+        name: "web".to_owned(),
+        command: Command::new(["sleep", "600"]),
+        ready: None,
+        timeout: Duration::from_secs(5),
+    };
     InstanceSpec {
         service: "web".to_owned(),
         name: format!("web-{number}"),
         state: StateId(Digest::new([number; 32])),
         port: 8080,
-        startup: Startup { init: Init::Small, complete: true, services: Vec::new() },
+        startup: Startup { init: Init::Small, complete: true, services: vec![sleeper] },
         network: Network::Fenced,
         limits: Limits::default(),
     }

@@ -32,7 +32,11 @@ impl Instances for Fake {
         spec.check()?;
         let mut instances = self.lock();
         if let Some((known, instance)) = instances.get(&spec.name) {
-            return if known == spec { Ok(instance.clone()) } else { Err(another(&spec.name)) };
+            return if known.is_same(spec) {
+                Ok(instance.clone())
+            } else {
+                Err(another(&spec.name))
+            };
         }
         if self.missing.lock().unwrap_or_else(PoisonError::into_inner).contains(&spec.state) {
             return Err(no_state(spec));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_shadow::Provider;
+use umbra_shadow::provider::Init;
 use umbra_store::Store;
 
 use super::attended::ServiceLog;
@@ -116,7 +117,7 @@ impl Keeper {
         let mut table = self.lock();
         table.check_open()?;
         if let Some(held) = table.held.get(&spec.name) {
-            let same = held.spec() == spec;
+            let same = held.spec().is_same(spec);
             return if same { Ok(Arc::clone(held)) } else { Err(another(&spec.name)) };
         }
         if table.held.len() >= INSTANCES_MAX {
@@ -176,6 +177,9 @@ impl Table {
 impl Instances for Keeper {
     fn start(&self, spec: &InstanceSpec) -> Result<Instance, WireError> {
         spec.check()?;
+        if spec.startup.services.is_empty() && spec.startup.init == Init::Small {
+            return Err(nothing_runs(&spec.name));
+        }
         let held = self.held(spec)?;
         if let Err(error) = held.await_begun() {
             self.lock().check_open()?;
@@ -224,6 +228,12 @@ fn end(held: &BTreeMap<String, Arc<Held>>) {
         }
     }
     held.values().for_each(|held| held.ended());
+}
+
+fn nothing_runs(name: &str) -> WireError {
+    let message = format!("start instance {name}: its recipe names nothing that runs in it");
+    WireError::new(ErrorCode::BadRequest, message)
+        .with_hint("add `services` to the recipe, or `init: systemd` to its `shadows`")
 }
 
 fn unknown(name: &str) -> WireError {

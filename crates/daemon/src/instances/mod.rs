@@ -75,8 +75,8 @@ const SERVICE_BYTES_MAX: usize = 200;
 
 /// Starts, stops and lists instances. Blocking.
 pub trait Instances: Send + Sync {
-    /// Starts an instance and returns once its services are ready. One that runs by this name as
-    /// this spec says is answered as it is, so that asking twice is asking once.
+    /// Starts an instance and returns once its services are ready. One of this name that is the
+    /// same ([`InstanceSpec::is_same`]) is answered as it is, so that asking twice is asking once.
     ///
     /// # Errors
     /// The state is not in the store ([`umbra_api::error::ErrorCode::NotFound`]), the name is
@@ -168,6 +168,13 @@ pub enum InstancePhase {
 }
 
 impl InstanceSpec {
+    /// Whether both mean the same instance: of the same service, name, state and port. What runs
+    /// in it is said by a recipe as that was when it was asked for, which may have changed since.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let what = |spec: &Self| (spec.service.clone(), spec.name.clone(), spec.state, spec.port);
+        what(self) == what(other)
+    }
+
     /// The shadow it is to be, at this address if that is free.
     fn shadow(&self, address: Option<IpAddr>) -> ShadowSpec {
         let (name, limits, network) = (self.name.clone(), self.limits, self.network.clone());

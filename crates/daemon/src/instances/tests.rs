@@ -63,8 +63,8 @@ fn it_conforms() {
 #[test]
 fn what_is_wanted_is_kept_from_the_collector_and_begun_again() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (first, second) = (web(dir.path(), &["sleep 600"]), web(dir.path(), &[]));
-    let second = InstanceSpec { name: "web-2".to_owned(), ..second };
+    let first = web(dir.path(), &["sleep 600"]);
+    let second = InstanceSpec { name: "web-2".to_owned(), ..first.clone() };
     let begun = keeper(dir.path());
     let started = begun.start(&first).expect("started");
     begun.start(&second).expect("started");
@@ -94,7 +94,9 @@ fn what_is_wanted_is_kept_from_the_collector_and_begun_again() {
 fn a_keeper_is_over_after_a_while_without_instances_only() {
     let dir = tempfile::tempdir().expect("a directory");
     let keeper = keeper(dir.path());
-    let spec = web(dir.path(), &[]);
+    let refused = keeper.start(&web(dir.path(), &[])).expect_err("nothing runs in it");
+    assert_eq!(refused.code, ErrorCode::BadRequest);
+    let spec = web(dir.path(), &["sleep 600"]);
     assert!(!keeper.is_over(Duration::from_secs(600)));
     keeper.start(&spec).expect("started");
     assert!(!keeper.is_over(Duration::ZERO), "there is one");
