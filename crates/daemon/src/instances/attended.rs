@@ -99,14 +99,17 @@ impl Attended {
         if state.due.is_some_and(|due| due > Instant::now()) {
             return Look::Rests;
         }
-        state.restarts += 1;
         state.began = Instant::now();
         drop(state);
-        match self.start(shadow) {
+        let started = self.start(shadow);
+        if matches!(started, Err(StartError::Shadow(ShadowError::Gone(_)))) {
+            return Look::Gone;
+        }
+        let mut state = self.lock();
+        state.restarts += 1;
+        match started {
             Ok(()) => Look::Again,
-            Err(StartError::Shadow(ShadowError::Gone(_))) => Look::Gone,
             Err(error) => {
-                let mut state = self.lock();
                 if let StartError::Service { log, .. } = &error {
                     state.former.extend_from_slice(log.as_bytes());
                     state.trim();

@@ -120,14 +120,14 @@ impl KeeperClient {
         loop {
             let error = match ask(&self.client) {
                 Ok(answer) => return Ok(answer),
-                Err(ClientError::Connect { .. }) => match self.begin() {
-                    Ok(()) => continue,
-                    Err(error) => return Err(error),
-                },
+                Err(error @ ClientError::Connect { .. }) => {
+                    self.begin()?;
+                    error
+                }
                 Err(error) => error,
             };
             let passes = match &error {
-                ClientError::Http(_) => true,
+                ClientError::Connect { .. } | ClientError::Http(_) => true,
                 ClientError::Refused(refused) => refused.code == ErrorCode::ShuttingDown,
                 _ => false,
             };

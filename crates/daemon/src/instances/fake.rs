@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use umbra_api::error::WireError;
 use umbra_state::StateId;
 
-use super::{Instance, InstancePhase, InstanceSpec, Instances, another, no_state};
+use super::refusal::{another, no_state};
+use super::{Instance, InstancePhase, InstanceSpec, Instances};
 use crate::clock::now_ms;
 
 /// See the module.

@@ -9,7 +9,8 @@ use umbra_state::StateId;
 use umbra_store::Store;
 use umbra_store::overlay::Layers;
 
-use super::{InstanceSpec, no_state};
+use super::InstanceSpec;
+use super::refusal::no_state;
 use crate::http::shadow_error;
 use crate::states::environment;
 
@@ -77,7 +78,10 @@ impl Ground {
             match former.apply(&layers) {
                 Ok(()) => return Ok(former),
                 Err(ShadowError::Gone(_)) => {}
-                Err(error) => return Err(shadow_error(&error)),
+                Err(error) => {
+                    let instance = &spec.name;
+                    tracing::warn!(instance, %error, "a shadow shows nothing and is replaced");
+                }
             }
             // Its name is free again after that.
             former.destroy().map_err(|error| shadow_error(&error))?;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use umbra_api::error::{ErrorCode, WireError};
+use umbra_api::error::WireError;
 use umbra_shadow::startup::{self, StartError};
 use umbra_shadow::{Shadow, ShadowError};
 use umbra_state::Command;
@@ -20,6 +20,7 @@ use super::attended::{Attended, LOOK, Look, ServiceLog};
 use super::backoff::Backoff;
 use super::ground::Ground;
 use super::journal::Wanted;
+use super::refusal::{no_thread, started, stopped, unreachable_here, words};
 use super::{Instance, InstancePhase, InstanceSpec};
 use crate::clock::now_ms;
 
@@ -99,9 +100,7 @@ impl Held {
         let thread = thread::Builder::new()
             .name("umbra-instance".to_owned())
             .spawn(move || own.live(&ground))
-            .map_err(|error| {
-                WireError::new(ErrorCode::Environment, "start a thread").caused_by(error)
-            })?;
+            .map_err(|error| no_thread(&error))?;
         *held.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(held)
     }
@@ -336,32 +335,4 @@ fn gone() -> Turn {
 fn is_there(shadow: &dyn Shadow) -> bool {
     let nothing = Command::new(["/"]).with_timeout(PROBE_TIME_MAX);
     !matches!(shadow.run(&nothing), Err(ShadowError::Gone(_)))
-}
-
-fn started(name: &str, error: &StartError) -> WireError {
-    let mut wire = WireError::from_chain(ErrorCode::Environment, error);
-    wire.causes.insert(0, std::mem::take(&mut wire.message));
-    wire.message = format!("start instance {name}");
-    match error {
-        StartError::Service { log, .. } if !log.is_empty() => {
-            wire.caused_by(format!("it printed: {log}"))
-        }
-        _ => wire,
-    }
-}
-
-fn stopped(name: &str) -> WireError {
-    let message = format!("start instance {name}: it was stopped meanwhile");
-    WireError::new(ErrorCode::Conflict, message)
-}
-
-fn unreachable_here(name: &str) -> WireError {
-    let message = format!("start instance {name}: it has no address on this machine");
-    WireError::new(ErrorCode::Unsupported, message)
-        .with_hint("`umbra doctor` says what networks of shadows need")
-}
-
-/// All of an error in one line.
-fn words(error: &WireError) -> String {
-    std::iter::once(&error.message).chain(&error.causes).cloned().collect::<Vec<_>>().join(": ")
 }

@@ -76,11 +76,16 @@ impl Journal {
     }
 
     fn replace(&self, content: &Content) -> io::Result<()> {
+        let bytes = serde_json::to_vec(content)?;
+        if bytes.len() as u64 > BYTES_MAX {
+            // It could not be read again.
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let draft = self.path.with_extension("draft");
         // A draft that somebody was killed over is written anew.
         let _ = fs::remove_file(&draft);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(&serde_json::to_vec(content)?)?;
+        file.write_all(&bytes)?;
         file.sync_all()?;
         fs::rename(&draft, &self.path)?;
         match self.path.parent() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use umbra_api::error::{ErrorCode, WireError};
+use umbra_api::error::WireError;
 use umbra_shadow::Provider;
 use umbra_shadow::provider::Init;
 use umbra_store::Store;
@@ -14,7 +14,8 @@ use super::attended::ServiceLog;
 use super::ground::Ground;
 use super::held::Held;
 use super::journal::Journal;
-use super::{Instance, InstanceSpec, Instances, another};
+use super::refusal::{another, ending, nothing_runs, too_many, unknown};
+use super::{Instance, InstanceSpec, Instances};
 use crate::http::shadow_error;
 
 /// How many instances there may be.
@@ -121,15 +122,21 @@ impl Keeper {
             return if same { Ok(Arc::clone(held)) } else { Err(another(&spec.name)) };
         }
         if table.held.len() >= INSTANCES_MAX {
-            let message = format!("start instance {}: there are {INSTANCES_MAX}", spec.name);
-            return Err(WireError::new(ErrorCode::Conflict, message)
-                .with_hint("`umbra instances ls` lists them"));
+            return Err(too_many(&spec.name, INSTANCES_MAX));
         }
         self.ground.keep(spec)?;
         let held = Held::begin(spec.clone(), &self.ground);
         let held = held.inspect_err(|_| self.ground.release(&spec.name))?;
         table.held.insert(spec.name.clone(), Arc::clone(&held));
         Ok(held)
+    }
+
+    /// Ends one and takes it out.
+    fn remove(&self, held: &Arc<Held>) -> Result<(), WireError> {
+        let removed = held.end();
+        held.ended();
+        self.forget(held);
+        removed.map_err(|error| shadow_error(&error))
     }
 
     /// Takes one out of which nothing is left.
@@ -164,8 +171,7 @@ impl Table {
         if !self.closing {
             return Ok(());
         }
-        Err(WireError::new(ErrorCode::ShuttingDown, "ask the keeper of instances: it ends")
-            .with_hint("ask again in a moment"))
+        Err(ending())
     }
 
     fn remove(&mut self, name: &str) {
@@ -189,11 +195,13 @@ impl Instances for Keeper {
             }
             return Err(error);
         }
-        // What is answered is written down.
+        // What is answered is written down, and what cannot be is not there.
         let table = self.lock();
         table.check_open()?;
-        self.write(&table)?;
-        Ok(held.instance())
+        let Err(error) = self.write(&table) else { return Ok(held.instance()) };
+        drop(table);
+        self.remove(&held)?;
+        Err(error)
     }
 
     fn stop(&self, name: &str) -> Result<(), WireError> {
@@ -202,10 +210,7 @@ impl Instances for Keeper {
         let Some(held) = table.held.get(name).cloned() else { return Ok(()) };
         self.write_without(&table, Some(name))?;
         drop(table);
-        let removed = held.end();
-        held.ended();
-        self.forget(&held);
-        removed.map_err(|error| shadow_error(&error))
+        self.remove(&held)
     }
 
     fn list(&self) -> Result<Vec<Instance>, WireError> {
@@ -228,16 +233,4 @@ fn end(held: &BTreeMap<String, Arc<Held>>) {
         }
     }
     held.values().for_each(|held| held.ended());
-}
-
-fn nothing_runs(name: &str) -> WireError {
-    let message = format!("start instance {name}: its recipe names nothing that runs in it");
-    WireError::new(ErrorCode::BadRequest, message)
-        .with_hint("add `services` to the recipe, or `init: systemd` to its `shadows`")
-}
-
-fn unknown(name: &str) -> WireError {
-    let name = umbra_state::escape::line(name.as_bytes(), 60);
-    WireError::new(ErrorCode::NotFound, format!("find instance {name}"))
-        .with_hint("`umbra instances ls` lists them")
 }

@@ -18,6 +18,7 @@ mod held;
 mod journal;
 mod keep;
 mod keeper;
+mod refusal;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -203,18 +204,4 @@ impl InstanceSpec {
         }
         Ok(())
     }
-}
-
-/// The name is an instance's that is to be something else.
-fn another(name: &str) -> WireError {
-    let message = format!("start instance {name}: there is another one of that name");
-    WireError::new(ErrorCode::Conflict, message)
-        .with_hint("stop that one first, or choose another name")
-}
-
-/// There is nothing to show.
-fn no_state(spec: &InstanceSpec) -> WireError {
-    let (name, state) = (&spec.name, spec.state.short());
-    let message = format!("start instance {name}: the store does not have state {state}");
-    WireError::new(ErrorCode::NotFound, message).with_hint("build the image again")
 }
