@@ -31,9 +31,11 @@
 //! | [`interval`] | how many times as often, as a range to show |
 //! | [`excess`] | by how much more at most, which is what a pass rests on |
 //! | [`family`] | one error bound for many questions |
+//! | [`classic`] | Kayenta's judge over users' own metrics, which makes no such promise |
 
 pub mod arm;
 mod capital;
+pub mod classic;
 pub mod errors;
 pub mod excess;
 pub mod family;
