@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::severity::Severity;
 use super::words::words;
 
 /// One who is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notify {
     /// Where alerts go.
     pub target: Target,
@@ -15,7 +17,7 @@ pub struct Notify {
 }
 
 /// Where alerts go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// The daemon's log.
     Log,
@@ -54,7 +56,7 @@ pub enum Target {
 }
 
 /// What a server over HTTP understands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Dialect {
     /// An alert as JSON.
     Webhook,
@@ -65,7 +67,7 @@ pub enum Dialect {
 }
 
 /// The address of a server. It may hold a secret, as Slack's do, and is not shown.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Address {
     /// As the file has it.
     Plain(String),
@@ -74,7 +76,7 @@ pub enum Address {
 }
 
 /// Where a secret is read from each time it is needed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Secret {
     /// A variable of the daemon's environment.
     Env(String),
@@ -83,7 +85,7 @@ pub enum Secret {
 }
 
 /// A secret sent along with a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// Where it is read from.
     pub from: Secret,
@@ -92,7 +94,7 @@ pub struct Token {
 }
 
 /// Where a syslog server is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SyslogAddress {
     /// Datagrams to a host and port.
     Udp(String),

@@ -1,0 +1,20 @@
+//! Rollouts: a candidate gets requests in stages, and all of them or none in the end.
+//!
+//! A document says how ([`spec`]), a pure state machine says what comes next ([`controller`]).
+//! What is to be done comes out as values; who does it (the daemon) tells how it went.
+//!
+//! Invariants:
+//! * pure: no clock, no chance, no IO; the same events at the same times give the same rollout;
+//! * never a pass without evidence: a stage ends when enough requests of the candidate were seen
+//!   for long enough, or when it is proved, or when a person says so;
+//! * nobody, and no command, leads past what was found worse;
+//! * however it fails, everything goes to the baseline before anything of it is taken away;
+//! * what cannot be seen holds: no answer is never a good one.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`spec`] | `rollout.yaml`: the steps, what judges, what holds, who is told |
+//! | [`controller`] | from what happened to what is to be done |
+
+pub mod controller;
+pub mod spec;
