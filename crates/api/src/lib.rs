@@ -21,6 +21,7 @@
 //! | [`blob`] | bytes in JSON |
 //! | [`client`] | a blocking client |
 //! | [`socket`] | where one is asked and told |
+//! | `outside` (a feature) | a request to a server of the outside world |
 //! | [`exposition`] | counters as Prometheus reads them |
 
 pub mod attach;
@@ -31,6 +32,8 @@ pub mod daemon;
 pub mod error;
 pub mod exposition;
 pub mod image;
+#[cfg(feature = "outside")]
+pub mod outside;
 pub mod rollout;
 pub mod shadow;
 pub mod socket;

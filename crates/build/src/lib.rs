@@ -33,7 +33,6 @@
 //! | `pool` | shadows that follow the build and run its tests |
 //! | [`look`], [`services`] | one test on one shadow; what a recipe wants to run there first |
 //! | `export`, `notify` | images leave; people are told |
-//! | [`mod@post`] | a document goes to a server |
 //! | [`ports`] | what a build needs from whoever runs it |
 
 pub mod baseline;
@@ -49,7 +48,6 @@ mod notify;
 mod origin;
 mod pool;
 pub mod ports;
-pub mod post;
 pub mod services;
 mod session;
 mod steps;

@@ -9,11 +9,11 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use umbra_api::build::{BuildPhase, Failure};
+use umbra_api::outside::{self, PATIENCE};
 use umbra_recipe::{CommandLine, Notify};
 use umbra_state::Verdict;
 
 use crate::child;
-use crate::post::{self, PATIENCE};
 
 /// How a build ended, as a notice tells it.
 pub(crate) struct Notice<'a> {
@@ -86,7 +86,7 @@ fn run(document: &str, line: &CommandLine) -> Result<(), String> {
 
 fn post(document: &str, url: &str) -> Result<(), String> {
     let headers = [("content-type".to_owned(), "application/json".to_owned())];
-    match post::post(url, &headers, document.as_bytes()) {
+    match outside::post(url, &headers, document.as_bytes()) {
         Ok(200..=299) => Ok(()),
         Ok(status) => Err(format!("it answered {status}")),
         Err(error) => Err(error.to_string()),

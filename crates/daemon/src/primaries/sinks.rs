@@ -13,7 +13,7 @@ pub(super) struct Poster;
 
 impl Post for Poster {
     fn post(&self, url: &str, headers: &[(String, String)], body: &[u8]) -> Result<u16, PostError> {
-        let answer = umbra_build::post::post(url, headers, body);
+        let answer = umbra_api::outside::post(url, headers, body);
         answer.map_err(|error| PostError { why: error.to_string() })
     }
 }
