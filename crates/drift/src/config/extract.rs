@@ -341,10 +341,7 @@ fn target(node: &Node) -> Option<Target> {
     ];
     for (key, dialect) in dialects {
         if let Some(url) = node.get(key) {
-            let url = match url.text() {
-                Some(url) => Address::Plain(url.to_owned()),
-                None => Address::Hidden(secret(url)?),
-            };
+            let url = address(url)?;
             let header = optional(node.get("header"), text)?;
             let from = optional(node.get("token"), secret)?;
             return Some(Target::Http {
@@ -373,7 +370,16 @@ fn target(node: &Node) -> Option<Target> {
         .and_then(|k| plain(k))
 }
 
-fn secret(node: &Node) -> Option<Secret> {
+/// The address of a server, as [`ADDRESS`](super::ADDRESS) has it.
+pub fn address(node: &Node) -> Option<Address> {
+    match node.text() {
+        Some(url) => Some(Address::Plain(url.to_owned())),
+        None => secret(node).map(Address::Hidden),
+    }
+}
+
+/// Where a secret is read from, as [`HIDDEN`](super::HIDDEN) has it.
+pub fn secret(node: &Node) -> Option<Secret> {
     match node.get("env") {
         Some(name) => text(name).map(Secret::Env),
         None => text(node.get("file")?).map(Secret::File),

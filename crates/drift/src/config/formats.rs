@@ -95,7 +95,7 @@ pub(super) static PROBE: Format = Format {
 };
 
 /// The address of a server. Secrets have keys of their own and are no part of it.
-pub(super) static URL: Format = Format {
+pub static URL: Format = Format {
     noun: "an http or https address",
     example: "https://hooks.example.com/drift",
     pattern: r"^https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[1-9][0-9]{0,4})?(?:[/?][^\u0000-\u0020\u007f-\u009f#]*)?$",
@@ -169,7 +169,7 @@ pub(super) static VARIABLE: Format = Format {
 };
 
 /// The name of an HTTP header.
-pub(super) static HEADER: Format = Format {
+pub static HEADER: Format = Format {
     noun: "the name of a header",
     example: "X-Drift-Token",
     pattern: r"^[A-Za-z][A-Za-z0-9-]{0,63}$",

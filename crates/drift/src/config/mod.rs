@@ -46,6 +46,8 @@ mod tests;
 mod tolerance;
 mod words;
 
+pub use extract::{address, secret};
+pub use formats::{HEADER, URL};
 pub use model::{
     Apply, Config, Confirm, Expect, History, Ignore, NoDiff, OnDrift, Parameter, Rollback,
     RollbackMode,
@@ -55,6 +57,7 @@ pub use number::Numbers;
 pub use policy::{AutoRollback, Maintenance, Policy, QuietHours, Requirement};
 pub(crate) use quoted::quoted;
 pub use schema::schema;
+pub use shapes::{ADDRESS, HIDDEN};
 pub use severity::{Provenance, Severities, Severity};
 pub use source::{
     Attribute, CertificateFact, KernelFact, Key, MemoryFact, MountFact, Source, View,

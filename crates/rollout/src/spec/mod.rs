@@ -1,9 +1,14 @@
 //! `rollout.yaml`: how a service is rolled out.
 
+mod analysis;
 mod model;
+mod webhooks;
 
-pub use model::{
-    Analysis, Background, Control, Errors, Guard, Health, Hold, Instances, Judge, Kayenta, Latency,
-    Limit, Mirror, OnFailure, OnWorse, Prometheus, Provider, Spec, Step, TopUp, WarmUp, Webhook,
-    WebhookKind,
+pub use analysis::{
+    Analysis, Background, Canary, Kayenta, OnFailure, Prometheus, Provider, Range, Scope, Server,
 };
+pub use model::{
+    Control, Errors, Guard, Health, Hold, Instances, Judge, Latency, Limit, Mirror, OnWorse, Spec,
+    Step, TopUp, WarmUp,
+};
+pub use webhooks::{Webhook, WebhookKind};

@@ -5,6 +5,9 @@
 use serde::{Deserialize, Serialize};
 use umbra_drift::config::Notify;
 
+use super::analysis::{Analysis, Background};
+use super::webhooks::Webhook;
+
 /// All of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -206,139 +209,6 @@ pub enum Limit {
     Errors(f64),
     /// 99 % of each arm's answers begin within this many microseconds.
     P99Us(u64),
-}
-
-/// A measurement beside the judge, in the words of Argo's `AnalysisTemplate`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Analysis {
-    /// Its name.
-    pub name: String,
-    /// Time between measurements; only one is made if `None`.
-    pub interval_ms: Option<u64>,
-    /// So many; without end if `None` and there is an interval, which only one in the background
-    /// may be.
-    pub count: Option<u32>,
-    /// Before the first.
-    pub initial_delay_ms: u64,
-    /// When a measurement is good.
-    pub success_condition: Option<String>,
-    /// When one is bad.
-    pub failure_condition: Option<String>,
-    /// More bad ones, and it failed.
-    pub failure_limit: u32,
-    /// More that are neither, and nobody can say.
-    pub inconclusive_limit: u32,
-    /// More in a row that could not be made, and it is an error.
-    pub consecutive_error_limit: u32,
-    /// It is shown, and counts for nothing.
-    pub dry_run: bool,
-    /// What becomes of the rollout if it failed.
-    pub on_failure: OnFailure,
-    /// Who measures.
-    pub provider: Provider,
-}
-
-/// What becomes of a rollout whose analysis failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnFailure {
-    /// Everything to the baseline.
-    Rollback,
-    /// It waits for a person.
-    Pause,
-}
-
-/// Who measures.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Provider {
-    /// A query.
-    Prometheus(Prometheus),
-    /// A canary configuration, judged as Kayenta does.
-    Kayenta(Kayenta),
-}
-
-/// A query.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Prometheus {
-    /// The server: `http://HOST:PORT`.
-    pub address: String,
-    /// PromQL.
-    pub query: String,
-    /// An answer may take this long.
-    pub timeout_ms: u64,
-}
-
-/// A canary configuration, judged as Kayenta does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kayenta {
-    /// The Prometheus its metrics are in: `http://HOST:PORT`.
-    pub address: String,
-    /// The configuration as Kayenta has it.
-    pub config: serde_json::Value,
-    /// Which scope is the baseline, as its queries name it.
-    pub control: String,
-    /// Which is the candidate.
-    pub experiment: String,
-    /// Time between two points.
-    pub step_ms: u64,
-    /// How far back each judgement looks; all since the analysis began if `None`.
-    pub lookback_ms: Option<u64>,
-    /// A score of this or more is good.
-    pub pass: f64,
-    /// One below this is bad.
-    pub marginal: f64,
-    /// An answer may take this long.
-    pub timeout_ms: u64,
-}
-
-/// Measurements that go on beside the steps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Background {
-    /// Which.
-    pub templates: Vec<String>,
-    /// From this step on, counted from 0.
-    pub starting_step: usize,
-}
-
-/// Who is asked or told over HTTP.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Webhook {
-    /// Its name.
-    pub name: String,
-    /// When, and what its answer does.
-    pub kind: WebhookKind,
-    /// Where it is.
-    pub url: String,
-    /// An answer may take this long.
-    pub timeout_ms: u64,
-}
-
-/// When a webhook is called, and what its answer does; Flagger's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WebhookKind {
-    /// Before instances are started; holds until it says go.
-    ConfirmRollout,
-    /// When instances are healthy, before any request; a failed one ends the rollout.
-    PreRollout,
-    /// At each weight, which does not end before it says go; a failed one ends the rollout.
-    Rollout,
-    /// Before a weight rises; holds until it says go.
-    ConfirmTrafficIncrease,
-    /// Before everything goes to the candidate; holds until it says go.
-    ConfirmPromotion,
-    /// When it is over, however it ended; only told.
-    PostRollout,
-    /// When everything goes to the baseline again; only told.
-    Rollback,
-    /// At each change of phase; only told.
-    Event,
 }
 
 /// Requests of our own where there are too few.

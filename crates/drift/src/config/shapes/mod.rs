@@ -5,6 +5,7 @@ mod parameter;
 mod parts;
 mod policy;
 
+pub use notify::{ADDRESS, HIDDEN};
 pub(super) use parameter::PARAMETER;
 
 use umbra_document::formats::{ARGUMENT, DURATION, LINE};

@@ -13,7 +13,8 @@ pub(super) const SINK: Ty = Ty::Either(&[
     Ty::Object(&SINK_FORM),
 ]);
 
-const ADDRESS: Ty = Ty::Either(&[Ty::Text(&URL), Ty::Object(&HIDDEN)]);
+/// The address of a server, or where it is read from.
+pub const ADDRESS: Ty = Ty::Either(&[Ty::Text(&URL), Ty::Object(&HIDDEN)]);
 const OVER_HTTP: &[&str] = &["webhook", "slack", "alertmanager"];
 
 static SINK_FORM: Shape = Shape {
@@ -52,7 +53,8 @@ static SINK_FORM: Shape = Shape {
     ],
 };
 
-static HIDDEN: Shape = Shape {
+/// Where a secret is read from.
+pub static HIDDEN: Shape = Shape {
     noun: "secret",
     doc: "Where a secret is read from each time it is needed.",
     fields: &[
