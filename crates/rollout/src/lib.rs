@@ -25,3 +25,4 @@ pub mod fetch;
 pub mod hooks;
 mod secret;
 pub mod spec;
+mod words;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use umbra_api::rollout::Told;
 
-use super::effect::{Effect, Role};
+use super::effect::{Effect, Role, Winner};
 
 /// What happens. Answers to an effect come any time after it, once or not at all.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub enum Event {
     /// A person says something.
     Told(Told),
     /// The daemon was restarted: whatever was being done may have been or not, and is to be done
-    /// again.
+    /// again. After it, who drives the rollout tells how the split stands.
     Resumed,
     /// All instances of a role are healthy and warmed up.
     InstancesReady {
@@ -44,8 +44,11 @@ pub enum Event {
         /// Why.
         why: String,
     },
-    /// The gateway answers, and has no such split, though it was begun.
-    SplitGone,
+    /// The gateway answers, and has no such split, though it was begun: somebody else ended it.
+    SplitGone {
+        /// Whom the route's requests go to now.
+        serves: Winner,
+    },
     /// The split is ended.
     SplitEnded,
     /// The weight is this now.
