@@ -10,7 +10,7 @@ use crate::spec::WebhookKind;
 
 /// One that holds is asked again after so long.
 const AGAIN_MS: u64 = 10_000;
-/// An answer that is this late beyond the webhook's own time will not come.
+/// An answer that is this late beyond the webhook's own patience will not come.
 const LATE_MS: u64 = 30_000;
 
 /// Webhooks of one kind that are asked at one moment.
@@ -23,7 +23,7 @@ pub(super) struct Calls {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Call {
     name: String,
-    timeout_ms: u64,
+    patience_ms: u64,
     /// The one under way.
     number: Option<u32>,
     /// It is to be made again, under the same number.
@@ -37,7 +37,7 @@ impl Calls {
         let of_kind = facts.spec.webhooks.iter().filter(|hook| hook.kind == kind);
         let calls = of_kind.map(|hook| Call {
             name: hook.name.clone(),
-            timeout_ms: hook.timeout_ms,
+            patience_ms: hook.patience_ms(),
             number: None,
             lost: false,
             waited_ms: 0,
@@ -57,6 +57,11 @@ impl Calls {
                     call.is_answered(answer.clone(), turn);
                 }
             }
+            Event::Failed { effect: Effect::Call { number, .. }, why } => {
+                let asked = self.calls.iter_mut().find(|call| call.number == Some(*number));
+                let answer = Answer::Failed { why: why.clone() };
+                asked.into_iter().for_each(|call| call.is_answered(answer.clone(), turn));
+            }
             _ => {}
         }
     }
@@ -64,7 +69,7 @@ impl Calls {
     fn tick(&mut self, turn: &mut Turn<'_>) {
         for call in &mut self.calls {
             call.waited_ms = call.waited_ms.saturating_add(turn.passed_ms);
-            if call.number.is_some() && call.waited_ms > call.timeout_ms.saturating_add(LATE_MS) {
+            if call.number.is_some() && call.waited_ms > call.patience_ms.saturating_add(LATE_MS) {
                 call.is_answered(Answer::Failed { why: "there is no answer".to_owned() }, turn);
             }
         }
@@ -72,7 +77,7 @@ impl Calls {
 
     /// Asks those that are to be asked now.
     pub(super) fn ask(&mut self, turn: &mut Turn<'_>) {
-        let told = self.is_told();
+        let told = self.kind.is_told();
         for call in &mut self.calls {
             if let Some(number) = call.to_ask(told, turn) {
                 turn.emit(Effect::Call { hook: call.name.clone(), number });
@@ -82,7 +87,7 @@ impl Calls {
 
     /// Whether all have said go; those that are only told need not.
     pub(super) fn are_through(&self) -> bool {
-        let told = self.is_told();
+        let told = self.kind.is_told();
         self.calls.iter().all(|call| match &call.answer {
             Some(Answer::Go) => true,
             Some(_) => told,
@@ -110,7 +115,7 @@ impl Calls {
             };
             (call.name.as_str(), why)
         });
-        if self.is_told() { Vec::new() } else { holding.collect() }
+        if self.kind.is_told() { Vec::new() } else { holding.collect() }
     }
 
     /// What they hold, in words.
@@ -121,10 +126,6 @@ impl Calls {
         });
         let held: Vec<String> = held.collect();
         format!("waits for {} before {before}", held.join(", "))
-    }
-
-    fn is_told(&self) -> bool {
-        matches!(self.kind, WebhookKind::PostRollout | WebhookKind::Rollback | WebhookKind::Event)
     }
 }
 

@@ -48,12 +48,13 @@ pub use effect::{Alert, Effect, Role, Winner};
 pub use event::{Answer, Event, Measurement, Outcome, Seen};
 
 use serde::{Deserialize, Serialize};
-use umbra_api::rollout::{AnalysisStatus, Happened, RolloutPhase};
+use umbra_api::rollout::{AnalysisStatus, Happened, RolloutPhase, StepProgress, StepStatus};
 
 use self::phase::Phase;
 use self::starting::Starting;
 use self::turn::{Facts, Turn};
 use crate::spec::{Spec, WebhookKind};
+use crate::words;
 
 /// A rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -119,9 +120,26 @@ impl Controller {
         }
     }
 
-    /// When each step began, in milliseconds since 1970 UTC.
-    pub fn steps_began_at_ms(&self) -> &[Option<i64>] {
-        &self.facts.steps
+    /// All steps, as people see them.
+    pub fn steps(&self) -> Vec<StepStatus> {
+        let step = self.step();
+        let steps = self.facts.spec.steps.iter().zip(&self.facts.steps).enumerate();
+        let status = steps.map(|(place, (of, began_at_ms))| StepStatus {
+            words: words::step(of),
+            progress: self.progress(place, step, began_at_ms.is_some()),
+            began_at_ms: *began_at_ms,
+        });
+        status.collect()
+    }
+
+    fn progress(&self, place: usize, step: Option<usize>, began: bool) -> StepProgress {
+        match step {
+            Some(step) if place == step => StepProgress::Current,
+            Some(step) if place > step => StepProgress::Ahead,
+            _ if began => StepProgress::Done,
+            None if self.phase() == RolloutPhase::Starting => StepProgress::Ahead,
+            _ => StepProgress::Skipped,
+        }
     }
 
     /// The candidate's part of requests, from 0 to 1, as the gateway last said.

@@ -1,15 +1,14 @@
-//! Measurements beside the judge, counted as Argo counts them.
+//! Measurements beside the judge: when the next one is made, and what they say of the rollout.
 
 use serde::{Deserialize, Serialize};
-use umbra_api::rollout::{AnalysisCounts, AnalysisStatus, Happened};
+use umbra_api::rollout::{AnalysisStatus, Happened};
 
 use super::effect::Effect;
 use super::event::{Event, Measurement, Outcome};
 use super::turn::Turn;
-use crate::spec::{Analysis, OnFailure, Provider};
+use crate::analysis::Tally;
+use crate::spec::{Analysis, OnFailure};
 
-/// After one that could not be made, where there is no interval.
-const AGAIN_MS: u64 = 10_000;
 /// An answer that is this late beyond the provider's own time will not come.
 const LATE_MS: u64 = 60_000;
 
@@ -17,18 +16,13 @@ const LATE_MS: u64 = 60_000;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Run {
     of: Analysis,
-    counts: AnalysisCounts,
-    /// That could not be made, in a row.
-    errors: u32,
+    tally: Tally,
     /// Since the last one was begun, or since the beginning.
     waited_ms: u64,
     /// The one under way.
     number: Option<u32>,
     /// It is to be made again, under the same number.
     lost: bool,
-    value: Option<String>,
-    message: String,
-    verdict: Option<Outcome>,
 }
 
 /// What an analysis says of its rollout.
@@ -44,17 +38,8 @@ pub(super) enum Said {
 
 impl Run {
     pub(super) fn new(of: &Analysis) -> Self {
-        Self {
-            of: of.clone(),
-            counts: AnalysisCounts::default(),
-            errors: 0,
-            waited_ms: 0,
-            number: None,
-            lost: false,
-            value: None,
-            message: String::new(),
-            verdict: None,
-        }
+        let (of, tally) = (of.clone(), Tally::default());
+        Self { of, tally, waited_ms: 0, number: None, lost: false }
     }
 
     /// Takes note of answers, of time, of a restart.
@@ -67,121 +52,72 @@ impl Run {
             {
                 self.is_measured(measurement, turn);
             }
+            Event::Failed { effect: Effect::Measure { number, .. }, why }
+                if self.number == Some(*number) =>
+            {
+                self.cannot_be_measured(why, turn);
+            }
             _ => {}
         }
     }
 
     fn tick(&mut self, turn: &mut Turn<'_>) {
         self.waited_ms = self.waited_ms.saturating_add(turn.passed_ms);
-        if self.number.is_some() && self.waited_ms > self.timeout_ms().saturating_add(LATE_MS) {
-            let message = "there is no answer".to_owned();
-            let late = Measurement { outcome: Outcome::Error, value: None, message };
-            self.is_measured(&late, turn);
+        let late_ms = self.of.timeout_ms().saturating_add(LATE_MS);
+        if self.number.is_some() && self.waited_ms > late_ms {
+            self.cannot_be_measured("there is no answer", turn);
         }
     }
 
-    fn timeout_ms(&self) -> u64 {
-        match &self.of.provider {
-            Provider::Prometheus(of) => of.timeout_ms,
-            Provider::Kayenta(of) => of.timeout_ms,
-        }
+    fn cannot_be_measured(&mut self, why: &str, turn: &mut Turn<'_>) {
+        let message = why.to_owned();
+        self.is_measured(&Measurement { outcome: Outcome::Error, value: None, message }, turn);
+    }
+
+    fn is_measured(&mut self, measurement: &Measurement, turn: &mut Turn<'_>) {
+        (self.number, self.lost) = (None, false);
+        self.tally.add(&self.of, measurement);
+        turn.record(Happened::Analysis { analysis: self.status() });
     }
 
     /// Has the next one made, if it is time.
     pub(super) fn measure(&mut self, turn: &mut Turn<'_>) {
+        let due = !self.is_over() && self.waited_ms >= self.tally.pause_ms(&self.of);
         let number = match self.number {
             Some(number) if std::mem::take(&mut self.lost) => number,
-            None if self.is_due() => turn.number(),
+            None if due => turn.number(),
             _ => return,
         };
         (self.number, self.waited_ms) = (Some(number), 0);
         turn.emit(Effect::Measure { analysis: self.of.name.clone(), number });
     }
 
-    fn is_due(&self) -> bool {
-        let first = self.made() == 0 && self.counts.error == 0;
-        let after = match first {
-            true => self.of.initial_delay_ms,
-            false => self.of.interval_ms.unwrap_or(AGAIN_MS),
-        };
-        self.verdict.is_none() && self.waited_ms >= after
-    }
-
-    fn is_measured(&mut self, measurement: &Measurement, turn: &mut Turn<'_>) {
-        (self.number, self.lost) = (None, false);
-        let counts = &mut self.counts;
-        let count = match measurement.outcome {
-            Outcome::Successful => &mut counts.successful,
-            Outcome::Failed => &mut counts.failed,
-            Outcome::Inconclusive => &mut counts.inconclusive,
-            Outcome::Error => &mut counts.error,
-        };
-        *count = count.saturating_add(1);
-        self.errors = match measurement.outcome {
-            Outcome::Error => self.errors.saturating_add(1),
-            _ => 0,
-        };
-        self.value.clone_from(&measurement.value);
-        self.message.clone_from(&measurement.message);
-        self.verdict = self.assess();
-        turn.record(Happened::Analysis { analysis: self.status() });
-    }
-
-    /// Where no measurement was good nobody can say, whatever the limits allow.
-    fn assess(&self) -> Option<Outcome> {
-        let (of, counts) = (&self.of, &self.counts);
-        let enough = match (of.count, of.interval_ms) {
-            (Some(count), _) => self.made() >= count,
-            (None, None) => self.made() >= 1,
-            (None, Some(_)) => false,
-        };
-        match () {
-            () if counts.failed > of.failure_limit => Some(Outcome::Failed),
-            () if counts.inconclusive > of.inconclusive_limit => Some(Outcome::Inconclusive),
-            () if self.errors > of.consecutive_error_limit => Some(Outcome::Error),
-            () if enough && counts.successful == 0 => Some(Outcome::Inconclusive),
-            () if enough => Some(Outcome::Successful),
-            () => None,
-        }
-    }
-
-    /// Measurements that say something.
-    fn made(&self) -> u32 {
-        let AnalysisCounts { successful, failed, inconclusive, .. } = self.counts;
-        successful.saturating_add(failed).saturating_add(inconclusive)
-    }
-
     /// Whether no more are made.
     pub(super) fn is_over(&self) -> bool {
-        self.verdict.is_some()
+        self.tally.verdict().is_some()
     }
 
     /// Whether it speaks for the candidate, or is not asked to.
     pub(super) fn has_evidence(&self) -> bool {
-        self.of.dry_run || self.counts.successful > 0
+        self.of.dry_run || self.tally.counts().successful > 0
     }
 
     /// What it says of its rollout, if it does.
     pub(super) fn said(&self) -> Option<Said> {
-        let Self { of, message, .. } = self;
-        if of.dry_run {
-            return None;
-        }
-        match self.verdict? {
+        let (name, message) = (&self.of.name, self.tally.message());
+        match self.tally.counts_as(&self.of)? {
             Outcome::Successful => None,
             Outcome::Failed => {
-                let why = format!("analysis {} failed: {message}", of.name);
-                Some(match of.on_failure {
+                let why = format!("analysis {name} failed: {message}");
+                Some(match self.of.on_failure {
                     OnFailure::Rollback => Said::Failed(why),
                     OnFailure::Pause => Said::Unclear(why),
                 })
             }
             Outcome::Inconclusive => {
-                Some(Said::Unclear(format!("analysis {} is inconclusive: {message}", of.name)))
+                Some(Said::Unclear(format!("analysis {name} is inconclusive: {message}")))
             }
-            Outcome::Error => {
-                Some(Said::Error(format!("analysis {} cannot be made: {message}", of.name)))
-            }
+            Outcome::Error => Some(Said::Error(format!("analysis {name} cannot be made: {message}"))),
         }
     }
 
@@ -192,25 +128,17 @@ impl Run {
         }
     }
 
+    /// Nothing more is measured: what was decides.
+    pub(super) fn end(&mut self) {
+        self.tally.end(&self.of);
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.of.name
     }
 
     /// As people see it.
     pub(super) fn status(&self) -> AnalysisStatus {
-        let phase = match self.verdict {
-            None => "running",
-            Some(Outcome::Successful) => "successful",
-            Some(Outcome::Failed) => "failed",
-            Some(Outcome::Inconclusive) => "inconclusive",
-            Some(Outcome::Error) => "error",
-        };
-        AnalysisStatus {
-            name: self.of.name.clone(),
-            phase: phase.to_owned(),
-            value: self.value.clone(),
-            counts: self.counts,
-            message: self.message.clone(),
-        }
+        self.tally.status(&self.of)
     }
 }

@@ -216,15 +216,21 @@ impl Running {
     }
 
     fn promote(mut self, why: &str, turn: &mut Turn<'_>) -> Phase {
-        self.keep_runs(turn);
-        self.background.iter().for_each(|run| turn.facts.keep(run.status()));
+        self.end_runs(turn);
         Promoting::begin(why.to_owned())
     }
 
     fn roll_back(mut self, end: End, why: String, turn: &mut Turn<'_>) -> Phase {
-        self.keep_runs(turn);
-        self.background.iter().for_each(|run| turn.facts.keep(run.status()));
+        self.end_runs(turn);
         RollingBack::begin(end, why, turn)
+    }
+
+    /// Nothing more is measured.
+    fn end_runs(&mut self, turn: &mut Turn<'_>) {
+        for run in self.background.iter_mut().chain(self.stage.runs_mut()) {
+            run.end();
+            turn.facts.keep(run.status());
+        }
     }
 
     fn keep_runs(&mut self, turn: &mut Turn<'_>) {
