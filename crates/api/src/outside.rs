@@ -153,8 +153,7 @@ where
 }
 
 async fn read(response: Response<Incoming>, bytes_max: usize) -> Result<Answer, OutsideError> {
-    let mut answer =
-        Answer { status: response.status().as_u16(), body: Vec::new(), cut: false };
+    let mut answer = Answer { status: response.status().as_u16(), body: Vec::new(), cut: false };
     let mut incoming = response.into_body();
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(OutsideError::of)?;
@@ -223,10 +222,15 @@ mod tests {
         check(four, 4, Some((200, "four", false)));
         check(four, 3, Some((200, "fou", true)));
         check(four, 0, Some((200, "", true)));
-        let chunks = "HTTP/1.1 404 No\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n";
+        let chunks =
+            "HTTP/1.1 404 No\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n";
         check(chunks, 9, Some((404, "abcd", false)));
         check(chunks, 3, Some((404, "abc", true)));
-        check("HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n", 9, Some((302, "", false)));
+        check(
+            "HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n",
+            9,
+            Some((302, "", false)),
+        );
         check("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nfour", 9, None);
         check("", 9, None);
         check("nonsense\r\n\r\n", 9, None);
@@ -247,13 +251,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
         let url = format!("http://u:s3cret@{}/", listener.local_addr().expect("bound"));
         let timeout = Duration::from_millis(50);
-        let request =
-            Request { url: &url, headers: &[], body: None, timeout, answer_bytes_max: 9 };
+        let request = Request { url: &url, headers: &[], body: None, timeout, answer_bytes_max: 9 };
         let error = ask(&request).expect_err("silence").to_string();
         assert!(error.contains("did not answer") && !error.contains("s3cret"), "{error}");
         for url in ["", "ftp://a", "/x", "http://"] {
-            let request =
-                Request { url, headers: &[], body: None, timeout, answer_bytes_max: 9 };
+            let request = Request { url, headers: &[], body: None, timeout, answer_bytes_max: 9 };
             ask(&request).expect_err(url);
         }
     }

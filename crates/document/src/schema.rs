@@ -64,6 +64,9 @@ impl Schema {
 
     fn property(&mut self, field: &Field) -> Json {
         let mut schema = self.value(&field.ty);
+        if schema == Json::Bool(true) {
+            schema = json!({});
+        }
         if schema.get("$ref").is_some() {
             // Draft 7 ignores everything beside a reference.
             schema = json!({ "allOf": [schema] });

@@ -62,9 +62,7 @@ impl Fetch for Outside {
             answer_bytes_max: request.answer_bytes_max,
         });
         match answer {
-            Ok(answer) => {
-                Ok(Reply { status: answer.status, body: answer.body, cut: answer.cut })
-            }
+            Ok(answer) => Ok(Reply { status: answer.status, body: answer.body, cut: answer.cut }),
             Err(error) => Err(FetchError { why: error.to_string() }),
         }
     }

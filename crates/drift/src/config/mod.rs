@@ -57,8 +57,8 @@ pub use number::Numbers;
 pub use policy::{AutoRollback, Maintenance, Policy, QuietHours, Requirement};
 pub(crate) use quoted::quoted;
 pub use schema::schema;
-pub use shapes::{ADDRESS, HIDDEN};
 pub use severity::{Provenance, Severities, Severity};
+pub use shapes::{ADDRESS, HIDDEN};
 pub use source::{
     Attribute, CertificateFact, KernelFact, Key, MemoryFact, MountFact, Source, View,
 };

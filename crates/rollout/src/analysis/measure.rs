@@ -27,8 +27,7 @@ pub fn measure(analysis: &Analysis, fetch: &dyn Fetch, about: About<'_>) -> Meas
     match &analysis.provider {
         Provider::Prometheus(query) => match ask(query, fetch, about) {
             Ok((value, warnings)) => {
-                let (success, failure) =
-                    (&analysis.success_condition, &analysis.failure_condition);
+                let (success, failure) = (&analysis.success_condition, &analysis.failure_condition);
                 conclude(&value, &warnings, success.as_ref(), failure.as_ref())
             }
             Err(why) => error(why),
@@ -99,9 +98,7 @@ fn decide(
             (Outcome::Inconclusive, format!("{success} does not hold"))
         }
         (Some((success, false)), None) => (Outcome::Failed, format!("{success} does not hold")),
-        (None, Some((failure, false))) => {
-            (Outcome::Successful, format!("{failure} does not hold"))
-        }
+        (None, Some((failure, false))) => (Outcome::Successful, format!("{failure} does not hold")),
         (Some((success, false)), Some((failure, false))) => {
             (Outcome::Inconclusive, format!("neither {success} nor {failure} holds"))
         }

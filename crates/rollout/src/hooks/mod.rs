@@ -11,9 +11,9 @@
 //!
 //! What is sent is a JSON document ([`Told`]). Nothing of an address or a secret is in a message.
 
-mod told;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::time::Duration;
 
@@ -46,10 +46,7 @@ enum HookError {
 impl WebhookKind {
     /// Whether it is asked again for as long as it does not say go.
     pub fn holds(self) -> bool {
-        matches!(
-            self,
-            Self::ConfirmRollout | Self::ConfirmTrafficIncrease | Self::ConfirmPromotion
-        )
+        matches!(self, Self::ConfirmRollout | Self::ConfirmTrafficIncrease | Self::ConfirmPromotion)
     }
 
     /// Whether it is only told.
@@ -93,7 +90,8 @@ pub fn call(
             return Answer::Hold { why };
         }
         if attempt >= webhook.attempts() {
-            let tried = if attempt > 1 { format!(", tried {attempt} times") } else { String::new() };
+            let tried =
+                if attempt > 1 { format!(", tried {attempt} times") } else { String::new() };
             return Answer::Failed { why: format!("{why}{tried}") };
         }
         pause(Duration::from_millis(pause_ms(u64::from(attempt))));

@@ -2,6 +2,8 @@
 
 mod analysis;
 mod model;
+#[cfg(test)]
+pub(crate) mod tests;
 mod webhooks;
 
 pub use analysis::{

@@ -308,9 +308,9 @@ impl<'v> Evaluation<'v> {
     fn read(&self, node: &Node, entry: Entry<'_>) -> Result<f64, ExpressionError> {
         let value = self.value(node, entry)?;
         let Value::Text(text) = &*value else { return number_of(node, &value) };
-        text.trim().parse().map_err(|_| {
-            ExpressionError::at(node.at.clone(), format!("{value} is no number"))
-        })
+        text.trim()
+            .parse()
+            .map_err(|_| ExpressionError::at(node.at.clone(), format!("{value} is no number")))
     }
 
     fn list<'l>(&self, node: &Node, value: &'l Value) -> Result<&'l [Value], ExpressionError> {

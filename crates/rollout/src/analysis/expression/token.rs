@@ -18,8 +18,8 @@ pub(super) enum Token {
 
 /// Longer ones first: the first that fits is taken.
 const SIGNS: [&str; 24] = [
-    "**", "&&", "||", "==", "!=", "<=", ">=", "??", "<", ">", "+", "-", "*", "/", "%", "^", "!", "(",
-    ")", "[", "]", "{", "}", ",",
+    "**", "&&", "||", "==", "!=", "<=", ">=", "??", "<", ">", "+", "-", "*", "/", "%", "^", "!",
+    "(", ")", "[", "]", "{", "}", ",",
 ];
 /// What stands for the entry of a list.
 pub(super) const ENTRY: &str = "#";

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use umbra_state::escape::escape;
 
-pub use answer::{Answer, AnswerError, Data, Sample, Series, parse};
+pub use answer::{Answer, AnswerError, Data, POINTS_MAX, SERIES_MAX, Sample, Series, parse};
 
 use crate::fetch::{Fetch, FetchError, Reply, Request};
 use crate::secret::{self, SecretError};

@@ -93,7 +93,13 @@ impl Template<'_> {
         }
         let help = "give it here, or for all templates in `analysis.prometheus`".to_owned();
         let message = "nothing says which Prometheus to ask: `address` is missing";
-        self.report("missing-key", message.to_owned(), node.head(), &format!("provider.{provider}"), Some(help));
+        self.report(
+            "missing-key",
+            message.to_owned(),
+            node.head(),
+            &format!("provider.{provider}"),
+            Some(help),
+        );
     }
 
     fn query(&mut self, query: &Node) {

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use umbra_drift::config::Token;
 
 use crate::analysis::Expression;
-pub use kayenta::{Canary, Kayenta, Scope};
 pub(super) use check::check;
 pub(super) use extract::{millis, section};
+pub use kayenta::{Canary, Kayenta, Scope};
 pub(super) use shapes::ANALYSIS;
 
 /// All that the section says.

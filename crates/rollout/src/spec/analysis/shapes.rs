@@ -17,11 +17,7 @@ pub(crate) static ANALYSIS: Shape = Shape {
             "The measurements; steps name them.",
         )
         .required(),
-        Field::new(
-            "background",
-            Ty::Object(&BACKGROUND),
-            "Those that go on beside the steps.",
-        ),
+        Field::new("background", Ty::Object(&BACKGROUND), "Those that go on beside the steps."),
         Field::new("prometheus", Ty::Object(&SERVER), "Whom templates ask that do not say."),
         Field::new(
             "args",

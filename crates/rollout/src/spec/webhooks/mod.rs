@@ -8,9 +8,9 @@ mod tests;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use umbra_document::Found;
 use umbra_document::names;
 use umbra_document::yaml::Node;
-use umbra_document::Found;
 use umbra_drift::config::{Address, Token};
 
 pub(super) use extract::webhooks;

@@ -22,7 +22,11 @@ static WEBHOOK: Shape = Shape {
             "The header that carries the token as it is; if not given `Authorization: Bearer`.",
         )
         .with(&["token"]),
-        Field::new("timeout", Ty::Text(&DURATION), "An answer may take this long; 10s if not given."),
+        Field::new(
+            "timeout",
+            Ty::Text(&DURATION),
+            "An answer may take this long; 10s if not given.",
+        ),
         Field::new(
             "retries",
             Ty::Int { min: 0, max: 20 },

@@ -28,10 +28,7 @@ enum Query {
     /// All of it.
     Whole(String),
     /// The mean of those series of a metric that are picked so.
-    Mean {
-        metric: String,
-        filter: String,
-    },
+    Mean { metric: String, filter: String },
 }
 
 /// What begins a text that is a whole query.
@@ -43,7 +40,8 @@ pub(super) fn read(node: &Node) -> Result<Canary, String> {
         serde_json::from_value(to_json(node)).map_err(|error| shorten(&error.to_string()))?;
     let templates = texts_by_name(node.get("templates")).unwrap_or_default();
     let metrics = node.get("metrics").map(Node::list).unwrap_or_default();
-    let queries = metrics.iter().map(|metric| query(metric, &templates)).collect::<Result<_, _>>()?;
+    let queries =
+        metrics.iter().map(|metric| query(metric, &templates)).collect::<Result<_, _>>()?;
     Ok(Canary { judged, queries })
 }
 
