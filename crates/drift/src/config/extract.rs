@@ -301,7 +301,8 @@ fn maintenance(node: &Node) -> Option<Maintenance> {
     })
 }
 
-fn notify(node: Option<&Node>) -> Option<Vec<Notify>> {
+/// Who is told, of a list that is one of [`super::SINKS`]; the log where there is none.
+pub fn notify(node: Option<&Node>) -> Option<Vec<Notify>> {
     let Some(node) = node else {
         return Some(vec![Notify { target: Target::Log, min_severity: Severity::Low }]);
     };

@@ -5,7 +5,7 @@ use umbra_document::formats::{Format, line, refuse_if};
 use super::policy::QuietHours;
 
 /// A part of a whole.
-pub(super) static PERCENT: Format = Format {
+pub static PERCENT: Format = Format {
     noun: "a percentage",
     example: "10%",
     pattern: r"^(?:0|[1-9][0-9]{0,5})(?:\.[0-9]{1,6})?%$",
@@ -16,7 +16,7 @@ pub(super) static PERCENT: Format = Format {
 };
 
 /// The part, as a fraction of 1.
-pub(super) fn percent(text: &str) -> Option<f64> {
+pub fn percent(text: &str) -> Option<f64> {
     let number = text.strip_suffix('%')?;
     let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |part: &str, count_max: usize| {

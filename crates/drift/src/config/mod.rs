@@ -46,8 +46,8 @@ mod tests;
 mod tolerance;
 mod words;
 
-pub use extract::{address, secret};
-pub use formats::{HEADER, URL};
+pub use extract::{address, notify, secret};
+pub use formats::{HEADER, PERCENT, URL, percent};
 pub use model::{
     Apply, Config, Confirm, Expect, History, Ignore, NoDiff, OnDrift, Parameter, Rollback,
     RollbackMode,
@@ -58,7 +58,7 @@ pub use policy::{AutoRollback, Maintenance, Policy, QuietHours, Requirement};
 pub(crate) use quoted::quoted;
 pub use schema::schema;
 pub use severity::{Provenance, Severities, Severity};
-pub use shapes::{ADDRESS, HIDDEN};
+pub use shapes::{ADDRESS, HIDDEN, SINKS};
 pub use source::{
     Attribute, CertificateFact, KernelFact, Key, MemoryFact, MountFact, Source, View,
 };

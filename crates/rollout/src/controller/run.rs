@@ -117,7 +117,9 @@ impl Run {
             Outcome::Inconclusive => {
                 Some(Said::Unclear(format!("analysis {name} is inconclusive: {message}")))
             }
-            Outcome::Error => Some(Said::Error(format!("analysis {name} cannot be made: {message}"))),
+            Outcome::Error => {
+                Some(Said::Error(format!("analysis {name} cannot be made: {message}")))
+            }
         }
     }
 

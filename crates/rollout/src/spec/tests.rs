@@ -1,5 +1,7 @@
 //! Sections of documents, read as the whole document reads them.
 
+mod document;
+
 use umbra_document::check::check_value;
 use umbra_document::shape::Ty;
 use umbra_document::source::Source;

@@ -5,7 +5,7 @@ mod parameter;
 mod parts;
 mod policy;
 
-pub use notify::{ADDRESS, HIDDEN};
+pub use notify::{ADDRESS, HIDDEN, SINKS};
 pub(super) use parameter::PARAMETER;
 
 use umbra_document::formats::{ARGUMENT, DURATION, LINE};
@@ -44,7 +44,7 @@ pub(super) static FILE: Shape = Shape {
         Field::new("monitoring", PARAMETERS, "Another word for `parameters`."),
         Field::new("history", Ty::Object(&HISTORY), "Which shadows of the past are kept."),
         Field::new("policy", Ty::Object(&policy::POLICY), "What may be done without asking."),
-        Field::new("notify", list!(&notify::SINK, 100), "Who is told; the log if not given."),
+        Field::new("notify", SINKS, "Who is told; the log if not given."),
     ],
     exactly_one: &["parameters", "monitoring"],
 };

@@ -1,14 +1,18 @@
 //! The form of who is told.
 
 use umbra_document::formats::{ABSOLUTE, LINE};
+use umbra_document::list;
 use umbra_document::shape::{Field, Shape, Ty, word};
 
 use super::{ARGV, SEVERITY};
 use crate::config::formats::{HEADER, SYSLOG, URL, VARIABLE};
 use crate::config::notify::Facility;
 
+/// Who is told.
+pub const SINKS: Ty = list!(&SINK, 100);
+
 /// A sink in one word, or with more to say.
-pub(super) const SINK: Ty = Ty::Either(&[
+const SINK: Ty = Ty::Either(&[
     Ty::Word(&[word("log"), word("desktop"), word("terminal")]),
     Ty::Object(&SINK_FORM),
 ]);
