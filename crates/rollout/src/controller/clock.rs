@@ -15,6 +15,11 @@ pub(super) struct Clock {
 }
 
 impl Clock {
+    /// Time counts from now on.
+    pub(super) fn begin(&mut self, now_ms: i64) {
+        self.last_ms = Some(now_ms);
+    }
+
     /// How much time counts with this tick.
     pub(super) fn tick(&mut self, now_ms: i64) -> u64 {
         let since = self.last_ms.map_or(0, |last_ms| now_ms.saturating_sub(last_ms));

@@ -40,6 +40,8 @@ mod running;
 mod split;
 mod stage;
 mod starting;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod unmirror;
 mod watch;
@@ -74,7 +76,13 @@ impl Controller {
     #[must_use]
     pub fn on(self, event: Event, now_ms: i64) -> (Self, Vec<Effect>) {
         let Self { mut facts, mut phase } = self;
-        let passed_ms = if event == Event::Tick { facts.clock.tick(now_ms) } else { 0 };
+        let passed_ms = match event {
+            Event::Tick => facts.clock.tick(now_ms),
+            _ => 0,
+        };
+        if matches!(event, Event::Begin | Event::Resumed) {
+            facts.clock.begin(now_ms);
+        }
         let mut turn = Turn { facts: &mut facts, now_ms, passed_ms, effects: Vec::new() };
         if !phase.of_wire().is_over() {
             turn.facts.split.hear(&event, passed_ms, &mut turn.effects);
