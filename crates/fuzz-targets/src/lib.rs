@@ -16,6 +16,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`api`], [`capture`], [`compare`], [`drift`], [`gateway`], [`judge`], [`recipe`], [`store`], [`suite`], [`traffic`] | the targets |
+//! | [`api`], [`capture`], [`compare`], [`drift`], [`gateway`], [`recipe`], [`rollout`], [`store`], [`suite`], [`traffic`] | the targets |
 //! | [`seeds`] | inputs to begin with: fixtures, and `fuzz/corpus` |
 //! | [`mutate`] | the next input |
 //! | [`run`], [`heap`] | trying a target, and measuring it |
@@ -29,6 +30,7 @@ pub mod heap;
 pub mod judge;
 pub mod mutate;
 pub mod recipe;
+pub mod rollout;
 pub mod run;
 pub mod seeds;
 pub mod store;
@@ -93,6 +95,8 @@ pub const TARGETS: &[Target] = &[
     judge::JOURNAL,
     traffic::PACKET,
     traffic::TRAFFIC,
+    rollout::CONDITION,
+    rollout::ANSWER,
 ];
 
 /// The target of this name.

@@ -13,8 +13,10 @@ pub(super) fn condition(root: &Node, result: &Value) -> Result<bool, ExpressionE
     evaluation.bool(root, None)
 }
 
-/// So many parts of conditions are looked at, and entries of lists copied, for one answer.
+/// So many parts of conditions are looked at for one answer.
 const WORK_MAX: usize = 1_000_000;
+/// What is copied costs more: so it is a bound on memory, too.
+const COPY: usize = 10;
 
 struct Evaluation<'v> {
     result: &'v Value,
@@ -285,7 +287,7 @@ impl<'v> Evaluation<'v> {
             Over::One => Value::Bool(kept.len() == 1),
             Over::Count => Value::Number(kept.len() as f64),
             Over::Filter | Over::Map => {
-                self.spend(kept.len(), list)?;
+                self.spend(kept.len().saturating_mul(COPY), list)?;
                 Value::List(kept.into_iter().cloned().collect())
             }
         })
@@ -323,7 +325,7 @@ impl<'v> Evaluation<'v> {
 
     fn owned(&self, node: &Node, entry: Entry<'_>) -> Result<Value, ExpressionError> {
         let value = self.value(node, entry)?;
-        self.spend(length(&value), node)?;
+        self.spend(length(&value).saturating_mul(COPY), node)?;
         Ok(value.into_owned())
     }
 
