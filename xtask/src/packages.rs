@@ -40,7 +40,7 @@ pub(crate) struct Need {
     why: &'static str,
 }
 
-const NEEDS: [Need; 28] = [
+const NEEDS: [Need; 29] = [
     need("gcc", Purpose::Build, Sign::Program("cc"), "compiles SQLite, zstd and AWS-LC"),
     need("libc6-dev", Purpose::Build, Sign::File("/usr/include/stdio.h"), "C headers"),
     need("pkg-config", Purpose::Build, Sign::Program("pkg-config"), "finds OpenSSL"),
@@ -85,6 +85,7 @@ const NEEDS: [Need; 28] = [
     ),
     need("tcpdump", Purpose::Test, Sign::Program("tcpdump"), "sees what a tap must see"),
     need("wrk", Purpose::Test, Sign::Program("wrk"), "load for taps and proxies"),
+    need("prometheus", Purpose::Test, Sign::Program("prometheus"), "what analyses ask"),
     need("openssh-client", Purpose::Test, Sign::Program("ssh"), "reaches other machines"),
     need("openssh-server", Purpose::Test, Sign::Program("sshd"), "stands for another machine"),
     need("lynis", Purpose::Test, Sign::Program("lynis"), "audits shadows that have none"),

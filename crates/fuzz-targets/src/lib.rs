@@ -15,8 +15,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`api`], [`capture`], [`compare`], [`drift`], [`gateway`], [`judge`], [`recipe`], [`store`], [`suite`], [`traffic`] | the targets |
-//! | [`api`], [`capture`], [`compare`], [`drift`], [`gateway`], [`recipe`], [`rollout`], [`store`], [`suite`], [`traffic`] | the targets |
+//! | [`api`], [`capture`], [`compare`], [`drift`], [`gateway`], [`judge`], [`recipe`], [`rollout`], [`store`], [`suite`], [`traffic`] | the targets |
 //! | [`seeds`] | inputs to begin with: fixtures, and `fuzz/corpus` |
 //! | [`mutate`] | the next input |
 //! | [`run`], [`heap`] | trying a target, and measuring it |

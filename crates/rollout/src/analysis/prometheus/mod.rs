@@ -110,13 +110,13 @@ impl Server {
         let timeout = seconds(i64::try_from(self.timeout_ms).unwrap_or(i64::MAX));
         match when {
             When::Instant { .. } => {
-                format!("{base}/api/v1/query?query={query}&timeout={timeout}s")
+                format!("{base}/api/v1/query?query={query}&timeout={timeout}")
             }
             When::Range { start_ms, end_ms, step_ms } => {
                 let (start, end) = (seconds(start_ms), seconds(end_ms));
                 let step = seconds(i64::try_from(step_ms).unwrap_or(i64::MAX));
                 format!(
-                    "{base}/api/v1/query_range?query={query}&start={start}&end={end}&step={step}&timeout={timeout}s"
+                    "{base}/api/v1/query_range?query={query}&start={start}&end={end}&step={step}&timeout={timeout}"
                 )
             }
         }

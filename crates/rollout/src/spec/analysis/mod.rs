@@ -19,11 +19,11 @@ pub(super) use shapes::ANALYSIS;
 
 /// All that the section says.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Section {
+pub(crate) struct Section {
     /// No two have one name.
-    pub(super) analyses: Vec<Analysis>,
+    pub(crate) analyses: Vec<Analysis>,
     /// Those that go on beside the steps.
-    pub(super) background: Option<Background>,
+    pub(crate) background: Option<Background>,
 }
 
 /// A measurement beside the judge.
