@@ -42,7 +42,7 @@ impl<'v> Evaluation<'v> {
             What::Entry => return Ok(Cow::Borrowed(entry.unwrap_or(&Value::Nil))),
             What::Index(list, index) => return self.entry_of(node, list, index, entry),
             What::List(nodes) => {
-                let values = nodes.iter().map(|node| Ok(self.owned(node, entry)?));
+                let values = nodes.iter().map(|node| self.owned(node, entry));
                 Value::List(values.collect::<Result<_, ExpressionError>>()?)
             }
             What::Not(inner) => Value::Bool(!self.bool(inner, entry)?),
@@ -267,7 +267,7 @@ impl<'v> Evaluation<'v> {
         let values = self.list(list, &value)?;
         let asked = |value: &Value| self.bool(each, Some(value));
         if over == Over::Map {
-            let mapped = values.iter().map(|value| Ok(self.owned(each, Some(value))?));
+            let mapped = values.iter().map(|value| self.owned(each, Some(value)));
             return mapped.collect::<Result<_, ExpressionError>>().map(Value::List);
         }
         let mut kept = Vec::new();

@@ -260,7 +260,7 @@ fn queries_of_canary_configurations_are_kayentas() {
 #[test]
 fn what_a_canary_configuration_must_not_say() {
     let with = |more: &str| {
-        format!("{}", KAYENTA.replacen("lifetime: 10m", &format!("lifetime: 10m{more}"), 1))
+        KAYENTA.replacen("lifetime: 10m", &format!("lifetime: 10m{more}"), 1)
     };
     let template = |kayenta: &str, more: &str| {
         format!(
