@@ -12,14 +12,11 @@ use umbra_judge::classic::{Classification, Grade, Judgement, judge};
 
 use super::measure::{About, error, failed};
 use super::placeholder::{self, Names};
-use super::prometheus::{Answer, Data, When};
+use super::prometheus::{Answer, Data, RANGE_POINTS_MAX, When};
 use super::trial::Works;
 use crate::controller::{Measurement, Outcome};
 use crate::fetch::Fetch;
 use crate::spec::{Kayenta, Scope};
-
-/// More points of one series are not asked for; Prometheus gives no more.
-const POINTS_MAX: u64 = 11_000;
 
 /// Asks for all metrics of both arms, and judges them. Blocks.
 pub(super) fn measure(kayenta: &Kayenta, fetch: &dyn Fetch, about: About<'_>) -> Measurement {
@@ -68,7 +65,7 @@ impl Window {
     fn of(kayenta: &Kayenta, about: About<'_>) -> Option<Self> {
         let step_ms = kayenta.step_ms.max(1);
         let begin = about.began_ms.saturating_add_unsigned(kayenta.begin_after_ms);
-        let most_ms = step_ms.saturating_mul(POINTS_MAX - 1);
+        let most_ms = step_ms.saturating_mul(RANGE_POINTS_MAX - 1);
         let back = kayenta.lookback_ms.unwrap_or(u64::MAX).min(most_ms);
         let start_ms = begin.max(about.now_ms.saturating_sub_unsigned(back));
         let long = u64::try_from(about.now_ms.checked_sub(start_ms)?).ok()?;

@@ -44,7 +44,7 @@ fn queries_are_evaluated_and_judged() {
         ("infinite", Outcome::Failed, "does not hold"),
         ("a-text", Outcome::Error, "cannot decide"),
         ("no-query", Outcome::Error, "Prometheus: it answered 400: bad_data: "),
-        ("too-many-points", Outcome::Error, "it answered 400: bad_data: exceeded maximum"),
+        ("no-pairs", Outcome::Error, "it answered 422: execution: "),
         ("nobody-there", Outcome::Error, "cannot reach Prometheus: "),
         ("somebody-else", Outcome::Error, "cannot ask Prometheus: it answered 404"),
     ] {

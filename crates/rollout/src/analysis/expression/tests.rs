@@ -191,6 +191,7 @@ fn values_are_shown_short_and_escaped() {
     check(list(&[0.97, f64::NAN, f64::INFINITY, f64::NEG_INFINITY]), "[0.97, NaN, +Inf, -Inf]");
     check(list(&[1.0; 9]), "[1, 1, 1, 1, 1, 1, 1, 1, ... 9 in all]");
     check(list(&[]), "[]");
+    check(list(&[0.0, 1e14, 1e300, -1e-7, 0.001]), "[0, 100000000000000, 1e300, -1e-7, 0.001]");
     check(Value::Text("a\u{1b}[31m\"".into()), "\"a\\u{1b}[31m\"\"");
     check(Value::Nil, "nil");
 }

@@ -88,6 +88,11 @@ impl Kind {
 const SHOWN_MAX: usize = 8;
 const SHOWN_CHARS_MAX: usize = 100;
 
+/// Whether it has more digits than anybody reads.
+fn is_long(number: f64) -> bool {
+    number != 0.0 && !(1e-6..1e15).contains(&number.abs()) && !number.is_nan()
+}
+
 /// As people read it: `0.97`, `[0.97, NaN]`, `[1, 2, ... 40 in all]`.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,6 +102,7 @@ impl fmt::Display for Value {
             Self::Number(number) if number.is_infinite() => {
                 f.write_str(if *number > 0.0 { "+Inf" } else { "-Inf" })
             }
+            Self::Number(number) if is_long(*number) => write!(f, "{number:e}"),
             Self::Number(number) => write!(f, "{number}"),
             Self::Text(text) => {
                 let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();

@@ -19,6 +19,9 @@ use crate::spec::{Range, Server};
 /// An answer is no longer.
 pub const ANSWER_BYTES_MAX: usize = 8 << 20;
 
+/// Prometheus evaluates no query at more points of a range.
+pub const RANGE_POINTS_MAX: u64 = 11_000;
+
 /// When a query is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {

@@ -14,7 +14,7 @@ use umbra_document::yaml::Node;
 use umbra_document::{Found, Problem};
 
 use super::{extract, kayenta};
-use crate::analysis::{Expression, placeholder};
+use crate::analysis::{Expression, placeholder, prometheus};
 
 /// Records every such problem of the section.
 pub(crate) fn check(section: &Node, sources: &[Source], found: &mut Found) {
@@ -71,6 +71,7 @@ impl Template<'_> {
         if let Some(query) = provider("prometheus") {
             self.server(query, "prometheus");
             self.query(query);
+            self.range(query);
             self.conditions();
             self.counts();
         }
@@ -125,6 +126,18 @@ impl Template<'_> {
                 let span = self.within(node, at);
                 self.report("unknown-name", message, span, path, advice(name, &known));
             }
+        }
+    }
+
+    fn range(&mut self, query: &Node) {
+        let Some(node) = query.get("range") else { return };
+        let Some(range) = extract::range(node) else { return };
+        if range.window_ms / range.step_ms >= prometheus::RANGE_POINTS_MAX {
+            let message = format!(
+                "more than {} steps are in this window, more than Prometheus evaluates",
+                prometheus::RANGE_POINTS_MAX
+            );
+            self.report("limit", message, node.head(), "provider.prometheus.range", None);
         }
     }
 

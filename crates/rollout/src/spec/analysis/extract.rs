@@ -109,7 +109,7 @@ fn query(node: &Node, around: &Around<'_>) -> Option<Prometheus> {
     })
 }
 
-fn range(node: &Node) -> Option<Range> {
+pub(super) fn range(node: &Node) -> Option<Range> {
     Some(Range {
         window_ms: millis(duration(node.get("window"))??),
         step_ms: duration(node.get("step"))?.map_or(millis(STEP), millis),

@@ -149,6 +149,10 @@ fn mistakes_are_told_where_they_are() {
         "successCondition: result > 1\nprovider: {prometheus: {query: up, token: {env: A}}}",
         &["`token` is only allowed beside `address`"],
     );
+    check_template(
+        "successCondition: len(result) > 1\nprovider: {prometheus: {query: up, range: {window: 30d, step: 1s}}}",
+        &["more than 11000 steps are in this window"],
+    );
     check_template("successCondition: result > 1\nprovider: {}", &["needs one of"]);
     check_template(
         &format!("{up}\nsuccessCondition: result > 1\nfailureLimits: 1"),
@@ -259,9 +263,7 @@ fn queries_of_canary_configurations_are_kayentas() {
 
 #[test]
 fn what_a_canary_configuration_must_not_say() {
-    let with = |more: &str| {
-        KAYENTA.replacen("lifetime: 10m", &format!("lifetime: 10m{more}"), 1)
-    };
+    let with = |more: &str| KAYENTA.replacen("lifetime: 10m", &format!("lifetime: 10m{more}"), 1);
     let template = |kayenta: &str, more: &str| {
         format!(
             "prometheus: {{address: 'http://a'}}\ntemplates: [{{name: a, provider: {{{kayenta}}}{more}}}]"
@@ -271,6 +273,15 @@ fn what_a_canary_configuration_must_not_say() {
         &template(KAYENTA, ", interval: 5s"),
         &["`interval` says nothing where `kayenta` judges"],
     );
+    check(&template(&with(", step: 6m"), ""), &["the key `step` appears twice"]);
+    let step = KAYENTA.replace("step: 60s", "step: 6m");
+    check(&template(&step, ""), &["a step of 360000 ms does not fit into 300000 ms"]);
+    check(
+        &template(&with(", lookback: 30s"), ""),
+        &["a step of 60000 ms does not fit into 30000 ms"],
+    );
+    let often = KAYENTA.replace("10m", "999999999d").replace("5m", "1m");
+    check(&template(&often, ""), &["these are more than 1000000 judgements"]);
     check(
         &template(&with(", thresholds: {pass: 50, marginal: 75}"), ""),
         &["marginal is 75 and pass 50"],

@@ -97,8 +97,33 @@ fn thresholds(node: &Node) -> Option<Thresholds> {
     Some(Thresholds { pass: one("pass", usual.pass)?, marginal: one("marginal", usual.marginal)? })
 }
 
+/// Each judgement needs a step at least, and they are not without number.
+fn times(node: &Node, path: &str, found: &mut Found) {
+    let of = |key| duration(node.get(key)).flatten().map(millis);
+    let Some(lifetime) = of("lifetime") else { return };
+    let step = of("step").unwrap_or(millis(STEP));
+    let interval = of("interval").unwrap_or(lifetime);
+    let mut report = |message: String, key: &str| {
+        let span = node.get(key).map_or(node.head(), |node| node.span);
+        found.push(Problem::new("bad-value", message, span, "").at(format!("{path}.{key}")));
+    };
+    if lifetime / interval.max(1) > JUDGEMENTS_MAX {
+        report(format!("these are more than {JUDGEMENTS_MAX} judgements"), "interval");
+    }
+    if let Some(short) = of("lookback").filter(|lookback| *lookback < step) {
+        report(format!("a step of {step} ms does not fit into {short} ms"), "lookback");
+    }
+    if interval.min(lifetime) < step {
+        let short = interval.min(lifetime);
+        report(format!("a step of {step} ms does not fit into {short} ms"), "step");
+    }
+}
+
+const JUDGEMENTS_MAX: u64 = 1_000_000;
+
 /// Records what the form cannot say.
 pub(super) fn check(node: &Node, path: &str, found: &mut Found) {
+    times(node, path, found);
     let Some(config) = node.get("config") else { return };
     let path = format!("{path}.config");
     let mut report = |message: String, node: &Node| {
