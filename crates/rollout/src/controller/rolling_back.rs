@@ -89,7 +89,7 @@ impl RollingBack {
                 return (Promoting::begin_replacing(why.to_owned(), turn), true);
             }
             Stage::Weight { waited, told } => {
-                let through = is_at_nothing(turn);
+                let through = turn.facts.split.is_at_nothing(&mut turn.effects);
                 if !through && waited.is_overdue(deadline_ms) && !std::mem::replace(told, true) {
                     let failed = turn.facts.split.weight.failed();
                     let why = failed.unwrap_or("there is no answer").to_owned();
@@ -134,18 +134,6 @@ impl RollingBack {
     pub(super) fn words(&self) -> String {
         self.why.clone()
     }
-}
-
-/// Whether nothing goes to the candidate, without a doubt. If not it is seen to.
-fn is_at_nothing(turn: &mut Turn<'_>) -> bool {
-    let split = &mut turn.facts.split;
-    let never = matches!(split.life, Life::None | Life::Ended(Winner::Baseline));
-    // A gateway that rolled back by itself refuses every other weight from then on.
-    if never || split.rolled_back().is_some() || split.weight.is_surely(0.0) {
-        return true;
-    }
-    split.weight.want(0.0, &mut turn.effects);
-    false
 }
 
 impl Stopping {

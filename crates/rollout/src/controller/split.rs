@@ -48,6 +48,8 @@ pub(super) enum Life {
 pub(super) struct Weight {
     /// As the gateway last said.
     set: f64,
+    /// It said so since it was lost, and nothing else.
+    said: bool,
     /// Something else was asked for, and nobody knows whether it was done.
     unsure: bool,
     /// Being set.
@@ -84,7 +86,9 @@ impl Split {
                 self.weight.forget();
                 self.lose("the daemon was restarted, and has not seen the gateway yet");
             }
-            Event::SplitBegun if self.life == Life::Asked => self.life = Life::Begun,
+            Event::SplitBegun if self.life == Life::Asked => {
+                (self.life, self.weight.said) = (Life::Begun, true);
+            }
             Event::SplitSeen(seen) => self.see(seen, effects),
             Event::SplitLost { why } => self.lose(why),
             Event::SplitGone { serves } if matches!(self.life, Life::Begun) => {
@@ -97,7 +101,7 @@ impl Split {
             {
                 self.weight.fail(why, true);
             }
-            Event::MirrorsSet { percent } => self.mirrored = *percent,
+            Event::MirrorsSet { percent } if percent.is_finite() => self.mirrored = *percent,
             _ => {}
         }
     }
@@ -117,9 +121,13 @@ impl Split {
         if let Life::Ended(_) | Life::None = self.life {
             return;
         }
+        if !(0.0..=1.0).contains(&seen.weight) {
+            return self.lose("it says that the weight is no part of requests");
+        }
         self.life = Life::Begun;
         (self.lost, self.silent_ms) = (None, 0);
         self.seen = Some(seen.clone());
+        self.weight.said = same(seen.weight, self.weight.set);
         if seen.rolled_back.is_some() {
             self.weight.is_nothing(effects);
         }
@@ -139,6 +147,7 @@ impl Split {
         if matches!(self.life, Life::Begun | Life::Asked) && self.lost.is_none() {
             self.lost = Some(why.to_owned());
         }
+        self.weight.said = false;
     }
 
     /// Why it cannot be seen, if it cannot.
@@ -170,6 +179,21 @@ impl Split {
     pub(super) fn is_at(&self, weight: f64) -> bool {
         let seen = self.seen.as_ref().is_some_and(|seen| same(seen.weight, weight));
         self.weight.is_surely(weight) && seen && self.lost().is_none()
+    }
+
+    /// Whether nothing goes to the candidate, whatever comes. Where that is not so it is seen to.
+    pub(super) fn is_at_nothing(&mut self, effects: &mut Vec<Effect>) -> bool {
+        let never = matches!(self.life, Life::None | Life::Asked | Life::Ended(Winner::Baseline));
+        // A gateway that rolled back by itself refuses every other weight from then on.
+        if never || self.rolled_back().is_some() {
+            return true;
+        }
+        let surely = self.weight.is_surely(0.0);
+        // As long as it is lost nobody knows who else set what; then it is looked at first.
+        if !surely || (!self.weight.said && self.lost().is_none()) {
+            self.weight.want(0.0, effects);
+        }
+        surely && self.weight.said
     }
 
     /// Sets the weight again where the gateway has another one than it said; not one that rises
@@ -226,7 +250,7 @@ impl Weight {
             let (from_percent, to_percent) = (self.set * 100.0, weight * 100.0);
             effects.push(Effect::Record(Happened::Weight { from_percent, to_percent }));
         }
-        *self = Self { set: weight, ..Self::default() };
+        *self = Self { set: weight, said: true, ..Self::default() };
     }
 
     fn fail(&mut self, why: &str, unsure: bool) {

@@ -1,8 +1,8 @@
 //! Stories told event by event, and laws that hold for any events.
 
-//mod laws;
+mod laws;
 mod stories;
-//mod world;
+mod world;
 
 use super::{Alert, Effect, Event, Role, Seen, Winner};
 use crate::spec::{self, Spec};
