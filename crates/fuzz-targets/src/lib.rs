@@ -94,6 +94,7 @@ pub const TARGETS: &[Target] = &[
     judge::JOURNAL,
     traffic::PACKET,
     traffic::TRAFFIC,
+    rollout::ROLLOUT,
     rollout::CONDITION,
     rollout::ANSWER,
 ];

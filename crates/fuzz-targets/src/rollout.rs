@@ -1,13 +1,82 @@
-//! Conditions on measured values, and what a Prometheus answers.
+//! How services are rolled out, conditions on measured values, and what a Prometheus answers.
 
 use umbra_rollout::analysis::Expression;
 use umbra_rollout::analysis::expression::{ExpressionError, Value};
 use umbra_rollout::analysis::measure::conclude;
 use umbra_rollout::analysis::prometheus::{Data, POINTS_MAX, SERIES_MAX, Series, parse};
-use umbra_rollout::controller::Outcome;
+use umbra_rollout::controller::{Controller, Effect, Event, Outcome};
+use umbra_rollout::spec::{self, Spec, Step};
 
 use crate::Target;
-use crate::seeds::texts;
+use crate::seeds::{files, texts};
+
+/// See [`rollout`].
+pub const ROLLOUT: Target = Target {
+    name: "rollout",
+    open: || Box::new(rollout),
+    seeds: || {
+        let mut seeds = files("examples", "rollout.yaml");
+        seeds.extend(texts(&[
+            "service: a\n",
+            "service: a\ncontrol: fresh\nsteps: [{ setWeight: 5 }, { pause: {} }, { setWeight: 100 }]\n\
+             guards: [{ errors: { max: 5% } }, { p99: { max: 1s } }]\nnotify: [log, { slack: 'https://a' }]\n",
+        ]));
+        seeds
+    },
+    words: &[
+        "steps:\n",
+        "- setWeight: ",
+        "setMirror: { percent: ",
+        "pause: {}",
+        "analysis: { templates: [",
+        "on_worse: notify",
+        "judge: { errors: false",
+        "hold: { within: ",
+        "webhooks:\n",
+        "0.1%",
+        "10s",
+        ": ",
+        "\n  ",
+        "-1",
+        "1e9",
+        ".nan",
+        "&a ",
+        "*a",
+        "}",
+        "]",
+    ],
+    cases: 300,
+    heap_factor: 2_000,
+};
+
+/// What is accepted has weights that rise up to 100, can be kept and read again, and begins with
+/// instances or with a question, never with a weight; what is refused is told in printable words.
+pub fn rollout(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let spec = match spec::parse("rollout.yaml", &text) {
+        Ok(spec) => spec,
+        Err(problems) => {
+            let told = problems.render(false);
+            assert!(!told.contains(|c: char| c.is_control() && c != '\n'), "{told:?}");
+            return false;
+        }
+    };
+    let written = serde_json::to_string(&spec).expect("it is written");
+    assert_eq!(serde_json::from_str::<Spec>(&written).expect("and read"), spec, "{text:?}");
+    let weights = spec.steps.iter().filter_map(|step| match step {
+        Step::SetWeight(weight) => Some(*weight),
+        _ => None,
+    });
+    let weights: Vec<f64> = weights.collect();
+    assert!(weights.first().is_some_and(|first| *first > 0.0), "{text:?}");
+    assert!(weights.last().is_some_and(|last| *last <= 100.0), "{text:?}");
+    assert!(weights.windows(2).all(|pair| pair[0] < pair[1]), "{text:?}");
+    let (_, effects) = Controller::new(spec, 0).on(Event::Begin, 0);
+    let first = effects.iter().find(|effect| !matches!(effect, Effect::Record(_)));
+    let begins = matches!(first, Some(Effect::StartInstances { .. } | Effect::Call { .. }));
+    assert!(begins, "{effects:?}");
+    true
+}
 
 /// See [`condition`].
 pub const CONDITION: Target = Target {
