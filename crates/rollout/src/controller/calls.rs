@@ -79,7 +79,7 @@ impl Calls {
     pub(super) fn ask(&mut self, turn: &mut Turn<'_>) {
         let told = self.kind.is_told();
         for call in &mut self.calls {
-            if let Some(number) = call.to_ask(told, turn) {
+            if let Some(number) = call.take_number(told, turn) {
                 turn.emit(Effect::Call { hook: call.name.clone(), number });
             }
         }
@@ -97,12 +97,13 @@ impl Calls {
 
     /// Why one of those that must not fail has.
     pub(super) fn failure(&self) -> Option<String> {
-        let must_not = matches!(self.kind, WebhookKind::PreRollout | WebhookKind::Rollout);
-        let failures = self.calls.iter().filter_map(|call| match &call.answer {
+        if !matches!(self.kind, WebhookKind::PreRollout | WebhookKind::Rollout) {
+            return None;
+        }
+        self.calls.iter().find_map(|call| match &call.answer {
             Some(Answer::Failed { why }) => Some(format!("webhook {} failed: {why}", call.name)),
             _ => None,
-        });
-        failures.filter(|_| must_not).next()
+        })
     }
 
     /// Those that hold, and why where they said so.
@@ -130,7 +131,7 @@ impl Calls {
 }
 
 impl Call {
-    fn to_ask(&mut self, told: bool, turn: &mut Turn<'_>) -> Option<u32> {
+    fn take_number(&mut self, told: bool, turn: &mut Turn<'_>) -> Option<u32> {
         if let (Some(number), true) = (self.number, std::mem::take(&mut self.lost)) {
             self.waited_ms = 0;
             return Some(number);

@@ -176,6 +176,9 @@ impl Hold {
         if waits.is_empty() && !self.calls.held_by().is_empty() {
             return self.calls.words("the next step");
         }
+        if waits.is_empty() {
+            waits.push("it is held".to_owned());
+        }
         if let Some(needed) = split.seen.as_ref().and_then(|seen| seen.requests_needed) {
             waits.push(format!("about {needed} more of its requests would decide"));
         }

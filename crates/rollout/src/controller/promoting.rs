@@ -19,6 +19,8 @@ use crate::spec::{OnWorse, WebhookKind};
 pub(super) struct Promoting {
     why: String,
     stage: Stage,
+    /// People know that it was found worse.
+    told: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,12 +40,12 @@ enum Stage {
 
 impl Promoting {
     pub(super) fn begin(why: String) -> Phase {
-        Phase::Promoting(Self { why, stage: Stage::Mirrors(Unmirror::default()) })
+        Phase::Promoting(Self { why, stage: Stage::Mirrors(Unmirror::default()), told: false })
     }
 
     /// The same where the gateway's split was ended by somebody else, in the candidate's favour.
     pub(super) fn begin_replacing(why: String, turn: &Turn<'_>) -> Phase {
-        Phase::Promoting(Self { why, stage: Self::replacing(turn) })
+        Phase::Promoting(Self { why, stage: Self::replacing(turn), told: false })
     }
 
     pub(super) fn hear(mut self, event: &Event, turn: &mut Turn<'_>) -> Phase {
@@ -66,7 +68,7 @@ impl Promoting {
                 turn.alert(format!("{}: {why}", role.words()));
             }
             (Stage::Mirrors(unmirror), _) => unmirror.hear(event, turn),
-            (Stage::Weight(attempt), Event::Tick) if turn.facts.split.lost().is_none() => {
+            (Stage::Weight(attempt), Event::Tick) if may_rise(turn) => {
                 attempt.tick(turn.passed_ms);
             }
             (Stage::Split(attempt, _), Event::Tick) => {
@@ -117,7 +119,7 @@ impl Promoting {
             Stage::Weight(waited) => {
                 let split = &mut turn.facts.split;
                 let through = split.weight.is_surely(1.0);
-                if !through && waited.is_overdue(deadline_ms) && split.lost().is_none() {
+                if !through && waited.is_overdue(deadline_ms) {
                     let why = split.weight.failed().unwrap_or("there is no answer");
                     let why = format!("the weight could not be set: {why}");
                     return (RollingBack::begin(End::Error, why, turn), true);
@@ -168,7 +170,7 @@ impl Promoting {
     }
 
     /// What it is instead, if the candidate was found worse as long as there is a way back.
-    fn left_for(&self, turn: &mut Turn<'_>) -> Option<Phase> {
+    fn left_for(&mut self, turn: &mut Turn<'_>) -> Option<Phase> {
         let split = &turn.facts.split;
         let under_way = match &self.stage {
             Stage::Mirrors(_) | Stage::Weight(_) => false,
@@ -188,7 +190,13 @@ impl Promoting {
         }
         let worse = split.worse().map(str::to_owned)?;
         let rolls_back = turn.facts.spec.on_worse == OnWorse::Rollback && !under_way;
-        rolls_back.then(|| RollingBack::begin(End::Failed, worse, turn))
+        if rolls_back {
+            return Some(RollingBack::begin(End::Failed, worse, turn));
+        }
+        if !std::mem::replace(&mut self.told, true) {
+            turn.alert(format!("the candidate was found worse while it is promoted: {worse}"));
+        }
+        None
     }
 
     fn replacing(turn: &Turn<'_>) -> Stage {
@@ -218,6 +226,11 @@ impl Promoting {
             Stage::Telling(_) => self.why.clone(),
         }
     }
+}
+
+/// Whether the gateway is seen, and nothing bad with it.
+fn may_rise(turn: &Turn<'_>) -> bool {
+    turn.facts.split.lost().is_none() && turn.facts.split.worse().is_none()
 }
 
 /// Whether the split was not ended for certain: nobody is at it, and the gateway was seen since.

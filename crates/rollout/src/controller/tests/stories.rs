@@ -736,6 +736,18 @@ fn promotion_does_not_end_halfway() {
 }
 
 #[test]
+fn what_is_worse_while_it_is_promoted_waits_for_a_person() {
+    at_five("on_worse: pause\ndeadline: 10s")
+        .on(Event::Told(Told::PromoteFull), "weight 1", Promoting)
+        .on(worse(0.05), "tell", Promoting)
+        .on(Event::WeightRefused { why: "busy".to_owned() }, "", Promoting)
+        .because("found worse")
+        .wait(30)
+        .on(Event::Told(Told::Abort), "tell rolled back, weight 0", RollingBack)
+        .rolls_back(Failed);
+}
+
+#[test]
 fn what_is_another_rollout_is_refused() {
     let mut story = at_five("");
     story.on(Event::Told(Told::Retry), "", Running).on(Event::Told(Told::Undo), "", Running);
