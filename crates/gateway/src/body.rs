@@ -12,6 +12,7 @@ use crate::capture::Tape;
 use crate::compare::keep::Keep;
 use crate::listen::received::{BrokenBody, Received};
 use crate::mirror::Copy;
+use crate::split::watch::Watched;
 use crate::upstream::Answer;
 
 /// What hears a body as it passes. It never makes that wait; where it is dropped before the end,
@@ -38,6 +39,8 @@ pub enum Passing {
     Kept(Copied<Answer<Passing>, Keep>),
     /// As another passes, and kept in captures while it does.
     Taped(Box<Copied<Self, Tape>>),
+    /// As another passes, and its end waited for.
+    Watched(Box<Watched>),
     /// Made here.
     Made(Full<Bytes>),
 }
@@ -86,6 +89,7 @@ impl Body for Passing {
             Self::Copied(body) => Pin::new(body).poll_frame(context),
             Self::Kept(body) => Pin::new(body).poll_frame(context).map_err(BrokenBody::Connection),
             Self::Taped(body) => Copied::poll_frame(Pin::new(body.as_mut()), context),
+            Self::Watched(body) => body.poll_frame(context),
             Self::Made(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
         }
     }
@@ -97,6 +101,7 @@ impl Body for Passing {
             Self::Copied(body) => body.body.is_end_stream(),
             Self::Kept(body) => body.body.is_end_stream(),
             Self::Taped(body) => body.body.is_end_stream(),
+            Self::Watched(body) => body.body.is_end_stream(),
             Self::Made(body) => body.is_end_stream(),
         }
     }
@@ -108,6 +113,7 @@ impl Body for Passing {
             Self::Copied(body) => body.body.size_hint(),
             Self::Kept(body) => body.body.size_hint(),
             Self::Taped(body) => body.body.size_hint(),
+            Self::Watched(body) => body.body.size_hint(),
             Self::Made(body) => body.size_hint(),
         }
     }

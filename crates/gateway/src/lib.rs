@@ -20,6 +20,7 @@
 //! | [`routes`] | which target a request goes to |
 //! | [`headers`] | what is of one connection, and what tells where a request is from |
 //! | [`interim`] | what a target says before its answer |
+//! | [`split`] | a route's sessions between two arms, and what came of them judged |
 //! | [`upstream`] | connections to one target |
 //! | [`stream`] | a connection's bytes |
 //! | [`mirror`] | copies for shadows |
@@ -51,6 +52,7 @@ pub mod replay;
 mod room;
 pub mod routes;
 pub mod run;
+pub mod split;
 pub mod stream;
 pub mod tap;
 pub mod upstream;

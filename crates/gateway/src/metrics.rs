@@ -23,6 +23,8 @@ pub enum Cause {
     Refused,
     /// No route is for it.
     NoRoute,
+    /// Its route has no target.
+    Unassigned,
     /// No connection to production was made.
     Unreachable,
     /// Its connection broke, or what came was no answer.
@@ -33,9 +35,10 @@ pub enum Cause {
     Unfinished,
 }
 
-const CAUSES: [(Cause, &str); 6] = [
+const CAUSES: [(Cause, &str); 7] = [
     (Cause::Refused, "refused"),
     (Cause::NoRoute, "no_route"),
+    (Cause::Unassigned, "unassigned"),
     (Cause::Unreachable, "unreachable"),
     (Cause::Broken, "broken"),
     (Cause::TimedOut, "timed_out"),

@@ -162,6 +162,7 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
     let inherited = begun.claim.as_ref().map(Claim::will);
     let routes = routes(&options, inherited.and_then(|will| will.routes.as_ref()))?;
     let proxy = Arc::new(Proxy::new(routes, options.rules));
+    proxy.splits().keep_beside(&options.control);
     let front = front(&options, Arc::clone(&proxy))?;
     let listener = Arc::new(begun.listener);
     let listens = listener.local_addr().map_err(system("ask where it listens"))?;
@@ -174,6 +175,7 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
         front: Arc::clone(&front),
         routes_file: options.routes_file.clone(),
     });
+    control.take_up().await;
     let mirrors = inherited.map(|will| will.mirrors.clone()).unwrap_or_default();
     for (name, mirror) in mirrors {
         let resumed = control.resume(&name, mirror);
@@ -209,6 +211,7 @@ async fn serve(options: Options, told: impl FnOnce(SocketAddr)) -> Result<(), Ru
     let _ = end.send(());
     let _ = serving.await;
     proxy.captures().stop_all().await;
+    control.leave().await;
     controlled.abort();
     // The socket's file goes with its task, unless it is a successor's.
     let _ = controlled.await;

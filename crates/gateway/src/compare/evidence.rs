@@ -110,6 +110,16 @@ impl Evidence {
         }
     }
 
+    /// The natural logarithm of the mean of all fields' e-values, each by its share; what no field
+    /// has of the whole is kept, as 1.
+    pub(super) fn log_e(&self) -> f64 {
+        let shares: f64 = self.fields.values().map(|field| field.share).sum();
+        let kept = (1.0 - shares).max(0.0).ln();
+        let logs = || self.fields.values().map(|field| field.share.ln() + field.log_e());
+        let most = logs().fold(kept, f64::max);
+        most + logs().chain([kept]).map(|log| (log - most).exp()).sum::<f64>().ln()
+    }
+
     pub(super) fn compared(&self) -> u64 {
         self.compared
     }
@@ -220,6 +230,24 @@ mod tests {
         assert!(evidence.excess_most(&fields) > 0.02);
         assert_eq!(evidence.flagged(), 1);
         assert!(evidence.fields(false).iter().all(|one| one.p.is_none() && one.baseline.is_none()));
+    }
+
+    #[test]
+    fn all_fields_are_one_question_too() {
+        let mut evidence = Evidence::default();
+        assert_eq!(evidence.log_e(), 0.0);
+        for n in 0..40 {
+            add(&mut evidence, vec![difference("noise", n % 2 == 0, n % 2 == 1)]);
+        }
+        assert!(evidence.log_e() < 0.1, "{}", evidence.log_e());
+        let before = evidence.log_e();
+        for _ in 0..40 {
+            add(&mut evidence, vec![difference("price", true, false)]);
+        }
+        let price = &evidence.fields["price"];
+        let alone = price.share.ln() + price.log_e();
+        let all = evidence.log_e();
+        assert!(all >= alone && all <= alone + 0.1 && before < all, "{all} of {alone}");
     }
 
     #[test]

@@ -209,6 +209,17 @@ impl Comparison {
         })
     }
 
+    /// The natural logarithm of its e-value over all fields, if it has a baseline: whether the
+    /// candidate differs more than that, as one question.
+    pub(crate) fn log_e(&self) -> Option<f64> {
+        self.state.has_baseline.then(|| self.state.evidence().log_e())
+    }
+
+    /// Whose answers are compared.
+    pub(crate) fn candidate(&self) -> &str {
+        &self.candidate
+    }
+
     /// What is counted of it.
     pub fn counted(&self) -> Counted {
         Counted {

@@ -2,6 +2,7 @@
 
 mod mirrors;
 mod routes;
+mod splits;
 mod status;
 
 use std::convert::Infallible;
@@ -24,7 +25,8 @@ use umbra_api::exposition::FORMAT;
 use umbra_state::chain;
 
 pub use self::mirrors::{MirrorStatus, StartMirror, begun, settings};
-use self::routes::route_status;
+use self::routes::route_statuses;
+pub(crate) use self::routes::target_statuses;
 pub use self::routes::{RouteStatus, TargetStatus};
 pub use self::status::GatewayStatus;
 use crate::capture::captures::CaptureStatus;
@@ -34,6 +36,7 @@ use crate::listen::front::Front;
 use crate::listen::hand_over::{self, Estate, Will, offer};
 use crate::proxy::Proxy;
 use crate::routes::file;
+use crate::split;
 use crate::upstream::Trust;
 
 /// A request to the socket is no longer.
@@ -80,7 +83,7 @@ pub(crate) async fn serve(estate: Arc<Estate>, control: Arc<Control>) {
             let (control, estate) = (Arc::clone(&control), Arc::clone(&estate));
             async move {
                 Ok::<_, Infallible>(match request.uri().path() {
-                    hand_over::PATH => control.hand_over(request, &estate),
+                    hand_over::PATH => control.hand_over(request, &estate).await,
                     _ if *request.method() != Method::GET && estate.is_claimed() => {
                         refused(&taken())
                     }
@@ -111,12 +114,14 @@ impl Control {
                 let routes = self.proxy.routes();
                 let page = self.proxy.metrics().exposed(&routes, &mirrors);
                 let (clients, captures) = (self.front.exposed(), self.proxy.captures().exposed());
-                return answer(StatusCode::OK, FORMAT, [page, clients, captures].concat());
+                // Of judges, who are not asked by those who serve.
+                let splits = tokio::task::spawn_blocking(move || split::exposed::page(&routes));
+                let splits = splits.await.unwrap_or_default();
+                return answer(StatusCode::OK, FORMAT, [page, clients, captures, splits].concat());
             }
             (&Method::GET, "/v1/gateway", _) => Ok(json(&self.status())),
             (&Method::GET, "/v1/routes/status", _) => {
-                let routes = self.proxy.routes();
-                Ok(json(&routes.all().iter().map(route_status).collect::<Vec<_>>()))
+                Ok(json(&route_statuses(&self.proxy.routes())))
             }
             (&Method::GET, "/v1/routes", _) => Ok(json(self.proxy.routes().setup())),
             (&Method::POST, "/v1/routes", _) => match read(request).await {
@@ -134,6 +139,7 @@ impl Control {
             }
             (&Method::DELETE, _, Some(name)) => self.stop(name).map(|status| json(&status)),
             (&Method::GET, "/v1/captures", _) => Ok(json(&self.proxy.captures().status())),
+            _ if splits::is_for(&path) => self.split(request).await,
             _ => match capture {
                 Some(name) => self.capture(name, request).await.map(|status| json(&status)),
                 None => Err(WireError::new(ErrorCode::NotFound, format!("find {path:?} here"))),
@@ -143,14 +149,16 @@ impl Control {
     }
 
     /// Gives everything to a successor, once that serves.
-    fn hand_over(&self, mut request: Request<Incoming>, estate: &Arc<Estate>) -> Answer {
+    async fn hand_over(&self, mut request: Request<Incoming>, estate: &Arc<Estate>) -> Answer {
         let wants = request.headers().get(UPGRADE).is_some_and(|to| to == hand_over::PROTOCOL);
         if *request.method() != Method::POST || !wants {
             let message = format!("hand over: expected POST with Upgrade: {}", hand_over::PROTOCOL);
             return refused(&WireError::new(ErrorCode::BadRequest, message));
         }
         let Some(claimed) = estate.claim() else { return refused(&taken()) };
-        // After that nothing is changed any more.
+        // After that nothing is changed any more, nor judged.
+        let place = self.place();
+        let _ = tokio::task::spawn_blocking(move || place.leave()).await;
         let mirrors = self.proxy.mirrors();
         let mirrors = mirrors.iter().map(|mirror| (mirror.name().to_owned(), begun(mirror)));
         let will = Will {
@@ -158,7 +166,12 @@ impl Control {
             routes: Some(self.proxy.routes().inherited().clone()),
             mirrors: mirrors.collect(),
         };
-        tokio::spawn(offer(claimed, hyper::upgrade::on(&mut request), will));
+        let (upgrade, place) = (hyper::upgrade::on(&mut request), self.place());
+        tokio::spawn(async move {
+            if !offer(claimed, upgrade, will).await {
+                place.stay();
+            }
+        });
         let mut answer = Response::new(Full::default());
         *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = answer.headers_mut();

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Control;
 use super::mirrors::{MirrorStatus, statuses};
-use super::routes::{RouteStatus, route_status};
+use super::routes::{RouteStatus, route_statuses};
 use crate::listen::access_log::LogStatus;
 use crate::listen::counts::ClosedStatus;
 use crate::listen::tls::TlsStatus;
@@ -48,7 +48,7 @@ impl Control {
             failed: metrics.failed(),
             mirror_bytes: taken as u64,
             mirror_bytes_max: self.memory_bytes_max as u64,
-            routes: self.proxy.routes().all().iter().map(route_status).collect(),
+            routes: route_statuses(&self.proxy.routes()),
             mirrors: statuses(&self.proxy.mirrors()),
             tls: self.front.tls_status(),
             access_log: self.front.log_status(),

@@ -9,21 +9,27 @@ use tokio::time::timeout;
 use crate::body::Passing;
 use crate::metrics::Cause;
 use crate::routes::{Backend, Route, Way};
+use crate::split::watch::Watch;
 use crate::upstream::{Answer, Failure};
 
-/// Asks the target on the way, or another if that one cannot be reached.
+/// Asks the target on the way, or another if that one cannot be reached, which is held against the
+/// arm it was assigned to.
 pub(super) async fn ask(
     route: &Route,
     way: Option<&Way>,
     request: Box<Request<Passing>>,
     time: Duration,
+    watch: Option<&mut Watch>,
 ) -> Result<Response<Answer<Passing>>, (Cause, String)> {
-    let nobody = || (Cause::Unreachable, "it has no target".to_owned());
+    let nobody = || (Cause::Unassigned, "it has no target".to_owned());
     let first = route.target(way, None).ok_or_else(nobody)?;
     let (why, request) = match ask_one(first, request, time).await {
         Err(Unanswered::Unreached(why, request)) => (why, request),
         answered => return answered.map_err(Unanswered::cause),
     };
+    if let Some(watch) = watch {
+        watch.failed();
+    }
     match route.target(way, Some(first)) {
         Some(second) => {
             let answered = Box::pin(ask_one(second, request, time)).await;

@@ -30,6 +30,7 @@ impl Instead {
         let (status, words) = match cause {
             Cause::Refused => (StatusCode::BAD_REQUEST, why),
             Cause::NoRoute => (StatusCode::NOT_FOUND, why),
+            Cause::Unassigned => (StatusCode::SERVICE_UNAVAILABLE, "nobody serves this now"),
             Cause::Unfinished => (StatusCode::BAD_REQUEST, "the request is not complete"),
             Cause::Unreachable => (StatusCode::BAD_GATEWAY, "the server cannot be reached"),
             Cause::Broken => (StatusCode::BAD_GATEWAY, "the server did not answer"),

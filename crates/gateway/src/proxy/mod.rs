@@ -33,6 +33,7 @@ use crate::listen::received::Received;
 use crate::metrics::{Cause, Metrics};
 use crate::mirror::{Mirror, Mirrors, Offered};
 use crate::routes::Routes;
+use crate::split::splits::Splits;
 use crate::upstream::Answer;
 
 /// What holds for every request.
@@ -66,6 +67,7 @@ pub struct Proxy {
     changing: Mutex<()>,
     rules: Rules,
     captures: Captures,
+    splits: Splits,
     metrics: Metrics,
     instead: Instead,
 }
@@ -74,10 +76,11 @@ impl Proxy {
     /// With these routes and no mirrors.
     pub fn new(routes: Routes, rules: Rules) -> Self {
         let in_force = InForce { routes: Arc::new(routes), mirrors: Arc::default() };
-        let (captures, metrics) = (Captures::default(), Metrics::default());
+        let (captures, splits) = (Captures::default(), Splits::default());
         let in_force = RwLock::new(Arc::new(in_force));
         let (changing, instead) = (Mutex::default(), Instead::default());
-        Self { in_force, changing, rules, captures, metrics, instead }
+        let metrics = Metrics::default();
+        Self { in_force, changing, rules, captures, splits, metrics, instead }
     }
 
     /// What is counted.
@@ -97,6 +100,11 @@ impl Proxy {
     /// The captures in force.
     pub fn captures(&self) -> &Captures {
         &self.captures
+    }
+
+    /// Whoever splits a route's sessions does it there.
+    pub fn splits(&self) -> &Splits {
+        &self.splits
     }
 
     /// The mirrors in force.
@@ -144,7 +152,7 @@ impl Proxy {
     pub async fn answer(&self, request: Request<Received>, client: &Client) -> Response<Passing> {
         let began = Instant::now();
         let version = request.version();
-        let answer = match self.pass(request, client).await {
+        let answer = match self.pass(request, client, began).await {
             Ok(answer) => answer,
             Err((cause, sentence)) => {
                 self.metrics.caused(cause);
@@ -164,6 +172,7 @@ impl Proxy {
         &self,
         request: Request<Received>,
         client: &Client,
+        began: Instant,
     ) -> Result<Response<Passing>, (Cause, String)> {
         let hears_early = request.version() == Version::HTTP_11;
         let (mut head, body) = request.into_parts();
@@ -173,6 +182,7 @@ impl Proxy {
         let route = in_force.routes.route(&head);
         let route = route.ok_or_else(|| (Cause::NoRoute, "nothing is served there".to_owned()))?;
         let way = in_force.routes.way(route, &head, client.source().ip());
+        let mut watch = way.as_ref().and_then(|way| way.watch(route, began));
         let tapes = match &upgrade {
             Some(_) => Tapes::default(),
             None => {
@@ -203,18 +213,24 @@ impl Proxy {
             hear_early(&mut request, interim, has_body).await;
         }
         let time = route.answer_time().unwrap_or(self.rules.answer_time);
-        let mut answer = ask(route, way.as_ref(), request, time).await?;
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return switch(answer, upgrade);
+        let answer = ask(route, way.as_ref(), request, time, watch.as_mut()).await;
+        let answer = answer.and_then(|mut answer| {
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return switch(answer, upgrade);
+            }
+            // A client that takes it the other way would read another answer out of its body.
+            settle_framing(answer.headers_mut())
+                .map_err(|refused| (Cause::Broken, refused.to_string()))?;
+            strip(answer.headers_mut());
+            if let Some(way) = way {
+                way.tell(answer.headers_mut(), client.proto() == "https");
+            }
+            Ok(tapes.answer(watched(answer, keep)))
+        });
+        match watch {
+            None => answer,
+            Some(watch) => watch.settled(answer),
         }
-        // A client that takes it the other way would read another answer out of its body.
-        settle_framing(answer.headers_mut())
-            .map_err(|refused| (Cause::Broken, refused.to_string()))?;
-        strip(answer.headers_mut());
-        if let Some(way) = way {
-            way.tell(answer.headers_mut(), client.proto() == "https");
-        }
-        Ok(tapes.answer(watched(answer, keep)))
     }
 }
 

@@ -176,7 +176,6 @@ mod tests {
             assert!(error.to_string().starts_with(refused), "{error}");
         }
         check(|one| one.name = "a b".to_owned(), "name a route");
-        check(|one| one.targets.clear(), "give route");
         check(|one| one.targets[0].weight = 0.0, "give route");
         check(|one| one.targets[0].weight = f64::NAN, "weigh a target");
         check(|one| one.targets[0].to = "x".to_owned(), "read \"x\" as a target");

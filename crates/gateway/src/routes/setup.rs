@@ -47,7 +47,8 @@ pub struct RouteSetup {
     /// Only with all of these headers, of these values.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
-    /// Where they go. At least one, of a weight above 0.
+    /// Where they go: one of them at least has a weight above 0. Where there are none, nobody is
+    /// answered until something is assigned to it.
     pub targets: Vec<TargetSetup>,
     /// What makes requests stay with a target; each goes its own way if there is nothing.
     #[serde(default)]
@@ -124,7 +125,7 @@ pub enum SetupError {
     #[error("name a route {0:?}: up to {NAME_CHARS_MAX} letters, digits, - _ . and each name once")]
     Name(String),
     /// None, too many, or none that would get anything.
-    #[error("give route {0:?} 1 to {TARGETS_MAX} targets, one of a weight above 0 among them")]
+    #[error("give route {0:?} up to {TARGETS_MAX} targets, one of a weight above 0 among them")]
     Targets(String),
     /// It cannot be a weight.
     #[error("weigh a target of route {0:?} by {1}: a weight is a number from 0 to 1000000")]
@@ -186,6 +187,24 @@ impl RoutesSetup {
     }
 }
 
+/// Whether these can be a route's targets, or those of an arm of it.
+///
+/// # Errors
+/// What is wrong first.
+pub(crate) fn check_targets(route: &str, targets: &[TargetSetup]) -> Result<(), SetupError> {
+    for TargetSetup { to, weight, .. } in targets {
+        to.parse::<Target>()?;
+        if !(0.0..=WEIGHT_MAX).contains(weight) {
+            return Err(SetupError::Weight(route.to_owned(), *weight));
+        }
+    }
+    let some = targets.iter().any(|target| target.weight > 0.0);
+    if !some || targets.len() > TARGETS_MAX {
+        return Err(SetupError::Targets(route.to_owned()));
+    }
+    Ok(())
+}
+
 /// Whether a route or a mirror may be called so.
 pub(crate) fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -220,17 +239,7 @@ impl RouteSetup {
     }
 
     fn check_targets(&self) -> Result<(), SetupError> {
-        for TargetSetup { to, weight, .. } in &self.targets {
-            to.parse::<Target>()?;
-            if !(0.0..=WEIGHT_MAX).contains(weight) {
-                return Err(SetupError::Weight(self.name.clone(), *weight));
-            }
-        }
-        let some = self.targets.iter().any(|target| target.weight > 0.0);
-        if !some || self.targets.len() > TARGETS_MAX {
-            return Err(SetupError::Targets(self.name.clone()));
-        }
-        Ok(())
+        if self.targets.is_empty() { Ok(()) } else { check_targets(&self.name, &self.targets) }
     }
 
     fn part(&self, what: &'static str, text: &str, is_one: bool) -> Result<(), SetupError> {

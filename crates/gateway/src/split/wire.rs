@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use umbra_judge::settings::Settings;
-use umbra_judge::trial::Standing;
+use umbra_judge::standing::Standing;
 
 use crate::control::TargetStatus;
 use crate::routes::setup::TargetSetup;
@@ -72,6 +72,17 @@ pub enum SplitArm {
     Candidate,
     /// To a fresh instance of what is in production, with which the candidate is compared.
     Control,
+}
+
+impl SplitArm {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Candidate => "candidate",
+            Self::Control => "control",
+        }
+    }
 }
 
 /// What becomes of a route once its split ends: `DELETE /v1/splits/{route}?to=baseline`.

@@ -66,15 +66,19 @@ impl Drop for Claimed {
     }
 }
 
-/// Speaks with the successor at the other end of this connection.
-pub(crate) async fn offer(claimed: Claimed, upgrade: OnUpgrade, will: Will) {
+/// Speaks with the successor at the other end of this connection; whether it serves.
+pub(crate) async fn offer(claimed: Claimed, upgrade: OnUpgrade, will: Will) -> bool {
     match give(&claimed.0, upgrade, &will).await {
         Ok(()) => {
             tracing::info!("a successor serves");
             claimed.0.socket.leave_file();
             claimed.0.gone.send_replace(true);
+            true
         }
-        Err(error) => tracing::warn!(%error, "no successor came to serve; this gateway goes on"),
+        Err(error) => {
+            tracing::warn!(%error, "no successor came to serve; this gateway goes on");
+            false
+        }
     }
 }
 

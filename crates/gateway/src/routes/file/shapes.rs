@@ -56,8 +56,12 @@ static ROUTE: Shape = Shape {
     fields: &[
         Field::new("name", Ty::Text(&NAME), "What it is called.").required(),
         Field::new("match", Ty::Object(&MATCH), "Which requests; all by default."),
-        Field::new("targets", list!(&Ty::Object(&TARGET_OF), TARGETS_MAX), "Where they go.")
-            .required(),
+        Field::new(
+            "targets",
+            Ty::List { item: &Ty::Object(&TARGET_OF), min: 0, max: TARGETS_MAX },
+            "Where they go; none where a rollout says so.",
+        )
+        .required(),
         Field::new(
             "sticky",
             Ty::Object(&STICKY),
