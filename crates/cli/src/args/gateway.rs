@@ -92,7 +92,8 @@ pub struct Trust {
 /// Which requests go where.
 #[derive(Debug, Subcommand)]
 pub enum Route {
-    /// Say which routes there are, and how their targets stand.
+    /// Say which routes there are, how their targets stand, and whom a rollout manages.
+    #[command(visible_alias = "status")]
     List {
         /// Of which gateway.
         #[command(flatten)]
@@ -118,6 +119,14 @@ pub enum Route {
         /// Targets and their weights; others keep theirs.
         #[arg(value_name = "HOST:PORT=WEIGHT", required = true)]
         weights: Vec<String>,
+        /// Of which gateway.
+        #[command(flatten)]
+        control: Control,
+    },
+    /// Give a route back to the file of routes, after a rollout left other targets to it.
+    Release {
+        /// The route.
+        route: String,
         /// Of which gateway.
         #[command(flatten)]
         control: Control,

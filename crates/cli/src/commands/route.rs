@@ -13,11 +13,12 @@ use crate::screen::gateway as screen;
 use crate::ui::Ui;
 
 const TARGET: &str = "/v1/routes";
+const STATUS: &str = "/v1/routes/status";
 
 /// Sees and changes routes of a gateway that runs.
 pub(super) fn route(ui: &Ui, state_dir: &Path, command: Route) -> Done {
     let status: Vec<RouteStatus> = match command {
-        Route::List { control } => client(state_dir, control).get("/v1/routes/status"),
+        Route::List { control } => client(state_dir, control).get(STATUS),
         Route::Schema => {
             let schema = file::schema();
             ui.answer_with(&schema, |schema| format!("{schema:#}\n"))?;
@@ -33,11 +34,16 @@ pub(super) fn route(ui: &Ui, state_dir: &Path, command: Route) -> Done {
         }
         Route::Weigh { route, weights, control } => {
             let client = client(state_dir, control);
+            let status: Vec<RouteStatus> = client.get(STATUS).map_err(reached)?;
+            refuse_managed(&status, &route)?;
             let mut setup: RoutesSetup = client.get(TARGET).map_err(reached)?;
             for weight in &weights {
                 weigh(&mut setup, &route, weight)?;
             }
             client.post(TARGET, &setup)
+        }
+        Route::Release { route, control } => {
+            client(state_dir, control).post(&format!("{TARGET}/{}/release", plain(&route)?), &())
         }
     }
     .map_err(reached)?;
@@ -52,6 +58,23 @@ pub(super) fn load(ui: &Ui, path: &Path) -> Result<RoutesSetup, CliError> {
         CliError::new(Finish::Usage, format!("accept the routes of {}", path.display()))
             .with_hint("`umbra route schema` prints what a file may hold")
     })
+}
+
+/// Weights of the file would not be in force.
+fn refuse_managed(status: &[RouteStatus], route: &str) -> Result<(), CliError> {
+    let managed = status.iter().find(|one| one.name == route).and_then(|one| one.managed.as_ref());
+    let Some(managed) = managed else { return Ok(()) };
+    let message = format!("weigh targets of {route:?}: rollout {} manages it", managed.rollout);
+    Err(CliError::new(Finish::Usage, message)
+        .with_hint("`umbra route release NAME` gives it back, once the rollout is over"))
+}
+
+/// A route's name as it may stand in a path.
+fn plain(route: &str) -> Result<&str, CliError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let is_plain = !route.is_empty() && route.chars().all(plain);
+    let refused = || CliError::new(Finish::Usage, format!("find a route {route:?}"));
+    is_plain.then_some(route).ok_or_else(refused)
 }
 
 fn weigh(setup: &mut RoutesSetup, route: &str, weight: &str) -> Result<(), CliError> {

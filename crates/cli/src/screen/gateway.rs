@@ -5,6 +5,7 @@ use std::path::Path;
 
 use umbra_gateway::control::{GatewayStatus, MirrorStatus, RouteStatus, TargetStatus};
 use umbra_gateway::mirror::Role;
+use umbra_gateway::split::wire::ManagedStatus;
 
 use super::summary::{right, table, trimmed};
 use super::{listening, safe};
@@ -105,7 +106,27 @@ pub fn routes(routes: &[RouteStatus]) -> String {
             ]);
         }
     }
-    trimmed(&table)
+    let managed = routes.iter().filter_map(|route| Some((&route.name, route.managed.as_ref()?)));
+    let said = managed.map(|(name, managed)| format!("  {}: {}\n", safe(name), said(managed)));
+    trimmed(&table) + &said.collect::<String>()
+}
+
+/// What a rollout does to a route.
+fn said(managed: &ManagedStatus) -> String {
+    let ManagedStatus { rollout, weight, assigned, rolled_back } = managed;
+    let split = match weight {
+        Some(_) if *rolled_back => format!("rollout {rollout} was rolled back, the rest ends"),
+        Some(weight) => {
+            format!("rollout {rollout} gives {} % of it to its candidate", weight * 100.0)
+        }
+        None => format!("rollout {rollout} is over"),
+    };
+    let whose = if *assigned {
+        "; its targets are the rollout's, not the file's (`umbra route release`)"
+    } else {
+        ""
+    };
+    split + whose
 }
 
 fn stands(target: &TargetStatus) -> &'static str {

@@ -10,6 +10,11 @@ use std::process::{Child, Command, Output, Stdio};
 
 /// A server that answers everything with its name.
 pub(crate) fn server(name: &'static str) -> SocketAddr {
+    answering("200 OK", name)
+}
+
+/// A server that answers everything with this.
+pub(crate) fn answering(status: &'static str, name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -20,7 +25,8 @@ pub(crate) fn server(name: &'static str) -> SocketAddr {
                 line.clear();
             }
             let length = name.len();
-            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}");
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n");
+            let answer = head + name;
             // The client may have what it wants.
             let _ = stream.get_mut().write_all(answer.as_bytes());
         }
@@ -69,6 +75,12 @@ impl Gateway {
     /// What it answers to curl, called with these words.
     pub(crate) fn ask(&self, arguments: &[&str]) -> String {
         good(&curl(arguments, &format!("http://{}/", self.at)))
+    }
+
+    /// What Prometheus would read of the one of this directory.
+    pub(crate) fn metrics(state: &Path) -> String {
+        let socket = state.join("gateway.sock").display().to_string();
+        good(&curl(&["--unix-socket", &socket], "http://gateway/metrics"))
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
