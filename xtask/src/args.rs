@@ -23,6 +23,7 @@ cargo xtask COMMAND
                    the gateway beside nginx and HAProxy, and with shadows that misbehave
   bench judge      how often the judge is wrong, how soon it is right, in simulation
   bench replay     whether a replay keeps its schedule, and a capture everything
+  bench rollout    how soon a bad candidate is out of production, and what judging costs
   bench tap        a tap beside tcpdump
   bench crash      kill a daemon at every point of a build; `test` tries some
   help             this

@@ -14,8 +14,8 @@ const SECONDS_MAX: &str = "1800";
 /// Tells the test of a killed daemon to try every point, not some.
 const EVERY_POINT: &str = "UMBRA_CRASH_EVERY_POINT";
 
-/// Runs what the words name: `fuzz`, `crash`, `drift`, `gateway`, `replay`, `tap`, `judge`,
-/// benchmarks, or all of these last.
+/// Runs what the words name: `fuzz`, `crash`, `drift`, `gateway`, `replay`, `rollout`, `tap`,
+/// `judge`, benchmarks, or all of these last.
 pub(crate) fn bench(words: &[String]) -> Result<(), Stop> {
     match words.split_first() {
         Some((word, rest)) if word == "fuzz" => fuzz(rest),
@@ -24,6 +24,7 @@ pub(crate) fn bench(words: &[String]) -> Result<(), Stop> {
         Some((word, rest)) if word == "gateway" => traffic("gateway", rest),
         Some((word, rest)) if word == "replay" && rest.is_empty() => traffic("replay", rest),
         Some((word, rest)) if word == "judge" && rest.is_empty() => judge(),
+        Some((word, rest)) if word == "rollout" && rest.is_empty() => rollout(),
         Some((word, rest)) if word == "tap" && rest.is_empty() => tap(),
         _ => measure(words),
     }
@@ -69,6 +70,13 @@ fn drift(words: &[String]) -> Result<(), Stop> {
 fn traffic(name: &str, words: &[String]) -> Result<(), Stop> {
     setup::setup(&[Purpose::Build, Purpose::Test, Purpose::Bench])?;
     built_and_run("umbra-cli", name, words)
+}
+
+/// How soon a bad candidate is out of production, how often a good one is, and what judging costs.
+fn rollout() -> Result<(), Stop> {
+    setup::setup(&[Purpose::Build, Purpose::Test, Purpose::Bench])?;
+    built_and_run("umbra-gateway", "rollout", &[])?;
+    built_and_run("umbra-cli", "gateway", &["split".to_owned()])
 }
 
 /// A tap beside tcpdump.

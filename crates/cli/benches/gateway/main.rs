@@ -1,6 +1,6 @@
 //! The gateway beside nginx and HAProxy, and beside itself without a shadow.
 //!
-//! `cargo bench -p umbra-cli --bench gateway -- [peers] [http2] [faults] [bodies]`, with nginx,
+//! `cargo bench -p umbra-cli --bench gateway -- [peers] [http2] [faults] [bodies] [split]`, with nginx,
 //! haproxy, wrk, h2load and taskset. What is measured has one processor, all else another.
 //!
 //! HAProxy mirrors only through a program that speaks its SPOE (spoa-mirror), which Debian does
@@ -21,6 +21,7 @@ mod place;
 mod process;
 #[path = "../../../gateway/tests/harm/shadow.rs"]
 mod shadow;
+mod split;
 mod wrk;
 
 use process::Outcome;
@@ -35,11 +36,12 @@ fn main() -> Outcome {
     }
     place::be_load()?;
     type Bench = fn() -> Outcome;
-    let all: [(&str, Bench); 4] = [
+    let all: [(&str, Bench); 5] = [
         ("peers", wrk::peers),
         ("http2", http2::http2),
         ("faults", faults::faults),
         ("bodies", bodies::bodies),
+        ("split", split::split),
     ];
     for (name, bench) in all {
         if words.is_empty() || words.iter().any(|word| word == name) {

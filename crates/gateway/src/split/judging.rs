@@ -212,10 +212,12 @@ impl Judge {
     }
 
     fn declare(&mut self, turn: &mut Turn<'_>) {
-        let declared = lock(&turn.split.weights).stages.clone();
-        for weight in declared.into_iter().skip(self.stages.len()) {
-            self.stages.push(weight);
-            turn.tell(&Record::Stage { weight });
+        let known = self.stages.len();
+        let weights = lock(&turn.split.weights);
+        self.stages.extend(weights.stages.get(known..).unwrap_or_default());
+        drop(weights);
+        for weight in &self.stages[known..] {
+            turn.tell(&Record::Stage { weight: *weight });
         }
     }
 
@@ -376,14 +378,13 @@ impl Turn<'_> {
     fn worse(&mut self, at_us: u64) {
         let split = self.split;
         let rolls_back = split.start.on_worse == OnWorse::Rollback;
-        if rolls_back {
-            split.roll_back();
-        }
+        let weight = if rolls_back { split.roll_back() } else { split.weight() };
         let took_us = split.at_us(Instant::now()).saturating_sub(at_us);
         self.decide();
         let Some(trial) = &self.judged.trial else { return };
         let worse = Worse {
             at_ms: now_ms(),
+            weight,
             took_us,
             log_e: trial.log_peak(),
             words: words(&trial.standing()),

@@ -213,13 +213,15 @@ impl Split {
         Ok(())
     }
 
-    /// The candidate gets nothing from the next request on.
-    fn roll_back(&self) {
+    /// The candidate gets nothing from the next request on; what it got before.
+    fn roll_back(&self) -> f64 {
         let mut weights = lock(&self.weights);
+        let before = weights.stages.last().copied().unwrap_or(0.0);
         let stage = u16::try_from(weights.stages.len()).unwrap_or(STAGES_MAX);
         self.gate.set(stage, 0.0);
         weights.stages.push(0.0);
         weights.rolled_back = true;
+        before
     }
 
     fn number(&self) -> u64 {

@@ -29,6 +29,9 @@ use crate::upstream::Trust;
 /// Where there is a control it gets as much as the candidate.
 const WEIGHT_MAX_BESIDE_CONTROL: f64 = 0.5;
 
+/// So many routes are split at once: each has a thread.
+const SPLITS_MAX: usize = 16;
+
 /// Whoever manages routes of a gateway does it here.
 #[derive(Debug, Default)]
 pub struct Splits {
@@ -88,12 +91,15 @@ impl Place {
             ))
             .with_hint("a rollout ends before the next begins"));
         }
+        if self.every().len() >= SPLITS_MAX {
+            return Err(conflict(format!("split {route:?}: {SPLITS_MAX} routes are split")));
+        }
         let assigned = managed.and_then(|managed| managed.assigned.clone());
         check(route, &wanted, assigned.as_ref().unwrap_or(&setup.targets))?;
         wanted.settings.sticky = setup.sticky.is_some();
         wanted.settings.control =
             if wanted.control.is_empty() { Compared::Production } else { Compared::Fresh };
-        let trial = Trial::new(wanted.settings.clone()).map_err(|error| bad(&error))?;
+        let trial = Trial::new(wanted.settings).map_err(|error| bad(&error))?;
         let journal = Journal::create(&wanted.journal, &wanted.settings)
             .map_err(|error| environment("begin the journal", &error))?;
         let begun = self.begin(route, wanted, managed, assigned, trial, journal);

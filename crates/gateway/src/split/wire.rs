@@ -140,6 +140,8 @@ pub struct SplitStatus {
 pub struct Worse {
     /// When, in milliseconds since 1970 UTC.
     pub at_ms: i64,
+    /// The candidate's part of all sessions until then.
+    pub weight: f64,
     /// From the end of the request that decided until no request went to the candidate any more,
     /// in microseconds.
     pub took_us: u64,

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use umbra_gateway::control::StartMirror;
+use umbra_gateway::mirror::Role;
 use umbra_gateway::split::wire::{EndTo, OnWorse, SplitArm, StartSplit};
 use umbra_judge::journal::replay::replay;
 
-use crate::place::{ERRORS, Place, arm};
+use crate::place::{DIFFERENCES, ERRORS, Place, arm};
 use crate::server::{Does, Server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,4 +89,33 @@ async fn whoever_gives_up_is_no_failure() {
     let status = place.until(|status| arm(status, SplitArm::Candidate).latency.is_some()).await;
     let age = arm(&status, SplitArm::Candidate).latency.expect("ages").p50_us;
     assert!(age >= 15_000, "{age}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_shadows_answer_counts_before_anybody_is_assigned() {
+    let says = |text| Server::new(move |_| Does::Says(text));
+    let place = Arc::new(Place::new(says("a b").await, says("a c").await).await);
+    place.start(0.0, DIFFERENCES).await;
+    let baseline = says("a b").await;
+    for (name, to, role) in [
+        ("rollout-web-baseline", baseline.at, Role::Baseline),
+        ("rollout-web-candidate", place.candidate.at, Role::Candidate),
+    ] {
+        let mirror = StartMirror {
+            to: to.to_string(),
+            percent: "100".to_owned(),
+            route: (role == Role::Candidate).then(|| "web".to_owned()),
+            role: Some(role),
+            ..StartMirror::default()
+        };
+        place.gateway.control.start(name, mirror).expect("a mirror");
+    }
+    let came = place.ask_many(100, 4).await;
+    assert_eq!(came.whole, 100, "{came:?}");
+    let status = place.until(|status| status.rolled_back).await;
+    assert!(status.worse.as_ref().is_some_and(|one| one.words.starts_with("differences")));
+    assert_eq!(arm(&status, SplitArm::Candidate).requests, 0, "nobody was exposed");
+    place.tell(|splits| splits.end("web", EndTo::Baseline)).await.expect("an end");
+    let replayed = replay(&std::fs::read(place.journal()).expect("one")).expect("a journal");
+    assert!(replayed.trial.is_worse() && replayed.different == 0);
 }

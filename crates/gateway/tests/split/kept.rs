@@ -34,7 +34,7 @@ async fn a_successor_goes_on_where_it_was_left() {
         status.standing.as_ref().is_some_and(|one| one.units.iter().sum::<u64>() == 1_000)
     };
     let before = place.until(all).await;
-    place.tell(|splits| Ok(splits.leave())).await.expect("left");
+    place.leave().await;
     let refused = place.tell(|splits| splits.weigh("web", 0.5)).await.expect_err("left");
     assert!(refused.message.contains("successor"), "{refused:?}");
 
@@ -64,11 +64,11 @@ async fn a_successor_that_comes_to_nothing_changes_nothing() {
     let bad = Server::new(|_| Does::Answers(500)).await;
     let place = Arc::new(Place::new(Server::well().await, bad).await);
     place.start(0.1, ERRORS).await;
-    place.tell(|splits| Ok(splits.leave())).await.expect("left");
+    place.leave().await;
     // What comes meanwhile is judged later.
     place.ask_many(400, 8).await;
     assert!(!place.status().await.rolled_back);
-    place.tell(|splits| Ok(splits.stay())).await.expect("stayed");
+    place.stay().await;
     let status = place.until(|status| status.rolled_back).await;
     assert!(status.journal.problem.is_none(), "{status:?}");
     place.tell(|splits| splits.end("web", EndTo::Baseline)).await.expect("an end");
@@ -82,7 +82,7 @@ async fn what_was_rolled_back_stays_so_and_a_torn_journal_is_read() {
     let place = Arc::new(Place::new(Server::well().await, bad).await);
     place.start(0.1, ERRORS).await;
     place.ask_until_rolled_back(5_000).await;
-    place.tell(|splits| Ok(splits.leave())).await.expect("left");
+    place.leave().await;
     let mut journal = std::fs::read(place.journal()).expect("a journal");
     journal.extend([3, 0, 0, 0, 7]);
     std::fs::write(place.journal(), &journal).expect("written");
@@ -107,7 +107,7 @@ async fn what_was_rolled_back_stays_so_and_a_torn_journal_is_read() {
 async fn without_its_journal_production_goes_on_all_the_same() {
     let place = Arc::new(Place::new(Server::well().await, Server::well().await).await);
     place.start(0.3, ERRORS).await;
-    place.tell(|splits| Ok(splits.leave())).await.expect("left");
+    place.leave().await;
     std::fs::remove_file(place.journal()).expect("removed");
     let splits = successor(&place).await;
     let split = splits.split("web").expect("a split");

@@ -5,7 +5,10 @@
 mod controlled;
 mod judged;
 mod kept;
+mod late;
+mod often;
 mod place;
+mod rounds;
 mod server;
 mod shared;
 #[path = "../support/mod.rs"]

@@ -24,6 +24,8 @@ use crate::support::all_to;
 /// Whatever does not happen in this time never does.
 pub(crate) const TIME_MAX: Duration = Duration::from_secs(60);
 
+pub(crate) const DIFFERENCES: Metrics = Metrics { differences: true, ..Metrics::NONE };
+pub(crate) const LATENCY: Metrics = Metrics { latency: true, ..Metrics::NONE };
 pub(crate) const ERRORS: Metrics = Metrics { errors: true, ..Metrics::NONE };
 
 pub(crate) struct Place {
@@ -96,6 +98,17 @@ impl Place {
     ) -> Result<T, WireError> {
         let splits = self.splits();
         tokio::task::spawn_blocking(move || tell(&splits)).await.expect("no panic")
+    }
+
+    /// As if a successor were about to take over.
+    pub(crate) async fn leave(&self) {
+        let splits = self.splits();
+        tokio::task::spawn_blocking(move || splits.leave()).await.expect("no panic");
+    }
+
+    /// As if none had come.
+    pub(crate) async fn stay(&self) {
+        self.splits().stay();
     }
 
     pub(crate) async fn status(&self) -> SplitStatus {

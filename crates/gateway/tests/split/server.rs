@@ -22,6 +22,8 @@ use crate::support::listen;
 pub(crate) enum Does {
     /// Answers at once, with this status.
     Answers(u16),
+    /// Answers with this instead of where it is.
+    Says(&'static str),
     /// Answers then.
     Waits(Duration),
     /// Never answers.
@@ -69,10 +71,14 @@ impl Server {
 }
 
 async fn answer(does: Does, at: SocketAddr) -> Response<Said> {
-    let text = Bytes::from(at.to_string());
+    let text = match does {
+        Does::Says(text) => Bytes::from(text),
+        _ => Bytes::from(at.to_string()),
+    };
     let mut said = Said { frames: vec![Ok(Frame::data(text))], is_whole: true };
     let mut response = Response::builder();
     match does {
+        Does::Says(_) => {}
         Does::Answers(status) => response = response.status(status),
         Does::Waits(time) => tokio::time::sleep(time).await,
         Does::Hangs => std::future::pending().await,

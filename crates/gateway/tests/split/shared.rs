@@ -135,6 +135,12 @@ async fn what_makes_no_sense_is_refused() {
     check(&|start| start.journal = "x".into(), BadRequest, "from / on").await;
     check(&|start| start.journal = "/nowhere/x".into(), Environment, "begin the journal").await;
     check(&|start| start.settings.metrics = Metrics::NONE, BadRequest, "without a metric").await;
+    std::fs::write(place.journal(), "mine").expect("a file");
+    let start = place.start_of(0.1, ERRORS);
+    let refused = place.tell(move |splits| splits.start("web", start)).await.expect_err("a file");
+    assert_eq!(refused.code, Environment, "{refused:?}");
+    assert_eq!(std::fs::read(place.journal()).expect("the file"), b"mine");
+    std::fs::remove_file(place.journal()).expect("removed");
     let start = place.start_of(0.1, ERRORS);
     let refused =
         place.tell(move |splits| splits.start("shop", start)).await.expect_err("no route");
