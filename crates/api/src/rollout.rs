@@ -120,6 +120,22 @@ pub struct RolloutStatus {
     pub held_by: Vec<String>,
     /// What the gateway kept of it, to be replayed.
     pub journal: Option<PathBuf>,
+    /// How the candidate was taken away from everybody, if it was.
+    #[serde(default)]
+    pub rolled_back: Option<RolledBack>,
+}
+
+/// A rollback.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RolledBack {
+    /// When it was decided, in milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// From the decision until no request was assigned to the candidate any more.
+    pub took_us: u64,
+    /// The candidate's part of requests before, in percent.
+    pub from_percent: f64,
+    /// Whether the judge's evidence decided; somebody or something else did if not.
+    pub judged: bool,
 }
 
 /// A step.
@@ -226,8 +242,22 @@ pub struct JudgedStatus {
     /// Units that counted, of the baseline and of the candidate: sessions where the route is
     /// sticky, else requests.
     pub units: [u64; 2],
+    /// The same by the weight that was in force when they were assigned, in order of time.
+    #[serde(default)]
+    pub stages: Vec<StageStatus>,
     /// What did not count, by cause.
     pub left_out: Vec<(String, u64)>,
+}
+
+/// What counted while one weight was in force.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StageStatus {
+    /// The candidate's part of requests, in percent.
+    pub weight_percent: f64,
+    /// Units of the baseline and of the candidate.
+    pub units: [u64; 2],
+    /// Those that failed.
+    pub errors: [u64; 2],
 }
 
 /// What the judge says of one metric.

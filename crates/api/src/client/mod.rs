@@ -6,6 +6,7 @@
 mod attachment;
 mod events;
 mod http;
+mod rollouts;
 
 use std::path::{Path, PathBuf};
 
