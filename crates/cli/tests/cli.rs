@@ -45,6 +45,10 @@ fn help_is_as_published() {
     insta::assert_snapshot!("help_mirror_start", mirror);
     let (tap, _) = check(&umbra(dir.path(), &["tap", "--help"]), 0);
     insta::assert_snapshot!("help_tap", tap);
+    let (rollout, _) = check(&umbra(dir.path(), &["rollout", "--help"]), 0);
+    insta::assert_snapshot!("help_rollout", rollout);
+    let (start, _) = check(&umbra(dir.path(), &["rollout", "start", "--help"]), 0);
+    insta::assert_snapshot!("help_rollout_start", start);
     assert!(!out.contains("launcher"), "the launcher is nobody's command");
 }
 

@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod instances;
 pub mod listening;
 pub mod replay;
+pub mod rollout;
 pub mod tap;
 
 use std::path::PathBuf;
@@ -212,6 +213,12 @@ pub enum Command {
     Replay(replay::Replay),
     /// Capture requests from what passes an interface.
     Tap(tap::Tap),
+    /// Roll out a new image: judged while it gets more and more of the requests.
+    Rollout {
+        /// What to do.
+        #[command(subcommand)]
+        command: rollout::Rollout,
+    },
     /// Remove states that nothing needs any more.
     Gc {
         /// Only say what would go.

@@ -18,6 +18,7 @@ mod recipe;
 mod rehearse;
 mod replay;
 mod reports;
+mod rollout;
 mod route;
 mod serve;
 mod tap;
@@ -80,6 +81,7 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Mirror { command } => gateway::mirror(ui, &config.state_dir, &client(), command),
         Command::Compare(asked) => compare::compare(ui, &config.state_dir, asked),
         Command::Capture { command } => capture::capture(ui, &config.state_dir, command),
+        Command::Rollout { command } => rollout::rollout(ui, &client(), command),
         Command::Replay(asked) => replay::replay(ui, asked),
         Command::Tap(asked) => tap::tap(ui, asked),
         Command::Build(build) => build::build(ui, &client(), &build),

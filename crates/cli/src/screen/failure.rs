@@ -128,12 +128,13 @@ pub fn build_again(recipe: &str, vars: &[(String, String)]) -> String {
 }
 
 /// A word as one can paste it into a shell.
-fn shell_word(text: &str) -> String {
+pub(super) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();
     }
-    if text.chars().any(char::is_control) {
+    let shown = text.replace('\\', "");
+    if safe(&shown) != shown {
         // No quoting makes this safe to show and right to paste at once.
         return safe(text);
     }
@@ -146,9 +147,14 @@ mod tests {
 
     #[test]
     fn words_survive_a_shell() {
-        for (text, word) in
-            [("a/b.yaml", "a/b.yaml"), ("a b", "'a b'"), ("it's", "'it'\\''s'"), ("", "''")]
-        {
+        for (text, word) in [
+            ("a/b.yaml", "a/b.yaml"),
+            ("a b", "'a b'"),
+            ("it's", "'it'\\''s'"),
+            ("", "''"),
+            ("a\\b", "'a\\b'"),
+            ("a \u{202e}b", "a \\u{202e}b"),
+        ] {
             assert_eq!(shell_word(text), word);
         }
     }

@@ -76,7 +76,8 @@ fn tint(step: &Step) -> Tint {
     }
 }
 
-enum Tint {
+/// Colour of a line, put on after it was cut.
+pub(super) enum Tint {
     None,
     Bold,
     Dim,
@@ -85,7 +86,7 @@ enum Tint {
 }
 
 impl Tint {
-    fn put(self, text: &str, paint: Paint) -> String {
+    pub(super) fn put(self, text: &str, paint: Paint) -> String {
         match self {
             Self::None => text.to_owned(),
             Self::Bold => paint.bold(text),
@@ -97,7 +98,7 @@ impl Tint {
 }
 
 /// At most `width` characters; a longer text ends in dots.
-fn cut(text: &str, width: usize) -> String {
+pub(super) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }

@@ -14,6 +14,7 @@
 //! | [`gateway`], [`compare`] | the gateway and its mirrors, and how their answers differ |
 //! | [`listening`] | the side of it that clients see |
 //! | [`capture`], [`replay`] | captures, what is in files, and what replays showed |
+//! | [`rollout`] | rollouts: the live screen, lines, the evidence, replays |
 //! | [`tap`] | what passed an interface |
 //! | [`units`] | times and sizes |
 
@@ -35,6 +36,7 @@ pub mod primaries;
 pub mod rehearsal;
 pub mod replay;
 pub mod rollback;
+pub mod rollout;
 pub mod summary;
 pub mod tap;
 pub mod units;

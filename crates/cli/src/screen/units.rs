@@ -32,6 +32,19 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
+/// A count with its thousands apart.
+pub fn count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut shown = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
 /// A delta's size.
 pub fn delta(counts: &DeltaCounts) -> String {
     format!(
@@ -82,6 +95,12 @@ mod tests {
     #[test]
     fn sizes_are_decimal() {
         assert_eq!([bytes(999), bytes(1_000), bytes(61_600_000)], ["999 B", "1.0 kB", "61.6 MB"]);
+    }
+
+    #[test]
+    fn counts_have_their_thousands_apart() {
+        let shown = [0, 999, 1_000, 25_102, 1_234_567].map(count);
+        assert_eq!(shown, ["0", "999", "1,000", "25,102", "1,234,567"]);
     }
 
     #[test]
