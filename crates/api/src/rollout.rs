@@ -235,6 +235,10 @@ pub struct JudgedStatus {
     /// By how much slower the candidate is at the median and at the 99th percentile: ratio, with
     /// its range.
     pub slower: Vec<(String, Range)>,
+    /// By which metric the candidate was found worse, if it was: its evidence reached the limit,
+    /// and what was seen is large enough to matter.
+    #[serde(default)]
+    pub worse_by: Option<String>,
     /// Whether it is proved that the candidate is not worse than is tolerated.
     pub proved: bool,
     /// About how many more requests of the candidate a decision needs at the rates seen.

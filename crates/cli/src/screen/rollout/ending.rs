@@ -37,18 +37,18 @@ fn outcome(status: &RolloutStatus) -> String {
     }
 }
 
-/// Whether the judge's evidence reached its limit.
+/// Whether the judge found the candidate worse.
 pub fn is_worse(status: &RolloutStatus) -> bool {
-    status.judged.as_ref().is_some_and(|judged| judged.log_e_peak >= judged.log_limit)
+    status.judged.as_ref().is_some_and(|judged| judged.worse_by.is_some())
 }
 
 /// Why it is where it is: the judge's evidence in words where that decided, and what the
 /// controller says.
 pub fn cause(status: &RolloutStatus) -> Vec<String> {
-    let judged = status.judged.as_ref().filter(|_| is_worse(status));
+    let judged = status.judged.as_ref();
     let mut out = Vec::new();
-    if let Some(judged) = judged {
-        out.push(worse(status, judged));
+    if let Some((judged, by)) = judged.and_then(|one| Some((one, one.worse_by.as_deref()?))) {
+        out.push(worse(status, judged, by));
         let once_in = units::count(judged.log_limit.exp().round() as u64);
         out.push(format!(
             "by chance this happens at most once in {once_in} rollouts of images that are no worse"
@@ -59,11 +59,11 @@ pub fn cause(status: &RolloutStatus) -> Vec<String> {
     out
 }
 
-/// What the metric with the strongest evidence shows.
-fn worse(status: &RolloutStatus, judged: &JudgedStatus) -> String {
-    let Some(metric) = judged.metrics.first() else { return safe(&status.reason) };
-    let evidence = safe(&metric.evidence);
-    match metric.metric.as_str() {
+/// What the metric shows by which it is worse.
+fn worse(status: &RolloutStatus, judged: &JudgedStatus, by: &str) -> String {
+    let metric = judged.metrics.iter().find(|metric| metric.metric == by);
+    let evidence = metric.map_or(String::new(), |metric| safe(&metric.evidence));
+    match by {
         "errors" => fails(status, judged),
         "latency" => {
             slower(status, judged).unwrap_or_else(|| format!("the candidate is slower: {evidence}"))

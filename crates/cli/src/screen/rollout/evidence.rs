@@ -102,8 +102,8 @@ fn measure(log: f64, limit: f64) -> String {
 
 /// How far it is to a decision, in words.
 pub fn needed(judged: &JudgedStatus) -> String {
-    if judged.log_e_peak >= judged.log_limit {
-        return "decided: the candidate is worse".to_owned();
+    if let Some(by) = &judged.worse_by {
+        return format!("decided: the candidate is worse ({})", safe(by));
     }
     if judged.proved {
         return "proved: the candidate is not worse than is tolerated".to_owned();

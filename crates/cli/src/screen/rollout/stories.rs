@@ -65,6 +65,7 @@ fn judged() -> JudgedStatus {
             ("p50".to_owned(), Range { seen: Some(1.01), least: 0.97, most: Some(1.06) }),
             ("p99".to_owned(), Range { seen: Some(1.04), least: 0.7, most: None }),
         ],
+        worse_by: None,
         proved: false,
         requests_needed: Some(6_400),
         units: [25_102, 1_312],
@@ -203,6 +204,7 @@ fn worse(first: MetricStatus) -> RolloutStatus {
     status.judged = Some(JudgedStatus {
         log_e: f64::ln(103.6),
         log_e_peak: f64::ln(103.6),
+        worse_by: metrics.first().map(|metric| metric.metric.clone()),
         metrics,
         requests_needed: None,
         ..judged()
