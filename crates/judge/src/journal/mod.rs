@@ -16,6 +16,7 @@
 pub mod read;
 pub mod record;
 pub mod replay;
+pub mod way;
 pub mod write;
 
 use record::RECORD_BYTES;

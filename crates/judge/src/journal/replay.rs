@@ -1,6 +1,7 @@
 //! A rollout judged again from its journal.
 
 use super::read::{End, JournalError, Reader};
+use super::way::Way;
 use crate::outcome::{Decision, Record};
 use crate::trial::Trial;
 
@@ -24,6 +25,9 @@ pub struct Replayed {
     pub different: u64,
     /// The first of these.
     pub first: Option<Different>,
+    /// The e-value's natural logarithm after so many records: not after each, but in order, and
+    /// with the last.
+    pub way: Vec<(u64, f64)>,
     /// How far the journal could be read.
     pub end: End,
 }
@@ -46,6 +50,7 @@ struct Judged {
     decisions: u64,
     different: u64,
     first: Option<Different>,
+    way: Way,
 }
 
 /// Of a journal that is at hand as a whole.
@@ -82,14 +87,16 @@ impl Replay {
             Some(judged) => judged,
             None => Judged::new(Trial::new(settings)?),
         };
-        let Judged { trial, records, decisions, different, first } = judged;
-        Ok(Replayed { trial, records, decisions, different, first, end: self.reader.finish()? })
+        let Judged { trial, records, decisions, different, first, way } = judged;
+        let way = way.end(records, trial.log_e());
+        let end = self.reader.finish()?;
+        Ok(Replayed { trial, records, decisions, different, first, way, end })
     }
 }
 
 impl Judged {
     fn new(trial: Trial) -> Self {
-        Self { trial, records: 0, decisions: 0, different: 0, first: None }
+        Self { trial, records: 0, decisions: 0, different: 0, first: None, way: Way::default() }
     }
 
     fn on(&mut self, record: &Record) {
@@ -104,6 +111,7 @@ impl Judged {
         }
         self.trial.on(record);
         self.records += 1;
+        self.way.on(self.records, || self.trial.log_e());
     }
 }
 
