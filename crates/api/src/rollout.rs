@@ -246,7 +246,10 @@ pub struct JudgedStatus {
     /// Units that counted, of the baseline and of the candidate: sessions where the route is
     /// sticky, else requests.
     pub units: [u64; 2],
-    /// The same by the weight that was in force when they were assigned, in order of time.
+    /// Those of them that failed.
+    #[serde(default)]
+    pub errors: [u64; 2],
+    /// Both by the weight that was in force when they were assigned, in order of time.
     #[serde(default)]
     pub stages: Vec<StageStatus>,
     /// What did not count, by cause.

@@ -12,6 +12,11 @@ use std::sync::{Arc, Mutex};
 use umbra_api::rollout::{
     ArmStatus, Happened, RolloutEvent, RolloutPhase, RolloutStatus, StepProgress, StepStatus,
 };
+use umbra_judge::arm::Arm;
+use umbra_judge::journal::write::Writer;
+use umbra_judge::outcome::{Decision, Kind, Outcome, Record};
+use umbra_judge::settings::Settings;
+use umbra_judge::trial::Trial;
 
 /// What the daemon does with a request.
 enum Answer {
@@ -317,6 +322,83 @@ fn who_leaves_leaves_the_rollout_alone() {
     assert_eq!(child.wait().unwrap().code(), Some(4), "{rest}");
     assert!(rest.contains("left rollout 7, which goes on"), "{rest}");
     assert!(daemon.asked().iter().all(|asked| asked.starts_with("GET ")), "nothing is told");
+}
+
+/// A journal of a candidate that fails one request in five until it is found worse, ended by
+/// this decision.
+fn journal(change: impl FnOnce(&mut Decision)) -> Vec<u8> {
+    let settings = Settings::default();
+    let mut trial = Trial::new(settings).unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = Writer::begin(&settings, &mut bytes);
+    let mut records = vec![Record::Stage { weight: 0.05 }];
+    for unit in 0_u64.. {
+        records.push(Record::Outcome(Outcome {
+            unit,
+            arm: if unit % 20 == 0 { Arm::Candidate } else { Arm::Baseline },
+            stage: 0,
+            latency_us: 1_000,
+            failed: unit % 100 == 0,
+            hung: 0,
+            kind: Kind::Ended,
+        }));
+        let told = records.len() - if unit == 0 { 2 } else { 1 };
+        records[told..].iter().for_each(|record| trial.on(record));
+        if trial.is_worse() {
+            break;
+        }
+        assert!(unit < 100_000, "{:?}", trial.standing());
+    }
+    let mut decision = trial.decision();
+    change(&mut decision);
+    records.push(Record::Decision(decision));
+    writer.batch(&records, &mut bytes);
+    bytes
+}
+
+#[test]
+fn a_journal_is_judged_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("journal");
+    let check = |bytes: &[u8], code: i32, said: &str| {
+        std::fs::write(&file, bytes).unwrap();
+        let run = |more: &[&str]| {
+            Command::new(env!("CARGO_BIN_EXE_umbra"))
+                .args(["rollout", "replay", "journal"])
+                .args(more)
+                .current_dir(dir.path())
+                .env_clear()
+                .output()
+                .unwrap()
+        };
+        let Output { status, stdout, stderr } = run(&[]);
+        let out = String::from_utf8([stdout, stderr].concat()).unwrap();
+        assert_eq!(status.code(), Some(code), "{out}");
+        assert!(out.contains(said), "{out}");
+        let as_json = run(&["--json"]);
+        assert_eq!(as_json.status.code(), Some(code));
+        if !as_json.stdout.is_empty() {
+            serde_json::from_slice::<serde_json::Value>(&as_json.stdout).unwrap();
+        }
+        out
+    };
+    let good = journal(|_| {});
+    let out = check(&good, 0, "REPRODUCED: 1 decision, the same to the last bit");
+    assert!(out.contains("the way of the e-value") && out.contains("(errors)"), "{out}");
+    // One bit, as an attacker who makes a journal of his own would have it.
+    let bits = |is: &mut Decision| is.log_e = f64::from_bits(is.log_e.to_bits() + 1);
+    check(&journal(bits), 1, "DIFFERENT: 1 of 1 decision");
+    check(&journal(|is| is.worse = false), 1, "recorded e-value");
+    check(&[&good[..], &[1, 0]].concat(), 0, "a batch that is cut off: 2 bytes not looked at");
+    let mut damaged = good.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    check(&damaged, 3, "DAMAGED");
+    check(b"umbra", 3, "header is cut off");
+    check(b"something else", 3, "does not begin as one of a judge");
+    let mut empty = Vec::new();
+    Writer::begin(&Settings::default(), &mut empty);
+    check(&empty, 4, "NOTHING DECIDED");
 }
 
 #[test]

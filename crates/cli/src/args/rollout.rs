@@ -73,6 +73,14 @@ pub enum Rollout {
         #[command(flatten)]
         which: Which,
     },
+    /// Judge again what a gateway kept, and say whether every decision comes out the same.
+    ///
+    /// Ends with 0 if it does, with 1 if not, with 4 where nothing was decided, and with
+    /// 3 if the file cannot be read.
+    Replay {
+        /// The file; `umbra rollout explain` names it.
+        journal: PathBuf,
+    },
 }
 
 /// A rollout to be.

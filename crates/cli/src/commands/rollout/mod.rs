@@ -2,6 +2,7 @@
 
 mod explain;
 mod follow;
+mod replay;
 mod which;
 
 use std::path::Path;
@@ -27,6 +28,7 @@ pub(super) fn rollout(ui: &Ui, client: &Client, command: Rollout) -> Done {
         Rollout::Status { which } => status(ui, &which::asked(client, &which)?),
         Rollout::Ls { limit } => ls(ui, client, limit),
         Rollout::Explain { which } => explain::explain(ui, client, which::asked(client, &which)?),
+        Rollout::Replay { journal } => replay::replay(ui, &journal),
         Rollout::Promote { which, full: false } => tell(which, Told::Promote),
         Rollout::Promote { which, full: true } => tell(which, Told::PromoteFull),
         Rollout::Abort { which } => tell(which, Told::Abort),

@@ -6,7 +6,7 @@ use crate::screen::units;
 /// Rows between the least and the limit.
 const ROWS: usize = 11;
 
-/// The natural logarithms of an e-value after so many outcomes, in order, on a logarithmic
+/// The natural logarithms of an e-value after so many records, in order, on a logarithmic
 /// scale that ends at the limit. Each column shows where the e-value was highest within it.
 pub fn lines(way: &[(u64, f64)], log_limit: f64, width: usize) -> Vec<String> {
     let finite = way.iter().filter(|(_, log)| log.is_finite());
@@ -26,7 +26,7 @@ pub fn lines(way: &[(u64, f64)], log_limit: f64, width: usize) -> Vec<String> {
         })
         .collect();
     out.push(format!("{:>margin$} +{}", "", "-".repeat(columns.len())));
-    let end = format!("{} outcomes", units::count(last));
+    let end = format!("{} records", units::count(last));
     out.push(format!("{:>margin$}  0{end:>1$}", "", columns.len().saturating_sub(1)));
     out
 }
@@ -36,7 +36,7 @@ fn level(row: usize, least: f64, limit: f64) -> f64 {
     limit - (limit - least) * row as f64 / (ROWS - 1) as f64
 }
 
-/// The highest logarithm in each column; columns without outcomes go on with the last.
+/// The highest logarithm in each column; columns without points go on with the last.
 fn highest(way: &[(u64, f64)], last: u64, columns: usize) -> Vec<f64> {
     let mut out = vec![f64::NEG_INFINITY; columns];
     let place = |at: u64| {

@@ -86,13 +86,14 @@ fn why(status: &RolloutStatus) -> Vec<String> {
     out
 }
 
-fn counted_title(judged: &JudgedStatus) -> String {
+pub(super) fn counted_title(judged: &JudgedStatus) -> String {
     let [baseline, candidate] = judged.units.map(units::count);
-    format!("judged: {baseline} of the baseline, {candidate} of the candidate")
+    let [failed, failed_too] = judged.errors.map(units::count);
+    format!("judged: {failed} of {baseline} failed, of the candidate {failed_too} of {candidate}")
 }
 
 /// What counted at each weight.
-fn stages(judged: &JudgedStatus) -> Vec<String> {
+pub(super) fn stages(judged: &JudgedStatus) -> Vec<String> {
     if judged.stages.is_empty() {
         return Vec::new();
     }
@@ -128,7 +129,7 @@ fn latency(status: &RolloutStatus) -> Vec<String> {
     evidence::columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }
 
-fn ratios(judged: &JudgedStatus) -> Vec<String> {
+pub(super) fn ratios(judged: &JudgedStatus) -> Vec<String> {
     let mut out = evidence::ratios(judged);
     if !out.is_empty() {
         out.push(
@@ -140,7 +141,7 @@ fn ratios(judged: &JudgedStatus) -> Vec<String> {
 }
 
 /// The e-values, and what they count for.
-fn metrics(judged: &JudgedStatus) -> Vec<String> {
+pub(super) fn metrics(judged: &JudgedStatus) -> Vec<String> {
     let limit = words::e_value(judged.log_limit);
     let head = ["", "e-value", "share", "counts for"].map(str::to_owned);
     let rows = judged.metrics.iter().map(|metric| {
@@ -169,7 +170,7 @@ fn metrics(judged: &JudgedStatus) -> Vec<String> {
     out
 }
 
-fn left_out(judged: &JudgedStatus) -> Vec<String> {
+pub(super) fn left_out(judged: &JudgedStatus) -> Vec<String> {
     let told = judged.left_out.iter().filter(|(_, count)| *count > 0);
     told.map(|(cause, count)| format!("{:>9}  {}", units::count(*count), safe(cause))).collect()
 }

@@ -1,10 +1,11 @@
 //! Every screen of rollouts.
 
 use umbra_api::rollout::RolloutStatus;
+use umbra_judge::outcome::Decision;
 
 use super::explain::Explained;
 use super::model::Model;
-use super::{ending, explain, list, live, plain, stories};
+use super::{ending, explain, list, live, plain, replay, stories};
 use crate::ui::Paint;
 
 fn screen(status: RolloutStatus) -> String {
@@ -72,6 +73,59 @@ fn the_evidence_is_explained() {
         let explained = Explained { rollout: status, events: stories::events() };
         insta::assert_snapshot!(name, explain::text(&explained, Paint::plain()));
     }
+}
+
+fn replayed() -> replay::Shown {
+    let judged = stories::errors().judged.unwrap();
+    // Evidence grows with each error, and shrinks a little while there is none.
+    let log_e = |at: u64| -0.9 + (at as f64 / 26_414.0).powi(2) * 5.8 - (at % 1_000) as f64 / 2e3;
+    let way = (0..=26_000).step_by(200).chain([26_414]).map(|at| (at, log_e(at)));
+    replay::Shown {
+        journal: "/var/lib/umbra/rollouts/7.journal\x1b".into(),
+        records: 26_414,
+        decisions: 2,
+        different: 0,
+        first_different: None,
+        broken: None,
+        settings: umbra_judge::settings::Settings::default(),
+        judged,
+        way: way.collect(),
+    }
+}
+
+#[test]
+fn a_replay_says_whether_decisions_come_out_the_same() {
+    let same = replayed();
+    insta::assert_snapshot!("replay_same", replay::text(&same));
+    let decision = |log_e, worse| Decision { log_e, worse, proved: false };
+    let different = replay::Shown {
+        different: 1,
+        first_different: Some(replay::Different {
+            record: 26_410,
+            recorded: decision(4.640000000000001, true),
+            again: decision(4.64, false),
+        }),
+        broken: Some(replay::Broken {
+            at_byte: 422_624,
+            bytes: 1,
+            what: "a batch that is cut off".into(),
+            by_a_crash: true,
+        }),
+        ..same.clone()
+    };
+    let head = |shown: &replay::Shown| {
+        let text = replay::text(shown);
+        text.split("\n\n").next().unwrap_or_default().to_owned()
+    };
+    insta::assert_snapshot!("replay_different", head(&different));
+    let cut = replay::Shown { different: 0, first_different: None, ..different };
+    assert_eq!(cut.outcome(), replay::Outcome::Reproduced);
+    let mut damaged = cut;
+    damaged.broken.as_mut().unwrap().by_a_crash = false;
+    assert_eq!(damaged.outcome(), replay::Outcome::Damaged);
+    assert!(head(&damaged).starts_with("DAMAGED: 2 decisions came out the same"), "{damaged:?}");
+    let nothing = replay::Shown { decisions: 0, ..same };
+    assert!(head(&nothing).starts_with("NOTHING DECIDED"));
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! | [`ending`] | why it ended and what to do next, in words for newcomers |
 //! | [`list`] | a table of rollouts |
 //! | [`explain`] | the whole evidence, and what happened when |
+//! | [`replay`] | whether a journal's decisions come out the same |
 //! | [`chart`] | the way of an e-value |
 //! | [`words`] | numbers and phases in words |
 
@@ -20,6 +21,7 @@ pub mod list;
 pub mod live;
 pub mod model;
 pub mod plain;
+pub mod replay;
 pub mod words;
 
 #[cfg(test)]

@@ -69,6 +69,7 @@ fn judged() -> JudgedStatus {
         proved: false,
         requests_needed: Some(6_400),
         units: [25_102, 1_312],
+        errors: [133, 9],
         stages: vec![
             StageStatus { weight_percent: 1.0, units: [10_100, 103], errors: [52, 1] },
             StageStatus { weight_percent: 5.0, units: [15_002, 1_209], errors: [81, 8] },
@@ -143,6 +144,7 @@ pub(super) fn shadow_stage() -> RolloutStatus {
         slower: Vec::new(),
         requests_needed: None,
         units: [311, 0],
+        errors: [0, 0],
         stages: Vec::new(),
         ..judged()
     });
@@ -160,6 +162,7 @@ pub(super) fn low_traffic() -> RolloutStatus {
         error_ratio: Some(Range { seen: None, least: 0.0, most: None }),
         requests_needed: None,
         units: [141, 7],
+        errors: [0, 0],
         ..judged()
     });
     status
@@ -223,6 +226,7 @@ pub(super) fn errors() -> RolloutStatus {
     status.arms[1].errors = 41;
     if let Some(judged) = &mut status.judged {
         judged.error_ratio = Some(Range { seen: Some(5.9), least: 1.9, most: Some(11.2) });
+        judged.errors[1] = 41;
         judged.stages[1].errors[1] = 40;
     }
     status
