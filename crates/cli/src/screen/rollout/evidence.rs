@@ -10,16 +10,16 @@ const BAR: usize = 20;
 
 /// Requests, errors and quantiles of both arms, in columns.
 pub fn arms(status: &RolloutStatus) -> Vec<String> {
-    let head = ["", "requests", "errors", "", "under way", "p50", "p90", "p99", "p99.9"];
+    let head = ["", "requests", "errors", "", "under way", "p50", "p99", "p99.9"];
     let [baseline, candidate] = &status.arms;
     let rows = [head.map(str::to_owned), row("baseline", baseline), row("candidate", candidate)];
     columns(&rows)
 }
 
-fn row(name: &str, arm: &ArmStatus) -> [String; 9] {
-    let [p50, p90, p99, p999] = match arm.latency {
-        Some(Quantiles { p50_us, p90_us, p99_us, p999_us }) => {
-            [p50_us, p90_us, p99_us, p999_us].map(units::micros)
+fn row(name: &str, arm: &ArmStatus) -> [String; 8] {
+    let [p50, p99, p999] = match arm.latency {
+        Some(Quantiles { p50_us, p99_us, p999_us, .. }) => {
+            [p50_us, p99_us, p999_us].map(units::micros)
         }
         None => std::array::from_fn(|_| "-".to_owned()),
     };
@@ -30,7 +30,6 @@ fn row(name: &str, arm: &ArmStatus) -> [String; 9] {
         words::part(arm.errors, arm.requests),
         units::count(arm.in_flight),
         p50,
-        p90,
         p99,
         p999,
     ]
