@@ -235,6 +235,15 @@ fn a_start_is_asked_for_as_it_was_typed() {
             ),
         ]
     );
+    let file = |text: &str| std::fs::write(daemon.dir.path().join("rollout.yaml"), text).unwrap();
+    let asked = daemon.asked().len();
+    file("service: api\n");
+    let (_, err) = daemon.check(&with_file, 2);
+    assert!(err.contains("which is of \"api\""), "{err}");
+    file("service: web\nstepz: []\n");
+    let (out, err) = daemon.check(&with_file, 2);
+    assert!(out.contains("stepz") && err.contains("umbra rollout schema"), "{out} {err}");
+    assert_eq!(daemon.asked().len(), asked, "nothing is asked for");
     for nonsense in [
         &["rollout", "start", "web"][..],
         &["rollout", "start", "web", "--image", "a", "--candidate", "b:1"],
@@ -399,6 +408,38 @@ fn a_journal_is_judged_again() {
     let mut empty = Vec::new();
     Writer::begin(&Settings::default(), &mut empty);
     check(&empty, 4, "NOTHING DECIDED");
+}
+
+#[test]
+fn files_are_checked_and_the_documentations_are_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_umbra"));
+        let Output { status, stdout, stderr } =
+            command.args(args).current_dir(dir.path()).env_clear().output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (status.code(), text(stdout), text(stderr))
+    };
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rollouts.md");
+    let page = std::fs::read_to_string(docs).unwrap();
+    let example = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let write = |text: &str| std::fs::write(dir.path().join("rollout.yaml"), text).unwrap();
+    write(example);
+    let (code, out, err) = run(&["rollout", "check"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "", "rollout.yaml makes sense\n"));
+    let (code, out, _) = run(&["rollout", "check", "rollout.yaml", "--json"]);
+    let spec: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, spec["service"].as_str()), (Some(0), Some("web")));
+    write("service: web\nsteps:\n- setWeight: 50\n- setWeight: 5\nholt: 3\n");
+    let (code, out, err) = run(&["rollout", "check"]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.contains("rollout.yaml:5") && err.contains("did you mean `hold`"), "{err}");
+    let (code, _, err) = run(&["rollout", "check", "none.yaml"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("none.yaml"), "{err}");
+    let (code, out, _) = run(&["rollout", "schema"]);
+    assert_eq!(code, Some(0));
+    assert!(serde_json::from_str::<serde_json::Value>(&out).unwrap().is_object());
 }
 
 #[test]

@@ -81,6 +81,14 @@ pub enum Rollout {
         /// The file; `umbra rollout explain` names it.
         journal: PathBuf,
     },
+    /// Check a file that says how to roll out, and name all that is wrong with it.
+    Check {
+        /// The file.
+        #[arg(default_value = "rollout.yaml")]
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of such files.
+    Schema,
 }
 
 /// A rollout to be.

@@ -1,5 +1,6 @@
 //! `umbra rollout`.
 
+mod document;
 mod explain;
 mod follow;
 mod replay;
@@ -29,6 +30,8 @@ pub(super) fn rollout(ui: &Ui, client: &Client, command: Rollout) -> Done {
         Rollout::Ls { limit } => ls(ui, client, limit),
         Rollout::Explain { which } => explain::explain(ui, client, which::asked(client, &which)?),
         Rollout::Replay { journal } => replay::replay(ui, &journal),
+        Rollout::Check { file } => document::check(ui, &file),
+        Rollout::Schema => document::schema(ui),
         Rollout::Promote { which, full: false } => tell(which, Told::Promote),
         Rollout::Promote { which, full: true } => tell(which, Told::PromoteFull),
         Rollout::Abort { which } => tell(which, Told::Abort),
@@ -40,6 +43,9 @@ pub(super) fn rollout(ui: &Ui, client: &Client, command: Rollout) -> Done {
 }
 
 fn start(ui: &Ui, client: &Client, asked: Start) -> Done {
+    if let Some(file) = &asked.file {
+        document::of_service(ui, file, &asked.service)?;
+    }
     let path = |path: &Path| absolute(path).map(Into::into);
     let request = StartRollout {
         service: asked.service,
