@@ -23,6 +23,7 @@ use crate::error::{CliError, Finish};
 use crate::interrupt;
 use crate::screen::rollout::model::Model;
 use crate::screen::rollout::{ending, live, plain};
+use crate::screen::safe;
 use crate::tty;
 use crate::ui::Ui;
 
@@ -56,7 +57,7 @@ pub(super) fn follow(ui: &Ui, client: &Client, status: RolloutStatus) -> Done {
         ui.story("warning: Ctrl-C ends this program without a word; the rollout goes on");
     }
     let mut reader =
-        Reader { client: client.clone(), id: status.id, from: 0, heard: Instant::now(), sender };
+        Reader { client: client.clone(), id: status.id, from: 0, away_since: None, sender };
     std::thread::Builder::new()
         .name("umbra-events".into())
         .spawn(move || reader.read())
@@ -72,8 +73,8 @@ struct Reader {
     id: u64,
     /// The number of the next event.
     from: u64,
-    /// When the daemon was last heard.
-    heard: Instant,
+    /// When it was first noticed that the daemon is away, if it is.
+    away_since: Option<Instant>,
     sender: Sender<Input>,
 }
 
@@ -82,12 +83,14 @@ impl Reader {
         loop {
             let input = match self.hear() {
                 Ok(None) => return,
-                Ok(Some(status)) if status.phase.is_over() => Input::Over(Box::new(status)),
-                Ok(Some(_)) => self.away(ClientError::Cut),
-                Err(error) => self.away(error),
+                Ok(Some(status)) if status.phase.is_over() => Some(Input::Over(Box::new(status))),
+                // It is there, and had to end the connection.
+                Ok(Some(_)) => None,
+                Err(error) => Some(self.away(error)),
             };
-            let goes_on = matches!(input, Input::Away(_));
-            if self.sender.send(input).is_err() || !goes_on {
+            let goes_on = matches!(input, None | Some(Input::Away(_)));
+            let heard = input.is_none_or(|input| self.sender.send(input).is_ok());
+            if !heard || !goes_on {
                 return;
             }
             std::thread::sleep(AGAIN);
@@ -97,9 +100,10 @@ impl Reader {
     /// Passes events on until there are no more, and asks how it stands then. `None` if nobody
     /// listens any more.
     fn hear(&mut self) -> Result<Option<RolloutStatus>, ClientError> {
-        for event in self.client.rollout_events(self.id, self.from)? {
+        let events = self.client.rollout_events(self.id, self.from)?;
+        self.away_since = None;
+        for event in events {
             let event = event?;
-            self.heard = Instant::now();
             self.from = event.seq.saturating_add(1);
             if self.sender.send(Input::Event(Box::new(event))).is_err() {
                 return Ok(None);
@@ -109,7 +113,8 @@ impl Reader {
     }
 
     /// Whether a failure is one of a daemon that may come back.
-    fn away(&self, error: ClientError) -> Input {
+    fn away(&mut self, error: ClientError) -> Input {
+        let since = *self.away_since.get_or_insert_with(Instant::now);
         let comes_back = match &error {
             ClientError::Connect { .. }
             | ClientError::Http(_)
@@ -118,7 +123,7 @@ impl Reader {
             ClientError::Refused(refused) => refused.code == ErrorCode::ShuttingDown,
             _ => false,
         };
-        match comes_back && self.heard.elapsed() < AWAY_MAX {
+        match comes_back && since.elapsed() < AWAY_MAX {
             true => Input::Away(error.to_string()),
             false => Input::Failed(error),
         }
@@ -167,7 +172,8 @@ impl Follower<'_> {
     fn on_away(&mut self, why: String) {
         if self.bar.is_none() && self.model.away.is_none() {
             self.ui.story(&format!(
-                "warning: failed to {why}; the gateway goes on, and the daemon is waited for"
+                "warning: failed to {}; the gateway goes on, and the daemon is waited for",
+                safe(&why)
             ));
         }
         self.model.away = Some(why);
