@@ -45,4 +45,14 @@ pub enum Cause {
         /// The shadow it went back to, by its place in the timeline.
         to: u64,
     },
+    /// A rollout put it into production.
+    Rollout {
+        /// Its number.
+        rollout: u64,
+    },
+    /// A rollout took what it had begun to put into production away again.
+    RolledBack {
+        /// Its number.
+        rollout: u64,
+    },
 }

@@ -130,5 +130,7 @@ pub(super) fn cause(cause: &Cause) -> String {
         Cause::Accept { reason } => format!("accepted: {}", safe(reason)),
         Cause::Displaced { rollback } => format!("before rollback {rollback}"),
         Cause::Rollback { rollback, to } => format!("rollback {rollback} to #{to}"),
+        Cause::Rollout { rollout } => format!("rollout {rollout}"),
+        Cause::RolledBack { rollout } => format!("rollout {rollout} was rolled back"),
     }
 }

@@ -20,6 +20,11 @@ const MIGRATIONS: &[Migration] = &[
     Migration { number: 2, name: "drift", sql: include_str!("../../migrations/0002_drift.sql") },
     Migration { number: 3, name: "points", sql: include_str!("../../migrations/0003_points.sql") },
     Migration { number: 4, name: "remote", sql: include_str!("../../migrations/0004_remote.sql") },
+    Migration {
+        number: 5,
+        name: "rollouts",
+        sql: include_str!("../../migrations/0005_rollouts.sql"),
+    },
 ];
 
 const BOOK: &str = "CREATE TABLE IF NOT EXISTS migrations (

@@ -1,4 +1,4 @@
-//! The daemon's database: builds, events, step cache, images, timelines, metrics, drift.
+//! The daemon's database: builds, events, step cache, images, timelines, metrics, drift, rollouts.
 //!
 //! SQLite in WAL mode today; the SQL keeps to what PostgreSQL understands too (`$n`, `ON
 //! CONFLICT`, no driver types), and what only SQLite has stays in this file.
@@ -6,12 +6,14 @@
 //! All writes go through one thread ([`writer`]) that commits many at a time: a statement
 //! costs about 70 µs, a commit far more, and builds have many events. Readers see only what
 //! is committed, so what a client was told is what a restarted daemon still knows. A commit
-//! survives the death of the process; the end of a build also survives a power cut.
+//! survives the death of the process; the end of a build or a rollout also survives a power cut.
 
 pub mod drift;
 mod migrate;
 mod read;
 mod record;
+pub mod rollouts;
+mod timeline;
 pub mod writer;
 
 use std::path::{Path, PathBuf};

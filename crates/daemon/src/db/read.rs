@@ -239,15 +239,20 @@ impl Db {
         .transpose()
     }
 
-    /// Every state that must outlive a collection: images and their timelines, and of each
-    /// image's last build all steps and what it ended with.
+    /// Every state that must outlive a collection: images and timelines, of each image's last
+    /// build all steps and what it ended with, what serves or served a service, and what rollouts
+    /// that go on are about.
     pub async fn states_kept(&self) -> Result<Vec<StateId>, DbError> {
         let rows = sqlx::query(
             "SELECT state FROM images UNION SELECT state FROM timeline
              UNION SELECT state FROM steps
                    WHERE build IN (SELECT MAX(id) FROM builds GROUP BY name)
              UNION SELECT state FROM builds WHERE state IS NOT NULL
-                   AND id IN (SELECT MAX(id) FROM builds GROUP BY name)",
+                   AND id IN (SELECT MAX(id) FROM builds GROUP BY name)
+             UNION SELECT state FROM services WHERE state IS NOT NULL
+             UNION SELECT before FROM services WHERE before IS NOT NULL
+             UNION SELECT state FROM rollouts WHERE state IS NOT NULL AND goes_on = 1
+             UNION SELECT before FROM rollouts WHERE before IS NOT NULL AND goes_on = 1",
         )
         .fetch_all(&self.pool)
         .await
@@ -379,6 +384,16 @@ fn metric(row: &SqliteRow) -> Result<MetricPoint, sqlx::Error> {
 fn column<T: FromStr>(row: &SqliteRow, index: usize, what: &'static str) -> Result<T, DbError> {
     let text: String = row.try_get(index).map_err(failed("read a column"))?;
     parse(&text, what)
+}
+
+/// The same of a column that may hold nothing.
+pub(super) fn column_if_any<T: FromStr>(
+    row: &SqliteRow,
+    index: usize,
+    what: &'static str,
+) -> Result<Option<T>, DbError> {
+    let text: Option<String> = row.try_get(index).map_err(failed("read a column"))?;
+    text.map(|text| parse(&text, what)).transpose()
 }
 
 fn parse<T: FromStr>(text: &str, what: &'static str) -> Result<T, DbError> {

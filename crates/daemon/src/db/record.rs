@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use umbra_api::build::{BuildInfo, BuildRequest};
 use umbra_build::{StepKey, TestKey};
 use umbra_state::StateId;
 
 use super::drift::rows::Rows;
-use super::read::{phase_text, unsigned};
+use super::read::phase_text;
+use super::timeline::Timeline;
 use super::writer::{EventWrite, MetricRow, SealedImage, StepState, Write};
-use super::{Db, DbError, drift, failed};
+use super::{Db, DbError, drift, failed, rollouts};
 
 /// Rows of one multi-row insert; the product with the columns stays below any driver's limit
 /// of parameters.
@@ -29,6 +30,7 @@ impl Db {
                 Write::Cache { key, state } => put_step(&mut tx, key, *state).await?,
                 Write::Passed(key) => put_passed(&mut tx, key).await?,
                 Write::Drift(batch) => drift::write::record(&mut tx, batch, &mut rows).await?,
+                Write::Rollout(batch) => rollouts::write::record(&mut tx, batch).await?,
                 Write::Event(event) => {
                     events.push(event.as_ref());
                     latest.insert(event.info.id, &event.info);
@@ -205,39 +207,11 @@ async fn seal(
     sealed: &SealedImage,
 ) -> Result<(), DbError> {
     let now = crate::clock::now_ms();
-    let last = sqlx::query(
-        "SELECT sequence, state FROM timeline WHERE timeline = $1 ORDER BY sequence DESC LIMIT 1",
-    )
-    .bind(&sealed.name)
-    .fetch_optional(&mut *tx)
-    .await
-    .map_err(failed("read a timeline"))?;
-    let (mut sequence, mut parent) = match last {
-        None => (0, None),
-        Some(row) => {
-            let sequence: i64 = row.try_get(0).map_err(failed("read a timeline"))?;
-            let state: String = row.try_get(1).map_err(failed("read a timeline"))?;
-            (unsigned(sequence) + 1, Some(state))
-        }
-    };
-    let unchanged = parent.as_deref() == Some(sealed.state.to_string().as_str());
+    let mut timeline = Timeline::load(tx, &sealed.name).await?;
+    let unchanged = timeline.ends_with(sealed.state);
     let skipped = if unchanged { sealed.entries.len().saturating_sub(1) } else { 0 };
     for (state, cause) in sealed.entries.iter().skip(skipped) {
-        let state = state.to_string();
-        sqlx::query(
-            "INSERT INTO timeline (timeline, sequence, state, parent, cause, at_ms, labels)
-             VALUES ($1, $2, $3, $4, $5, $6, '[]')",
-        )
-        .bind(&sealed.name)
-        .bind(signed(sequence))
-        .bind(&state)
-        .bind(parent.replace(state.clone()))
-        .bind(serde_json::to_string(cause).unwrap_or_default())
-        .bind(now)
-        .execute(&mut *tx)
-        .await
-        .map_err(failed("let a timeline grow"))?;
-        sequence += 1;
+        timeline.grow(tx, *state, cause, now).await?;
     }
     sqlx::query(
         "INSERT INTO images (name, state, build, sealed_at_ms) VALUES ($1, $2, $3, $4)

@@ -21,6 +21,7 @@ use umbra_build::{StepKey, TestKey};
 use umbra_state::{Cause, StateId};
 
 use super::drift::DriftBatch;
+use super::rollouts::{RolloutBatch, RolloutWrite};
 use super::{Db, DbError};
 use crate::fault::Fault;
 
@@ -50,6 +51,8 @@ pub enum Write {
     Passed(TestKey),
     /// What drift remembers.
     Drift(DriftBatch),
+    /// What rollouts remember.
+    Rollout(RolloutBatch),
 }
 
 /// An event with everything it changes, committed together.
@@ -207,13 +210,14 @@ impl Batch {
         if !self.writes.is_empty() {
             db.record(&self.writes).await?;
         }
-        if self.writes.iter().any(ends_a_build) {
+        if self.writes.iter().any(is_an_end) {
             db.sync().await?;
         }
         for write in &self.writes {
             match write {
                 Write::Event(event) => drop(event.committed.send_replace(event.seq + 1)),
-                Write::Drift(DriftBatch { committed: Some((told, next)), .. }) => {
+                Write::Drift(DriftBatch { committed: Some((told, next)), .. })
+                | Write::Rollout(RolloutBatch { committed: Some((told, next)), .. }) => {
                     told.send_replace(*next);
                 }
                 _ => {}
@@ -228,6 +232,14 @@ impl Batch {
     }
 }
 
-fn ends_a_build(write: &Write) -> bool {
-    matches!(write, Write::Event(event) if event.info.phase.is_final())
+/// Whether somebody will rely on it for long.
+fn is_an_end(write: &Write) -> bool {
+    match write {
+        Write::Event(event) => event.info.phase.is_final(),
+        Write::Rollout(batch) => batch
+            .writes
+            .iter()
+            .any(|write| matches!(write, RolloutWrite::Rollout(row) if !row.goes_on)),
+        _ => false,
+    }
 }
