@@ -1,6 +1,7 @@
 //! Sinks: where alerts go.
 //!
-//! An alert becomes a [`Document`] for each sink that wants it ([`document`]), which is pure;
+//! An alert becomes a [`Document`] for each sink that wants it ([`document`]), as does other news
+//! ([`Notice`]), which is pure;
 //! the [`outbox`] says which document is to be delivered when, which is pure too; a [`Sink`]
 //! delivers one, and says of a failure whether it is worth another try. What is delivered is
 //! bounded, printable and without secrets ([`render`](crate::render)).
@@ -24,6 +25,7 @@ mod document;
 mod file;
 mod http;
 mod memory;
+mod notice;
 pub mod outbox;
 mod program;
 mod stream;
@@ -34,6 +36,7 @@ pub use document::{DOCUMENT_BYTES_MAX, Document, document, wants};
 pub use file::JsonLines;
 pub use http::{Http, Post, PostError, read_secret};
 pub use memory::Memory;
+pub use notice::Notice;
 pub use program::{Command, Desktop};
 pub use stream::Stream;
 pub use syslog::Syslog;

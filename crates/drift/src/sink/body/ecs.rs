@@ -91,7 +91,7 @@ fn kind(telling: &Telling<'_>) -> &'static str {
 }
 
 /// As syslog numbers them, times ten: more is graver.
-fn severity(severity: Severity) -> u64 {
+pub(in crate::sink) fn severity(severity: Severity) -> u64 {
     match severity {
         Severity::Low => 21,
         Severity::Medium => 47,

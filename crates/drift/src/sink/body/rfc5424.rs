@@ -24,37 +24,58 @@ pub(in crate::sink) fn message(
     datagram: bool,
 ) -> String {
     let (alert, facts) = (telling.alert, &telling.facts);
-    let over = alert.standing == Standing::Resolved;
-    let priority = u32::from(facility.number()) * 8 + severity(alert.discrepancy.severity, over);
-    let header = format!(
-        "<{priority}>1 {} {} {} - {}",
-        rfc3339(alert.told_at_ms),
-        name(&telling.primary(), 255),
-        name(app, 48),
-        name(alert.news.as_str(), 32),
-    );
-    let mut data = format!("[{SD_ID}");
-    let mut parameter = |name: &str, text: &str| {
-        data.push_str(&format!(" {name}=\"{}\"", value(cut(text, VALUE_BYTES_MAX))));
+    let header = Header {
+        facility,
+        severity: alert.discrepancy.severity,
+        over: alert.standing == Standing::Resolved,
+        at_ms: alert.told_at_ms,
+        host: &telling.primary(),
+        app,
+        kind: alert.news.as_str(),
     };
-    parameter("id", &telling.telling);
-    parameter("severity", alert.discrepancy.severity.as_str());
-    parameter("parameter", &facts.parameter);
-    if let Some(part) = &facts.part {
-        parameter("part", part);
-    }
-    if let Some(path) = &facts.path {
-        parameter("path", path);
-    }
-    let since = rfc3339(alert.opened_at_ms);
-    parameter("opened", &since);
-    parameter("who", &who(telling, 200));
-    data.push(']');
+    let mut data = vec![("id", telling.telling.clone())];
+    data.push(("severity", alert.discrepancy.severity.as_str().to_owned()));
+    data.push(("parameter", facts.parameter.clone()));
+    data.extend(facts.part.clone().map(|part| ("part", part)));
+    data.extend(facts.path.clone().map(|path| ("path", path)));
+    data.push(("opened", rfc3339(alert.opened_at_ms)));
+    data.push(("who", who(telling, 200)));
     let changes: Vec<String> = facts.lines.iter().take(20).map(|line| line.signed()).collect();
     let text = format!("{}: {}", telling.title, changes.join(" | "));
+    written(&header, &data, &text, datagram)
+}
+
+/// What stands before the data.
+pub(in crate::sink) struct Header<'a> {
+    pub(in crate::sink) facility: Facility,
+    pub(in crate::sink) severity: Severity,
+    pub(in crate::sink) over: bool,
+    pub(in crate::sink) at_ms: i64,
+    pub(in crate::sink) host: &'a str,
+    pub(in crate::sink) app: &'a str,
+    pub(in crate::sink) kind: &'a str,
+}
+
+/// A message of all its parts.
+pub(in crate::sink) fn written(
+    header: &Header<'_>,
+    data: &[(&str, String)],
+    text: &str,
+    datagram: bool,
+) -> String {
+    let Header { facility, severity: grave, over, at_ms, host, app, kind } = header;
+    let priority = u32::from(facility.number()) * 8 + severity(*grave, *over);
+    let (host, app, kind) = (name(host, 255), name(app, 48), name(kind, 32));
+    let parameters = data.iter().map(|(name, text)| {
+        let text = value(cut(text, VALUE_BYTES_MAX));
+        format!(" {name}=\"{text}\"")
+    });
+    let data: String = parameters.collect();
     let bytes_max = if datagram { DATAGRAM_BYTES_MAX } else { MESSAGE_BYTES_MAX };
+    let at = rfc3339(*at_ms);
     // The mark in front of the text says that it is UTF-8.
-    let message = format!("{header} {data} \u{feff}{text}");
+    let message =
+        format!("<{priority}>1 {at} {host} {app} - {kind} [{SD_ID}{data}] \u{feff}{text}");
     cut(&message, bytes_max).to_owned()
 }
 

@@ -36,7 +36,7 @@ pub(in crate::sink) fn message(telling: &Telling<'_>) -> String {
         if difference.is_empty() { String::new() } else { format!("```{}```", code(&difference)) };
     let mut attachment = json!({
         "fallback": escape(&telling.title),
-        "color": color(alert.standing, alert.discrepancy.severity),
+        "color": color(alert.standing == Standing::Resolved, alert.discrepancy.severity),
         "text": text,
         "fields": fields,
         "mrkdwn_in": ["text", "fields"],
@@ -50,18 +50,19 @@ pub(in crate::sink) fn message(telling: &Telling<'_>) -> String {
 }
 
 /// `&`, `<` and `>` are what Slack reads commands from, such as `<!channel>`.
-fn escape(text: &str) -> String {
+pub(in crate::sink) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Inside of a block of code; three backticks would end it.
-fn code(text: &str) -> String {
+pub(in crate::sink) fn code(text: &str) -> String {
     escape(text).replace("```", "'''")
 }
 
-fn color(standing: Standing, severity: Severity) -> &'static str {
-    match (standing, severity) {
-        (Standing::Resolved, _) => "good",
+/// The colour of what is well, or so grave.
+pub(in crate::sink) fn color(is_well: bool, severity: Severity) -> &'static str {
+    match (is_well, severity) {
+        (true, _) => "good",
         (_, Severity::Critical | Severity::High) => "danger",
         (_, Severity::Medium) => "warning",
         (_, Severity::Low) => "#439fe0",
