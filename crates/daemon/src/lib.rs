@@ -28,6 +28,7 @@
 pub mod builds;
 mod clock;
 pub mod config;
+mod courier;
 pub mod daemon;
 pub mod db;
 pub mod engine;

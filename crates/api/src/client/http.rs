@@ -1,6 +1,7 @@
 //! One request over the unix socket, and what comes back.
 
 use std::path::Path;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -51,19 +52,31 @@ impl Call {
     }
 }
 
-/// Sends `call` and reads the whole answer.
-pub(super) fn call(socket: &Path, call: Call) -> Result<Bytes, ClientError> {
+/// Sends `call` and reads the whole answer, which may be as long in coming as `patience` says.
+pub(super) fn call(
+    socket: &Path,
+    call: Call,
+    patience: Option<Duration>,
+) -> Result<Bytes, ClientError> {
     runtime()?.block_on(async {
-        let response = send(socket, call.into_request()).await?;
-        let status = response.status();
-        let body = read_all(response).await?;
-        if status.is_success() { Ok(body) } else { Err(refused(status.as_u16(), &body)) }
+        let answered = async {
+            let response = send(socket, call.into_request()).await?;
+            let status = response.status();
+            let body = read_all(response).await?;
+            if status.is_success() { Ok(body) } else { Err(refused(status.as_u16(), &body)) }
+        };
+        match patience {
+            None => answered.await,
+            Some(patience) => tokio::time::timeout(patience, answered)
+                .await
+                .map_err(|_| ClientError::Silent { patience })?,
+        }
     })
 }
 
 /// A runtime for one conversation; it lives on the calling thread.
 pub(super) fn runtime() -> Result<Runtime, ClientError> {
-    Builder::new_current_thread().enable_io().build().map_err(ClientError::Io)
+    Builder::new_current_thread().enable_all().build().map_err(ClientError::Io)
 }
 
 /// Connects and sends; the connection is driven by the runtime this is called in.

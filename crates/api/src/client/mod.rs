@@ -9,6 +9,7 @@ mod http;
 mod rollouts;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +31,7 @@ use crate::state::{
 #[derive(Debug, Clone)]
 pub struct Client {
     socket: PathBuf,
+    patience: Option<Duration>,
 }
 
 /// Why there is no answer, or not the one that was hoped for.
@@ -59,6 +61,12 @@ pub enum ClientError {
         /// The most it takes.
         limit: usize,
     },
+    /// It did not answer in time.
+    #[error("wait for the daemon: it did not answer within {} ms", patience.as_millis())]
+    Silent {
+        /// How long it had.
+        patience: Duration,
+    },
     /// The stream of events ended before the build did.
     #[error("follow the build: the daemon closed the connection")]
     Cut,
@@ -82,7 +90,12 @@ pub enum ClientError {
 impl Client {
     /// A client of the daemon that listens at `socket`. Connects at the first request.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into() }
+        Self { socket: socket.into(), patience: None }
+    }
+
+    /// The same client, which waits so long for an answer. Events are followed as before.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self }
     }
 
     /// Where the daemon listens.
@@ -214,7 +227,7 @@ impl Client {
 
     /// What is counted, as Prometheus scrapes it.
     pub fn scrape(&self) -> Result<String, ClientError> {
-        let page = http::call(&self.socket, Call::get("/v1/metrics".to_owned()))?;
+        let page = http::call(&self.socket, Call::get("/v1/metrics".to_owned()), self.patience)?;
         Ok(String::from_utf8_lossy(&page).into_owned())
     }
 
@@ -248,7 +261,7 @@ impl Client {
     }
 
     fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, ClientError> {
-        let body = http::call(&self.socket, call)?;
+        let body = http::call(&self.socket, call, self.patience)?;
         serde_json::from_slice(&body).map_err(ClientError::Answer)
     }
 }

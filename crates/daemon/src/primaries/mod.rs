@@ -5,7 +5,7 @@
 //! | `desk` | where everything about one primary arrives and is decided |
 //! | [`agents`], [`ssh`] | agents of this machine and of others, and how they are started |
 //! | `line`, `pulse`, `admission` | speaking with one, whether it lives, what it may say |
-//! | `outgoing`, `courier`, `sinks` | alerts on their way, who carries them, and where to |
+//! | `outgoing`, `sinks` | alerts on their way, and where to |
 //! | `counts` | what is counted and survives a restart |
 //! | `subject` | primaries as rehearsals need them |
 //! | `timeline`, `shelf` | historical shadows, and how the database keeps them |
@@ -14,15 +14,14 @@
 mod admission;
 pub mod agents;
 mod counts;
-mod courier;
 mod desk;
 pub(crate) mod feed;
 mod line;
-mod outgoing;
+pub(crate) mod outgoing;
 mod pulse;
 mod scratch;
 mod shelf;
-mod sinks;
+pub(crate) mod sinks;
 pub mod ssh;
 mod subject;
 mod timeline;

@@ -27,14 +27,16 @@ use umbra_drift::sink::{
 use umbra_state::chain;
 
 use super::counts::Counts;
-use super::courier::Courier;
 use super::desk::Input;
 use super::sinks::{Poster, merged, sink};
+use crate::courier::Courier;
 use crate::db::drift::DriftWrite;
 use crate::db::{Db, DbError};
 
 /// Documents under way to one sink.
 const AT_ONCE: usize = 4;
+/// Threads that deliver.
+const COURIERS_MAX: usize = 8;
 /// How often what is too old is given up.
 const CLEAN_EVERY_MS: i64 = 60_000;
 
@@ -65,7 +67,7 @@ pub(super) struct Outgoing {
     sinks: BTreeMap<String, Arc<dyn Sink>>,
     managers: Vec<(Notify, Arc<Http<Poster>>)>,
     outbox: Outbox,
-    courier: Courier,
+    courier: Courier<Input>,
     /// Sinks whose last delivery failed, which was told.
     failing: BTreeSet<String>,
     refreshing: usize,
@@ -105,7 +107,7 @@ impl Outgoing {
             sinks: notify.iter().map(|(name, one)| (name.clone(), sink(&one.target))).collect(),
             managers: managers.collect(),
             outbox: Outbox::restore(rows, counts.losses(), Limits::default()),
-            courier: Courier::new(inbox),
+            courier: Courier::new(inbox, COURIERS_MAX),
             failing: BTreeSet::new(),
             refreshing: 0,
             // At once: it is not known how long nobody told what is open.
@@ -256,7 +258,7 @@ impl Outgoing {
 }
 
 /// From 0 to 1.
-fn jitter() -> f64 {
+pub(crate) fn jitter() -> f64 {
     let random = RandomState::new().hash_one(());
     f64::from(random as u32) / f64::from(u32::MAX)
 }

@@ -19,7 +19,7 @@ impl Post for Poster {
 }
 
 /// Entries that lead to the same place are one, for all that any of them wants.
-pub(super) fn merged(notify: &[Notify]) -> BTreeMap<String, Notify> {
+pub(crate) fn merged(notify: &[Notify]) -> BTreeMap<String, Notify> {
     let mut merged: BTreeMap<String, Notify> = BTreeMap::new();
     for one in notify {
         let kept = merged.entry(one.target.name()).or_insert_with(|| one.clone());
@@ -29,7 +29,7 @@ pub(super) fn merged(notify: &[Notify]) -> BTreeMap<String, Notify> {
 }
 
 /// What delivers there.
-pub(super) fn sink(target: &Target) -> Arc<dyn Sink> {
+pub(crate) fn sink(target: &Target) -> Arc<dyn Sink> {
     match target {
         Target::Log => Arc::new(Stream::new("the daemon's log", std::io::stderr())),
         Target::Terminal => Arc::new(Terminal),

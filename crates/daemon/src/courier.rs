@@ -1,48 +1,41 @@
 //! Threads that deliver, so that nobody else waits for a slow server.
 //!
-//! What a job leads to arrives in the desk's inbox. Threads are made when they are needed, and
-//! end with the courier, after what they have at hand.
+//! What a job leads to arrives in the inbox of whoever handed it over. Threads are made when they
+//! are needed, and end with the courier, after what they have at hand.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::desk::Input;
-
-/// Threads of one primary.
-const THREADS_MAX: usize = 8;
-
 /// Something that takes its time.
-type Job = Box<dyn FnOnce() -> Input + Send>;
+type Job<I> = Box<dyn FnOnce() -> I + Send>;
 
 /// Does jobs elsewhere.
-pub(super) struct Courier {
-    inbox: SyncSender<Input>,
-    jobs: Sender<Job>,
-    waiting: Arc<Mutex<Receiver<Job>>>,
+pub(crate) struct Courier<I> {
+    inbox: SyncSender<I>,
+    jobs: Sender<Job<I>>,
+    waiting: Arc<Mutex<Receiver<Job<I>>>>,
     ended: Arc<AtomicBool>,
     threads: usize,
+    threads_max: usize,
     /// Jobs handed over whose result has not arrived.
     under_way: usize,
 }
 
-impl Courier {
-    /// Results go to `inbox`.
-    pub(super) fn new(inbox: SyncSender<Input>) -> Self {
+impl<I: Send + 'static> Courier<I> {
+    /// Results go to `inbox`. With one thread at most, jobs are done in their order.
+    pub(crate) fn new(inbox: SyncSender<I>, threads_max: usize) -> Self {
         let (jobs, waiting) = channel();
         let (waiting, ended) = (Arc::new(Mutex::new(waiting)), Arc::default());
-        Self { inbox, jobs, waiting, ended, threads: 0, under_way: 0 }
+        Self { inbox, jobs, waiting, ended, threads: 0, threads_max, under_way: 0 }
     }
 
     /// Hands a job over. Who does so sees to it that they are not too many.
     ///
     /// # Errors
     /// There is no thread at all, and there can be none.
-    pub(super) fn hand(
-        &mut self,
-        job: impl FnOnce() -> Input + Send + 'static,
-    ) -> std::io::Result<()> {
-        if self.threads <= self.under_way && self.threads < THREADS_MAX {
+    pub(crate) fn hand(&mut self, job: impl FnOnce() -> I + Send + 'static) -> std::io::Result<()> {
+        if self.threads <= self.under_way && self.threads < self.threads_max {
             match self.thread() {
                 Ok(()) => self.threads += 1,
                 Err(error) if self.threads == 0 => return Err(error),
@@ -57,7 +50,7 @@ impl Courier {
     }
 
     /// A result has arrived.
-    pub(super) fn arrived(&mut self) {
+    pub(crate) fn arrived(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);
     }
 
@@ -77,7 +70,7 @@ impl Courier {
     }
 }
 
-impl Drop for Courier {
+impl<I> Drop for Courier<I> {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
     }
