@@ -387,3 +387,37 @@ pub enum Happened {
         sentence: String,
     },
 }
+
+/// A service, as rollouts left it: `GET /v1/services`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceInfo {
+    /// Its name.
+    pub name: String,
+    /// The socket of its gateway.
+    pub gateway: PathBuf,
+    /// The route there.
+    pub route: String,
+    /// The rollout that made it so.
+    pub rollout: u64,
+    /// Since when, in milliseconds since 1970 UTC.
+    pub since_ms: i64,
+    /// The rollout that goes on, if one does.
+    pub goes_on: Option<u64>,
+    /// What serves it.
+    pub now: ServingInfo,
+    /// What did before.
+    pub before: ServingInfo,
+}
+
+/// What serves a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServingInfo {
+    /// In words: an image's name, or targets.
+    pub what: String,
+    /// The state its instances show, if that is known.
+    pub state: Option<StateId>,
+    /// Where requests go.
+    pub targets: Vec<String>,
+    /// The instances among them that we run, by name.
+    pub instances: Vec<String>,
+}

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! start: lock the directory -> open store and database -> reap the predecessor's shadows
-//!        -> refs as the database says -> end its unfinished builds -> serve
-//! end:   refuse what is new -> cancel builds, wait -> remove shadows -> commit -> unlock
+//!        -> refs as the database says -> end its unfinished builds -> go on with its rollouts
+//!        -> serve
+//! end:   refuse what is new -> let go of rollouts -> cancel builds, wait -> remove shadows
+//!        -> commit -> unlock
 //! ```
 
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use crate::lock::DirLock;
 use crate::primaries::agents::Agents;
 use crate::primaries::{Pace, Primaries, Stages};
 use crate::recovery;
+use crate::rollouts::Rollouts;
 use crate::shadows::Registry;
 use crate::states::{States, blocking, environment};
 
@@ -54,6 +57,7 @@ pub struct Daemon {
     registry: Arc<Registry>,
     builds: Arc<Builds>,
     primaries: Primaries,
+    rollouts: Arc<Rollouts>,
     instances: Arc<dyn Instances>,
     states: States,
     started_at_ms: i64,
@@ -115,6 +119,16 @@ impl Daemon {
             Primaries::open(of_drift, recorder, handle, agents, agents_dir, stages, pace)
         });
         let primaries = primaries.await?;
+        let rollouts = Rollouts::open(
+            db.clone(),
+            Arc::clone(&writer),
+            states.clone(),
+            Arc::clone(&instances),
+            config.state_dir.clone(),
+        );
+        let rollouts = Arc::new(rollouts.await?);
+        let resumed = Arc::clone(&rollouts);
+        start_notes.extend(blocking(move || resumed.resume()).await?);
         let daemon = Arc::new(Self {
             config,
             db,
@@ -122,6 +136,7 @@ impl Daemon {
             registry,
             builds: Arc::new(builds),
             primaries,
+            rollouts,
             instances,
             states,
             started_at_ms: now_ms(),
@@ -140,6 +155,7 @@ impl Daemon {
         let daemon = Arc::clone(self);
         let closed = tokio::task::spawn_blocking(move || {
             daemon.primaries.close();
+            daemon.rollouts.close();
             daemon.builds.close();
             for (shadow, error) in daemon.registry.remove_all() {
                 tracing::error!(shadow, %error, "a shadow could not be removed");
@@ -164,6 +180,7 @@ impl Daemon {
     pub fn collect(&self, runtime: &Handle, dry_run: bool) -> Result<GcReply, WireError> {
         let mut keep = runtime.block_on(self.states_needed())?;
         keep.extend(self.registry.states());
+        keep.extend(self.instances.list()?.into_iter().map(|instance| instance.state));
         keep.sort_unstable();
         keep.dedup();
         let mut reply = self.states.gc(&keep, dry_run)?;
@@ -240,6 +257,11 @@ impl Daemon {
     /// The machines under its care.
     pub fn primaries(&self) -> &Primaries {
         &self.primaries
+    }
+
+    /// Its rollouts.
+    pub fn rollouts(&self) -> &Arc<Rollouts> {
+        &self.rollouts
     }
 
     /// What runs services for their users; it goes on when this daemon does not.

@@ -6,7 +6,8 @@
 //!
 //! Invariants of this crate:
 //! * what a client was told is committed, and a restarted daemon still knows it;
-//! * killed at any instant, the next daemon removes what was left and says which builds broke;
+//! * killed at any instant, the next daemon removes what was left, says which builds broke and
+//!   goes on with rollouts where they were;
 //! * every request is bounded in size, and in time until it is read; whatever it holds, the
 //!   answer is JSON and nothing panics;
 //! * the end of the daemon is the end of its shadows, and never of an instance.
@@ -20,6 +21,7 @@
 //! | [`instances`] | what runs a service in production, in a process that outlives the daemon |
 //! | [`shadows`], [`enter`], `terminal` | shadows, and going into them |
 //! | [`primaries`] | machines held against their shadows |
+//! | [`rollouts`] | candidates that get a service's requests in stages |
 //! | [`states`], `textdiff` | names, files and differences of states |
 //! | [`rerun`] | a recipe's tests on a state that exists |
 //! | [`db`] | the database |
@@ -41,6 +43,7 @@ pub mod lock;
 pub mod primaries;
 mod recovery;
 pub mod rerun;
+pub mod rollouts;
 pub mod serve;
 pub mod server;
 pub mod shadows;

@@ -10,6 +10,7 @@ mod instances;
 mod metrics;
 mod primaries;
 mod reply;
+mod rollouts;
 mod shadows;
 mod states;
 mod upkeep;
@@ -70,6 +71,11 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/v1/primaries/{name}/confirm", post(primaries::confirm))
         .route("/v1/primaries/{name}/abort", post(primaries::abort))
         .route("/v1/drift/events", get(primaries::events))
+        .route("/v1/rollouts", get(rollouts::list).post(rollouts::start))
+        .route("/v1/rollouts/{name}", get(rollouts::one))
+        .route("/v1/rollouts/{name}/events", get(rollouts::events))
+        .route("/v1/rollouts/{name}/tell", post(rollouts::tell))
+        .route("/v1/services", get(rollouts::services))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -1,0 +1,143 @@
+//! How a rollout stands, for people.
+
+use umbra_api::rollout::{
+    ArmStatus, Happened, InstancePhase, InstanceStatus, JudgedStatus, MetricStatus, Quantiles,
+    Range, RolloutStatus,
+};
+use umbra_gateway::split::SplitStatus;
+use umbra_judge::standing::{self, Standing};
+use umbra_rollout::controller::{Controller, Role};
+
+use super::made::{Held, Made};
+use super::seen::arms;
+use super::tools::Tools;
+use crate::instances::{self, Instance};
+
+/// An instance changed.
+pub(super) fn instance(role: Role, held: &Held, why: Option<String>) -> Happened {
+    let arm = match role {
+        Role::Candidate => "candidate",
+        Role::Control => "control",
+    };
+    Happened::Instance { arm: arm.to_owned(), instance: held.status(), why }
+}
+
+/// One of those that served before changed.
+pub(super) fn previous(held: &Held) -> Happened {
+    Happened::Instance { arm: "baseline".to_owned(), instance: held.status(), why: None }
+}
+
+/// Where an instance is in its life, as its keeper says.
+pub(super) fn phase_of(instance: &Instance) -> InstancePhase {
+    match instance.phase {
+        instances::InstancePhase::Running => InstancePhase::Ready,
+        instances::InstancePhase::Starting | instances::InstancePhase::Restarting => {
+            InstancePhase::Unwell
+        }
+    }
+}
+
+/// All of it; `split` as it was last seen.
+pub(super) fn status(
+    tools: &Tools,
+    controller: &Controller,
+    made: &Made,
+    split: Option<&SplitStatus>,
+) -> RolloutStatus {
+    let plan = &tools.plan;
+    let judged = split.and_then(|split| split.standing.as_ref());
+    RolloutStatus {
+        id: tools.id,
+        service: plan.spec.service.clone(),
+        candidate: plan.candidate.words.clone(),
+        state: plan.candidate.state,
+        baseline: plan.baseline.words.clone(),
+        phase: controller.phase(),
+        reason: controller.reason(),
+        steps: controller.steps(),
+        weight_percent: controller.weight() * 100.0,
+        mirror_percent: controller.mirrored_percent(),
+        began_at_ms: controller.began_at_ms(),
+        ended_at_ms: controller.ended_at_ms(),
+        arms: [baseline(tools, made, split), candidate(made, split)],
+        judged: judged.zip(split).map(|(standing, split)| judged_status(standing, split)),
+        analyses: controller.analyses(),
+        held_by: controller.held_by(),
+        journal: made.journal.clone(),
+        rolled_back: made.rolled_back.clone(),
+    }
+}
+
+fn baseline(tools: &Tools, made: &Made, split: Option<&SplitStatus>) -> ArmStatus {
+    let instances = match made.previous.is_empty() {
+        // Somebody else runs them: they are where the route leads.
+        true => tools
+            .plan
+            .baseline
+            .targets
+            .iter()
+            .map(|target| {
+                let (name, to) = (None, target.to.clone());
+                InstanceStatus { name, to, phase: InstancePhase::Ready }
+            })
+            .collect(),
+        false => made.previous.iter().map(Held::status).collect::<Vec<_>>(),
+    };
+    let control = made.control.iter().map(Held::status);
+    arm(instances.into_iter().chain(control).collect(), split, false)
+}
+
+fn candidate(made: &Made, split: Option<&SplitStatus>) -> ArmStatus {
+    arm(made.candidate.iter().map(Held::status).collect(), split, true)
+}
+
+fn arm(instances: Vec<InstanceStatus>, split: Option<&SplitStatus>, candidate: bool) -> ArmStatus {
+    let mut status = ArmStatus { instances, ..ArmStatus::default() };
+    for arm in split.into_iter().flat_map(|split| arms(split, candidate)) {
+        status.requests += arm.requests;
+        status.errors += arm.errors;
+        status.in_flight += arm.in_flight;
+        // Those of the whole of production, where there is a control beside it.
+        status.latency = status.latency.or(arm.latency.map(|latency| Quantiles {
+            p50_us: latency.p50_us,
+            p90_us: latency.p90_us,
+            p99_us: latency.p99_us,
+            p999_us: latency.p999_us,
+        }));
+    }
+    status
+}
+
+fn judged_status(standing: &Standing, split: &SplitStatus) -> JudgedStatus {
+    let metrics = standing.metrics.iter().map(|metric| MetricStatus {
+        metric: metric.metric.name().to_owned(),
+        share: metric.share,
+        log_e: metric.log_e,
+        evidence: metric.evidence.clone(),
+    });
+    let slower =
+        standing.slower.iter().map(|one| (format!("p{}", one.quantile * 100.0), range(&one.times)));
+    let left_out = split.left_out.iter().map(|one| {
+        let cause = serde_json::to_value(one.cause).ok();
+        let cause = cause.and_then(|cause| cause.as_str().map(str::to_owned));
+        (cause.unwrap_or_default(), one.count)
+    });
+    JudgedStatus {
+        log_e: standing.log_e,
+        log_e_peak: standing.log_e_peak,
+        log_limit: standing.log_limit,
+        metrics: metrics.collect(),
+        error_ratio: standing.error_ratio.as_ref().map(range),
+        slower: slower.collect(),
+        worse_by: standing.worse.map(|metric| metric.name().to_owned()),
+        proved: standing.proved,
+        requests_needed: standing.units_needed,
+        units: standing.units,
+        stages: Vec::new(),
+        left_out: standing.left_out.iter().cloned().chain(left_out).collect(),
+    }
+}
+
+fn range(range: &standing::Range) -> Range {
+    Range { seen: range.seen, least: range.least, most: range.most }
+}
