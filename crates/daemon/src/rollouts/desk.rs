@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_api::rollout::{Happened, InstancePhase, RolloutStatus, Told};
-use umbra_gateway::split::SplitStatus;
+use umbra_gateway::split::wire::SplitStatus;
 use umbra_rollout::controller::{Controller, Effect, Event, Role, Winner};
 
 use super::ending;

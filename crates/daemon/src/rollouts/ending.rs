@@ -1,7 +1,7 @@
 //! What is left of a rollout: what serves its service, and what its timeline tells.
 
 use umbra_api::rollout::{Happened, RolledBack, RolloutPhase};
-use umbra_gateway::split::SplitStatus;
+use umbra_gateway::split::wire::SplitStatus;
 use umbra_rollout::controller::{Role, Winner};
 use umbra_state::Cause;
 

@@ -10,7 +10,7 @@ use umbra_gateway::compare::report::CompareReport;
 use umbra_gateway::control::{GatewayStatus, MirrorStatus, RouteStatus, StartMirror, TargetStatus};
 use umbra_gateway::routes::RoutesSetup;
 use umbra_gateway::routes::setup::{RouteSetup, TargetSetup};
-use umbra_gateway::split::{EndTo, SetTargets, SetWeight, SplitArm, SplitStatus, StartSplit};
+use umbra_gateway::split::wire::{EndTo, SetTargets, SetWeight, SplitArm, SplitStatus, StartSplit};
 use umbra_state::chain;
 
 /// A gateway answers at once, if it does at all.

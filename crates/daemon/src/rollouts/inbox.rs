@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use umbra_api::error::WireError;
 use umbra_api::rollout::{Happened, RolloutStatus, Told};
 use umbra_gateway::routes::setup::TargetSetup;
-use umbra_gateway::split::SplitStatus;
+use umbra_gateway::split::wire::SplitStatus;
 use umbra_rollout::controller::{Event, Role, Winner};
 
 use super::made::Held;

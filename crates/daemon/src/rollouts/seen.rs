@@ -1,6 +1,6 @@
 //! A gateway's split, in the controller's words.
 
-use umbra_gateway::split::{SplitArm, SplitArmStatus, SplitStatus};
+use umbra_gateway::split::wire::{SplitArm, SplitArmStatus, SplitStatus};
 use umbra_rollout::controller::Seen;
 
 /// See the module; `compared` requests were mirrored and compared.

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use umbra_api::rollout::InstancePhase;
-use umbra_gateway::split::SplitArm;
+use umbra_gateway::split::wire::SplitArm;
 use umbra_rollout::controller::{Effect, Event, Role};
 use umbra_state::StateId;
 

@@ -4,7 +4,7 @@ use umbra_api::rollout::{
     ArmStatus, Happened, InstancePhase, InstanceStatus, JudgedStatus, MetricStatus, Quantiles,
     Range, RolloutStatus,
 };
-use umbra_gateway::split::SplitStatus;
+use umbra_gateway::split::wire::SplitStatus;
 use umbra_judge::standing::{self, Standing};
 use umbra_rollout::controller::{Controller, Role};
 

@@ -6,7 +6,7 @@ use umbra_api::rollout::Happened;
 use umbra_gateway::control::StartMirror;
 use umbra_gateway::mirror::Role as MirrorRole;
 use umbra_gateway::routes::setup::TargetSetup;
-use umbra_gateway::split::{EndTo, OnWorse, SplitArm, SplitStatus, StartSplit};
+use umbra_gateway::split::wire::{EndTo, OnWorse, SplitArm, SplitStatus, StartSplit};
 use umbra_rollout::controller::{Effect, Event, Role, Winner};
 use umbra_rollout::spec;
 
