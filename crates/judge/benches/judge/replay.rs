@@ -10,7 +10,7 @@ use umbra_judge::outcome::{Kind, Outcome, Record};
 use umbra_judge::settings::Settings;
 use umbra_judge::trial::Trial;
 
-use crate::world::LADDER;
+use crate::ours::LADDER;
 
 const OUTCOMES: u64 = 10_000_000;
 

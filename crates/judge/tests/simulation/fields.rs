@@ -1,38 +1,11 @@
-//! Worlds in which the truth is known: how often the judge is wrong, and how soon it is right.
+//! Answers of two shadows, compared field by field as the gateway does.
 
 use fastrand::Rng;
-use umbra_judge::arm::{Arm, Weight};
 use umbra_judge::family::{Shares, log_threshold};
 use umbra_judge::paired::Paired;
-use umbra_judge::ratio::Ratio;
 
 /// Questions there can be at most, as the gateway has it.
 const FIELDS_MAX: usize = 2_000;
-
-/// Weights of a rollout, one after another.
-pub(crate) const LADDER: [f64; 5] = [0.01, 0.05, 0.1, 0.25, 0.5];
-
-/// Errors of a rollout whose candidate is `ratio` times as bad: how many of the candidate's it
-/// took until it was found out, of at most `events` of both, looked at after each.
-pub(crate) fn rollout(
-    rng: &mut Rng,
-    weights: &[f64],
-    events: u64,
-    ratio: f64,
-    alpha: f64,
-) -> Option<u64> {
-    let mut judge = Ratio::new(1.0).expect("a ratio");
-    for n in 0..events {
-        let weight = weights[(n * weights.len() as u64 / events) as usize];
-        let of_candidate = weight * ratio / (1.0 + weight * (ratio - 1.0));
-        let arm = if rng.f64() < of_candidate { Arm::Candidate } else { Arm::Baseline };
-        let log_e = judge.event(Weight::new(weight).expect("a weight"), arm);
-        if log_e >= -alpha.ln() {
-            return Some(judge.tally().candidate());
-        }
-    }
-    None
-}
 
 /// Answers whose fields differ from production's by chance in both shadows, and one of which may
 /// differ in the candidate.
@@ -87,11 +60,4 @@ impl Answers {
         }
         None
     }
-}
-
-/// The part of runs in which something was found, and the median of when.
-pub(crate) fn found<T: Ord + Copy>(runs: &[Option<T>]) -> (f64, Option<T>) {
-    let mut when: Vec<T> = runs.iter().copied().flatten().collect();
-    when.sort_unstable();
-    (when.len() as f64 / runs.len() as f64, when.get(when.len() / 2).copied())
 }
