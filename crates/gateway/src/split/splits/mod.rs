@@ -5,6 +5,9 @@
 //! begins again with one or the other. Everything here may wait for the disk, so it is not for
 //! threads that serve.
 
+mod lasting;
+mod refusing;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -12,22 +15,20 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_judge::settings::Control as Compared;
 use umbra_judge::trial::Trial;
-use umbra_state::chain;
 
+pub(crate) use self::refusing::refused;
+use self::refusing::{bad, check, check_weight, conflict, environment, none, setup_of};
 use super::arms::Managed;
 use super::journal::Journal;
 use super::judging::{self, Mode};
 use super::record::{self, Kept, KeptSplit, Record};
-use super::wire::{AssignTargets, EndTo, SetTargets, SplitArm, SplitStatus, StartSplit};
+use super::wire::{EndTo, SetTargets, SplitArm, SplitStatus, StartSplit};
 use super::{NoWeight, Split, lock};
 use crate::proxy::Proxy;
-use crate::routes::setup::{RouteSetup, TargetSetup, check_targets};
+use crate::routes::Routes;
+use crate::routes::setup::{TargetSetup, check_targets};
 use crate::routes::weigh::Salt;
-use crate::routes::{Routes, RoutesError};
 use crate::upstream::Trust;
-
-/// Where there is a control it gets as much as the candidate.
-const WEIGHT_MAX_BESIDE_CONTROL: f64 = 0.5;
 
 /// So many routes are split at once: each has a thread.
 const SPLITS_MAX: usize = 16;
@@ -226,99 +227,6 @@ impl Place {
         Ok(())
     }
 
-    /// Gives a route these targets, instead of those of the file of routes.
-    pub fn assign(&self, route: &str, to: AssignTargets) -> Result<(), WireError> {
-        let _changing = self.splits().change()?;
-        let routes = self.proxy.routes();
-        setup_of(&routes, route)?;
-        check_targets(route, &to.targets).map_err(|error| bad(&error))?;
-        let managed = routes.managed().get(route);
-        if managed.is_some_and(|managed| managed.split.is_some()) {
-            return Err(conflict(format!("assign targets to {route:?}: its sessions are split")));
-        }
-        let next = Kept { rollout: to.rollout, assigned: Some(to.targets), split: None };
-        let record = managed.map(|managed| Arc::clone(&managed.record));
-        let record = record
-            .unwrap_or_else(|| Arc::new(Record::new(self.splits().file(route), next.clone())));
-        self.manage(route, &record, next, None)
-    }
-
-    /// Gives a route back to the file of routes.
-    pub fn release(&self, route: &str) -> Result<(), WireError> {
-        let _changing = self.splits().change()?;
-        let routes = self.proxy.routes();
-        let setup = setup_of(&routes, route)?;
-        let Some(managed) = routes.managed().get(route) else {
-            let message = format!("release {route:?}: no rollout manages it");
-            return Err(WireError::new(ErrorCode::NotFound, message));
-        };
-        if managed.split.is_some() {
-            let message =
-                format!("release {route:?}: rollout {} splits its sessions", managed.rollout);
-            return Err(conflict(message).with_hint("`umbra rollout abort` ends it"));
-        }
-        if setup.targets.is_empty() {
-            let message = format!("release {route:?}: the file of routes has no target for it");
-            return Err(conflict(message));
-        }
-        self.unmanage(route, &managed.record)
-    }
-
-    /// Goes on with what a gateway before this one kept. What cannot be gone on with is told and
-    /// left as it is: production goes on.
-    pub fn resume(&self) {
-        let Some(dir) = self.splits().dir.get() else { return };
-        for (route, kept) in record::load(dir) {
-            let rollout = kept.rollout;
-            match self.take_up(&route, kept) {
-                Ok(()) => tracing::info!(route, rollout, "a route is as its rollout left it"),
-                Err(error) => {
-                    let why = error.message;
-                    tracing::error!(route, rollout, why, "a rollout cannot be gone on with");
-                }
-            }
-        }
-    }
-
-    fn take_up(&self, route: &str, mut kept: Kept) -> Result<(), WireError> {
-        let routes = self.proxy.routes();
-        let setup = setup_of(&routes, route)?;
-        if let Some(split) = &mut kept.split {
-            if split.start.settings.sticky != setup.sticky.is_some() {
-                return Err(conflict("split its sessions: they are told otherwise now".to_owned()));
-            }
-            split.version = judging::now_ms().unsigned_abs().max(split.version + 1);
-        }
-        let record = Arc::new(Record::new(self.splits().file(route), kept.clone()));
-        let split = match &kept.split {
-            None => None,
-            Some(one) => {
-                let (split, said) = Split::new(route, kept.rollout, one, Arc::clone(&record));
-                judging::resume(&split, said, Arc::downgrade(&self.proxy))
-                    .map_err(|error| environment("begin a thread that judges", &error))?;
-                Some(split)
-            }
-        };
-        self.manage(route, &record, kept, split)
-    }
-
-    /// Judges no more, so that a successor can: what was said is kept, and nothing is changed from
-    /// here on.
-    pub fn leave(&self) {
-        *lock(&self.splits().changing) = true;
-        for split in self.every() {
-            split.ask(Mode::Paused);
-        }
-    }
-
-    /// Nobody took over.
-    pub fn stay(&self) {
-        *lock(&self.splits().changing) = false;
-        for split in self.every() {
-            split.tell(Mode::Judging);
-        }
-    }
-
     /// Every split.
     fn every(&self) -> Vec<Arc<Split>> {
         let routes = self.proxy.routes();
@@ -377,66 +285,5 @@ impl Place {
             Ok::<_, WireError>(routes)
         });
         changed.map(drop)
-    }
-}
-
-fn setup_of<'a>(routes: &'a Routes, route: &str) -> Result<&'a RouteSetup, WireError> {
-    let found = routes.setup().routes.iter().find(|one| one.name == route);
-    found.ok_or_else(|| {
-        let route: String = route.chars().take(64).collect();
-        WireError::new(ErrorCode::NotFound, format!("find a route {route:?}"))
-            .with_hint("`umbra route list` lists routes")
-    })
-}
-
-fn check(route: &str, wanted: &StartSplit, baseline: &[TargetSetup]) -> Result<(), WireError> {
-    let refused = |why: String| Err(WireError::new(ErrorCode::BadRequest, why));
-    if baseline.is_empty() {
-        return refused(format!("split {route:?}: it has no target the candidate could replace"));
-    }
-    check_targets(route, &wanted.candidate).map_err(|error| bad(&error))?;
-    if !wanted.control.is_empty() {
-        check_targets(route, &wanted.control).map_err(|error| bad(&error))?;
-    }
-    if !wanted.journal.is_absolute() {
-        return refused(format!("keep a journal at {:?}: say where from / on", wanted.journal));
-    }
-    check_weight(wanted.weight, !wanted.control.is_empty())
-}
-
-fn check_weight(weight: f64, has_control: bool) -> Result<(), WireError> {
-    let most = if has_control { WEIGHT_MAX_BESIDE_CONTROL } else { 1.0 };
-    if (0.0..=most).contains(&weight) {
-        return Ok(());
-    }
-    let message = format!("weigh a candidate by {weight}: a weight is from 0 to {most} here");
-    Err(WireError::new(ErrorCode::BadRequest, message))
-}
-
-fn none(route: &str) -> WireError {
-    let route: String = route.chars().take(64).collect();
-    WireError::new(ErrorCode::NotFound, format!("find a split of route {route:?}"))
-        .with_hint("`umbra rollout ls` lists rollouts")
-}
-
-fn conflict(message: String) -> WireError {
-    WireError::new(ErrorCode::Conflict, message)
-}
-
-fn bad(error: &dyn std::error::Error) -> WireError {
-    WireError::new(ErrorCode::BadRequest, chain(error))
-}
-
-fn environment(doing: &str, error: &dyn std::error::Error) -> WireError {
-    WireError::new(ErrorCode::Environment, doing).caused_by(chain(error))
-}
-
-/// Why there are no such routes, for whoever asked for them.
-pub(crate) fn refused(error: &RoutesError) -> WireError {
-    match error {
-        RoutesError::Managed { .. } => conflict(error.to_string()).with_hint(
-            "`umbra route release NAME` gives a route back to the file, once its rollout is over",
-        ),
-        RoutesError::Setup(_) | RoutesError::Trust(_) => bad(error),
     }
 }
