@@ -72,7 +72,7 @@ mod tests {
             started_at_ms: 0,
         };
         let shown = instances(&[instance]);
-        for part in ["web-1", "restarting", "10.213.0.2:8080", " 3 ", "exit code 1\\x1b[2J"] {
+        for part in ["web-1", "restarting", "10.213.0.2:8080", " 3 ", "exit code 1\\u{1b}[2J"] {
             assert!(shown.contains(part), "{part:?} in {shown}");
         }
         let log = |restarts, text: &str| ServiceLog {
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(
             shown,
             "web:\n  (nothing yet)\nweb, started again once:\n  a\n  b\n\
-             web, started again 2 times:\n  \\x1bc\n"
+             web, started again 2 times:\n  \\u{1b}c\n"
         );
     }
 }
