@@ -12,7 +12,8 @@ pub enum ErrorCode {
     BadRequest,
     /// The recipe has problems; the message holds them, rendered.
     BadRecipe,
-    /// A drift configuration has problems; the message holds them, rendered.
+    /// A drift configuration or a rollout's document has problems; the message holds them,
+    /// rendered.
     BadConfig,
     /// What was named is not there.
     NotFound,

@@ -180,7 +180,6 @@ impl Daemon {
     pub fn collect(&self, runtime: &Handle, dry_run: bool) -> Result<GcReply, WireError> {
         let mut keep = runtime.block_on(self.states_needed())?;
         keep.extend(self.registry.states());
-        keep.extend(self.instances.list()?.into_iter().map(|instance| instance.state));
         keep.sort_unstable();
         keep.dedup();
         let mut reply = self.states.gc(&keep, dry_run)?;

@@ -30,11 +30,11 @@ pub(super) async fn metrics(State(daemon): State<Arc<Daemon>>) -> Result<Respons
     let asked = Arc::clone(&daemon);
     let standings = blocking(move || Ok(asked.primaries().standings())).await?;
     metrics::write(&mut page, &standings);
-    write_rollouts(&mut page, &daemon.rollouts().gauges());
+    write_rollouts(&mut page, &daemon.rollouts().gauges().await?);
     Ok(([(CONTENT_TYPE, FORMAT)], page.into_text()).into_response())
 }
 
-/// Rollouts that go on, and the last of each service that is over.
+/// The last rollout of each service.
 fn write_rollouts(page: &mut Page, gauges: &[Gauge]) {
     page.family("umbra_rollout_phase", "gauge", "1 for the phase a service's rollout is in.");
     for Gauge { service, status } in gauges {

@@ -30,6 +30,7 @@ use super::mail::Mail;
 use super::notice;
 use super::plan::Plan;
 use super::seen;
+use super::stages;
 use super::status;
 use super::tools::{Kind, Tools};
 use super::watch::Watch;
@@ -59,13 +60,14 @@ pub(super) struct Shared {
     pub(super) over: AtomicBool,
 }
 
-/// Who follows is woken at the end, however that comes.
-struct Leaving(Arc<Shared>);
+/// At the end, however that comes, jobs are given up and who follows is woken.
+struct Leaving(Arc<AtomicBool>, Arc<Shared>);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.0.over.store(true, Ordering::SeqCst);
-        self.0.committed.send_modify(|_| {});
+        self.0.store(true, Ordering::SeqCst);
+        self.1.over.store(true, Ordering::SeqCst);
+        self.1.committed.send_modify(|_| {});
     }
 }
 
@@ -141,10 +143,8 @@ impl Desk {
 
     /// Until it is over or the daemon ends. `first` is what it begins with.
     pub(super) fn run(mut self, inbox: &Receiver<Input>, first: Event) {
-        let _leaving = Leaving(Arc::clone(&self.shared));
-        let worked = self.work(inbox, first);
-        self.tools.ended.store(true, Ordering::Relaxed);
-        if let Err(error) = worked {
+        let _leaving = Leaving(Arc::clone(&self.tools.ended), Arc::clone(&self.shared));
+        if let Err(error) = self.work(inbox, first) {
             // The daemon's health shows why. The gateway judges on, and the next daemon goes on.
             tracing::error!(rollout = self.tools.id, %error, "a rollout is not looked after");
         }
@@ -154,10 +154,10 @@ impl Desk {
         if self.made.journal.is_some() && self.made.winner.is_none() {
             self.begin_to_watch();
         }
-        for remark in
-            if first == Event::Begin { self.tools.plan.remarks.clone() } else { Vec::new() }
-        {
-            self.ledger.happened(Happened::Warning { sentence: remark });
+        if first == Event::Begin {
+            for remark in &self.tools.plan.remarks {
+                self.ledger.happened(Happened::Warning { sentence: remark.clone() });
+            }
         }
         self.on(first)?;
         let mut tick = Instant::now() + TICK;
@@ -205,7 +205,14 @@ impl Desk {
                 self.begin_to_watch();
                 self.on(Event::SplitBegun)
             }
-            News::Ended(winner) => self.on_ended(winner),
+            News::Assigned => {
+                self.on(Event::SplitBegun)?;
+                self.on_gone(Winner::Candidate)
+            }
+            News::Ended(winner) => {
+                self.settle(winner);
+                self.on(Event::SplitEnded)
+            }
             News::Instance { role, held, why } => {
                 if self.made.note(role, held.clone()) {
                     self.ledger.happened(status::instance(role, &held, why));
@@ -236,13 +243,20 @@ impl Desk {
     }
 
     /// All requests are the winner's from now on.
-    fn on_ended(&mut self, winner: Winner) -> Result<(), DbError> {
+    fn settle(&mut self, winner: Winner) {
         self.watch = None;
         self.made.winner = Some(winner);
         if winner == Winner::Candidate {
-            self.ledger.waiting.service = Some(ending::record(&self.tools, &self.made, now_ms()));
+            let now_ms = now_ms();
+            self.made.exposed_at_ms.get_or_insert(now_ms);
+            self.ledger.waiting.service = Some(ending::record(&self.tools, &self.made, now_ms));
         }
-        self.on(Event::SplitEnded)
+    }
+
+    /// They are, and there is no split.
+    fn on_gone(&mut self, serves: Winner) -> Result<(), DbError> {
+        self.settle(serves);
+        self.on(Event::SplitGone { serves })
     }
 
     fn on_look(&mut self, look: Look) -> Result<(), DbError> {
@@ -254,6 +268,7 @@ impl Desk {
             Look::Split(split, compared) if split.rollout == self.tools.id => {
                 let seen = seen::seen(&split, compared);
                 self.made.journal = Some(split.journal.path.clone());
+                stages::note(&mut self.made.stages, &split);
                 self.split = Some(*split);
                 self.on(Event::SplitSeen(seen))
             }
@@ -264,16 +279,10 @@ impl Desk {
             Look::Lost(why) => self.on(Event::SplitLost { why }),
             Look::Nothing(targets) => {
                 let candidate = self.made.targets(Role::Candidate);
-                let is_candidate = !candidate.is_empty()
+                let is_candidate = !targets.is_empty()
                     && targets.iter().all(|target| candidate.iter().any(|one| one.to == target.to));
                 let serves = if is_candidate { Winner::Candidate } else { Winner::Baseline };
-                self.watch = None;
-                self.made.winner = Some(serves);
-                if serves == Winner::Candidate {
-                    self.ledger.waiting.service =
-                        Some(ending::record(&self.tools, &self.made, now_ms()));
-                }
-                self.on(Event::SplitGone { serves })
+                self.on_gone(serves)
             }
         }
     }
@@ -416,7 +425,12 @@ impl Desk {
             Effect::BeginSplit => {
                 let turn = self.tools.turn(Kind::Split);
                 let (candidate, control) = self.targets();
-                self.at_gate(move |tools| steer::begin(tools, turn, &candidate, &control));
+                match self.tools.plan.baseline.targets.is_empty() {
+                    true => self.at_gate(move |tools| steer::assign(tools, turn, &candidate)),
+                    false => {
+                        self.at_gate(move |tools| steer::begin(tools, turn, &candidate, &control))
+                    }
+                }
             }
             Effect::SetWeight { weight } => {
                 let turn = self.tools.turn(Kind::Weight);

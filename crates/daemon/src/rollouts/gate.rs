@@ -10,7 +10,9 @@ use umbra_gateway::compare::report::CompareReport;
 use umbra_gateway::control::{GatewayStatus, MirrorStatus, RouteStatus, StartMirror, TargetStatus};
 use umbra_gateway::routes::RoutesSetup;
 use umbra_gateway::routes::setup::{RouteSetup, TargetSetup};
-use umbra_gateway::split::wire::{EndTo, SetTargets, SetWeight, SplitArm, SplitStatus, StartSplit};
+use umbra_gateway::split::wire::{
+    AssignTargets, EndTo, SetTargets, SetWeight, SplitArm, SplitStatus, StartSplit,
+};
 use umbra_state::chain;
 
 /// A gateway answers at once, if it does at all.
@@ -96,6 +98,13 @@ impl Gate {
     /// Begins to split.
     pub(super) fn begin(&self, start: &StartSplit) -> Result<SplitStatus, GateError> {
         self.client.post(&self.target(""), start).map_err(error)
+    }
+
+    /// Gives a route that leads nowhere these targets.
+    pub(super) fn assign(&self, rollout: u64, targets: Vec<TargetSetup>) -> Result<(), GateError> {
+        let target = format!("/v1/routes/{}/targets", percent(&self.route));
+        let assign = AssignTargets { targets, rollout };
+        self.client.post::<Value>(&target, &assign).map(drop).map_err(error)
     }
 
     /// Changes the candidate's part.

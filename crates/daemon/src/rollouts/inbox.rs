@@ -62,6 +62,8 @@ pub(super) enum News {
     Happened(Box<Happened>),
     /// The gateway splits, and keeps outcomes there.
     Begun(PathBuf),
+    /// The route led nowhere, and leads to the candidate.
+    Assigned,
     /// All requests are this one's: the split has ended.
     Ended(Winner),
     /// A previous instance is so now.

@@ -17,7 +17,7 @@
 //! | `made` | what it has made in the world |
 //! | `tools` | what its jobs have at hand |
 //! | `steer`, `gate`, `settings` | what the gateway is told |
-//! | `watch`, `seen` | how the gateway's split stands |
+//! | `watch`, `seen`, `stages` | how the gateway's split stands |
 //! | `staff`, `probe` | instances: started, looked at, warmed up, stopped |
 //! | `others` | measurements, webhooks, requests of our own |
 //! | `status`, `notice`, `mail` | what people are shown and told |
@@ -37,6 +37,7 @@ mod probe;
 mod seen;
 mod settings;
 mod staff;
+mod stages;
 mod start;
 mod status;
 mod steer;
@@ -75,6 +76,9 @@ use crate::db::rollouts::{
 use crate::db::{Db, Write, Writer};
 use crate::instances::Instances;
 use crate::states::States;
+
+/// Of so many rollouts it is kept what was judged, to be replayed.
+const KEPT: u64 = 50;
 
 /// All rollouts.
 pub struct Rollouts {
@@ -195,7 +199,23 @@ impl Rollouts {
         let controller = Controller::new(plan.spec.clone(), now_ms());
         let made = Made { previous: desk::previous(&plan), ..Made::default() };
         let row = self.row(id, &request, &plan, &controller, &made);
+        self.clear_away(id);
         self.seat(row, plan, controller, made, Event::Begin)
+    }
+
+    /// What gateways kept of old rollouts goes: it is as long as they had requests.
+    fn clear_away(&self, newest: u64) {
+        let Ok(entries) = std::fs::read_dir(self.state_dir.join("rollouts")) else { return };
+        let going_on: Vec<u64> = self.lock().going_on.keys().copied().collect();
+        for entry in entries.flatten() {
+            let id = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+            let is_old = |id: &u64| id.saturating_add(KEPT) < newest && !going_on.contains(id);
+            if let Some(id) = id.filter(is_old)
+                && let Err(error) = std::fs::remove_dir_all(entry.path())
+            {
+                tracing::warn!(rollout = id, %error, "what was kept of a rollout is left");
+            }
+        }
     }
 
     fn row(
@@ -340,24 +360,23 @@ impl Rollouts {
             return Err(refused("it goes on").with_hint("`umbra rollout abort` ends it"));
         }
         let succeeded = row.phase == phase_word(RolloutPhase::Successful);
-        let (request, words) = match (told, succeeded) {
+        let plan: Plan = serde_json::from_str(&row.plan).map_err(nonsense)?;
+        let serving = match (told, succeeded) {
             (Told::Undo, true) => {
-                let plan: Plan = serde_json::from_str(&row.plan).map_err(nonsense)?;
                 self.check_serves(id, &plan)?;
-                let words = plan.baseline.words.clone();
-                let candidate = start::again(&plan.baseline)
-                    .ok_or_else(|| refused("nothing was in production before"))?;
-                (StartRollout { candidate, ..request }, Some(words))
+                plan.baseline
             }
             (Told::Undo, false) => return Err(refused("it put nothing into production")),
             (_, true) => {
                 let hint = "`umbra rollout start` begins another; `undo` goes back";
                 return Err(refused("it succeeded").with_hint(hint));
             }
-            (_, false) => (request, None),
+            (_, false) => plan.candidate,
         };
+        let candidate =
+            start::again(&serving).ok_or_else(|| refused("nothing was in production before"))?;
         let next = self.reserve(&row.service)?;
-        let begun = self.begin(next, request, words);
+        let begun = self.begin(next, StartRollout { candidate, ..request }, Some(serving.words));
         self.lock().beginning.retain(|service| *service != row.service);
         begun
     }
@@ -431,11 +450,14 @@ impl Rollouts {
         all.find(|(_, kept)| kept.service == service && !kept.is_over()).map(|(id, _)| *id)
     }
 
-    /// Each service's rollout that goes on.
-    pub fn gauges(&self) -> Vec<Gauge> {
-        let desks = self.lock();
-        let live = desks.going_on.values().filter(|kept| !kept.is_over());
-        live.map(|kept| Gauge { service: kept.service.clone(), status: kept.status() }).collect()
+    /// The last rollout of each service.
+    pub async fn gauges(&self) -> Result<Vec<Gauge>, WireError> {
+        let rows = self.db.last_rollouts().await?;
+        let gauge = |row: &RolloutRow| {
+            let status = self.live(row.id).map_or_else(|| kept_status(row), Ok)?;
+            Ok(Gauge { service: row.service.clone(), status })
+        };
+        rows.iter().map(gauge).collect()
     }
 
     /// Lets go of every rollout as it is: the gateway judges on, and the next daemon goes on.

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use umbra_api::rollout::InstancePhase;
+use umbra_api::rollout::{Happened, InstancePhase};
 use umbra_gateway::split::wire::SplitArm;
 use umbra_rollout::controller::{Effect, Event, Role};
 use umbra_state::StateId;
@@ -116,7 +116,11 @@ fn ready(tools: &Tools, role: Role, to_be: ToBe, ended: &AtomicBool) -> Result<S
     probe.await_healthy(how, ended)?;
     if let Some(warm_up) = &how.warm_up {
         let answered = probe.warm_up(warm_up, ended);
-        tracing::info!(rollout = tools.id, to, answered, asked = warm_up.requests, "warmed up");
+        if answered < warm_up.requests {
+            let asked = warm_up.requests;
+            let sentence = format!("{to} answered {answered} of {asked} requests of its warm-up");
+            tools.tell(News::Happened(Box::new(Happened::Warning { sentence })));
+        }
     }
     Ok(to)
 }

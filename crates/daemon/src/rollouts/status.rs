@@ -2,7 +2,7 @@
 
 use umbra_api::rollout::{
     ArmStatus, Happened, InstancePhase, InstanceStatus, JudgedStatus, MetricStatus, Quantiles,
-    Range, RolloutStatus,
+    Range, RolloutStatus, StageStatus,
 };
 use umbra_gateway::split::wire::SplitStatus;
 use umbra_judge::standing::{self, Standing};
@@ -60,7 +60,9 @@ pub(super) fn status(
         began_at_ms: controller.began_at_ms(),
         ended_at_ms: controller.ended_at_ms(),
         arms: [baseline(tools, made, split), candidate(made, split)],
-        judged: judged.zip(split).map(|(standing, split)| judged_status(standing, split)),
+        judged: judged
+            .zip(split)
+            .map(|(standing, split)| judged_status(standing, split, made.stages.clone())),
         analyses: controller.analyses(),
         held_by: controller.held_by(),
         journal: made.journal.clone(),
@@ -108,7 +110,11 @@ fn arm(instances: Vec<InstanceStatus>, split: Option<&SplitStatus>, candidate: b
     status
 }
 
-fn judged_status(standing: &Standing, split: &SplitStatus) -> JudgedStatus {
+fn judged_status(
+    standing: &Standing,
+    split: &SplitStatus,
+    stages: Vec<StageStatus>,
+) -> JudgedStatus {
     let metrics = standing.metrics.iter().map(|metric| MetricStatus {
         metric: metric.metric.name().to_owned(),
         share: metric.share,
@@ -133,7 +139,7 @@ fn judged_status(standing: &Standing, split: &SplitStatus) -> JudgedStatus {
         proved: standing.proved,
         requests_needed: standing.units_needed,
         units: standing.units,
-        stages: Vec::new(),
+        stages,
         left_out: standing.left_out.iter().cloned().chain(left_out).collect(),
     }
 }

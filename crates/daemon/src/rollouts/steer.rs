@@ -23,6 +23,18 @@ const DRAIN_LOOK: Duration = Duration::from_millis(100);
 /// Outcomes of splits of one rollout.
 const JOURNALS_MAX: u32 = 1_000;
 
+/// Has a route that leads nowhere lead to the candidate: there is nothing to split.
+pub(super) fn assign(tools: &Tools, turn: Turn, candidate: &[TargetSetup]) -> Vec<News> {
+    match tools.insist(Some(turn), |gate| gate.assign(tools.id, candidate.to_vec())) {
+        None => Vec::new(),
+        Some(Ok(())) => vec![News::Assigned],
+        Some(Err(error)) => {
+            let effect = Effect::BeginSplit;
+            vec![Event::Failed { effect, why: error.to_string() }.into()]
+        }
+    }
+}
+
 /// Begins the split, unless this rollout has one.
 pub(super) fn begin(
     tools: &Tools,

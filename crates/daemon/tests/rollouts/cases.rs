@@ -7,17 +7,21 @@ use umbra_api::rollout::{Candidate, Happened, RolloutPhase, StartRollout, StepPr
 use umbra_state::Cause;
 
 use crate::place::{Place, refusal};
-use crate::roles::control;
 use crate::server::{Manner, Server};
 
 /// All of them.
-pub(crate) const ALL: [(&str, fn()); 12] = [
+pub(crate) const ALL: [(&str, fn()); 14] = [
     ("a_good_candidate_is_promoted_and_undone", a_good_candidate_is_promoted_and_undone),
     ("a_bad_candidate_is_rolled_back", a_bad_candidate_is_rolled_back),
     ("a_person_pauses_goes_on_and_aborts", a_person_pauses_goes_on_and_aborts),
     ("a_person_promotes_at_once", a_person_promotes_at_once),
     ("one_rollout_of_a_service_at_a_time", one_rollout_of_a_service_at_a_time),
     ("copies_come_before_users", copies_come_before_users),
+    (
+        "what_answers_otherwise_is_seen_before_users_are",
+        what_answers_otherwise_is_seen_before_users_are,
+    ),
+    ("gates_and_measurements_hold_it", gates_and_measurements_hold_it),
     ("what_never_gets_healthy_harms_nobody", what_never_gets_healthy_harms_nobody),
     ("what_cannot_work_is_not_begun", what_cannot_work_is_not_begun),
     ("instances_of_others_are_rolled_out", instances_of_others_are_rolled_out),
@@ -29,6 +33,9 @@ pub(crate) const ALL: [(&str, fn()); 12] = [
 /// Steps that need few requests.
 const QUICK: &str = "steps: [setWeight: 20, setWeight: 50, setWeight: 100]
 hold: {for: 200ms, requests: 30}";
+/// Copies, and then users.
+const MIRRORS: &str = "steps: [setMirror: {percent: 100}, pause: {}, setWeight: 20, setWeight: 100]
+hold: {for: 100ms, requests: 20}";
 /// One that goes on until somebody says so.
 const WAITS: &str = "steps: [setWeight: 20, pause: {}, setWeight: 100]
 hold: {for: 100ms, requests: 20}";
@@ -230,12 +237,9 @@ fn copies_come_before_users() {
     let load = place.load("/");
     place.start("web", "one", QUICK);
     place.ends(1, RolloutPhase::Successful);
-    let lines = "steps: [setMirror: {percent: 100}, pause: {}, setWeight: 20, setWeight: 100]
-hold: {for: 100ms, requests: 20}
-judge: {latency: false, differences: true}";
-    // The last of two keys of one name would be a mistake of the document.
-    let lines = lines.replace("\njudge: {latency: false, differences: true}", "");
-    place.start("web", "two", &lines);
+    // Answers are compared, so both say the same.
+    place.keeper.teach(two, "one", Manner::Good);
+    place.start("web", "two", MIRRORS);
     let shadow = place.until(2, "copies are made", |status| status.mirror_percent == 100.0);
     assert_eq!(shadow.weight_percent, 0.0);
     let deadline = std::time::Instant::now() + crate::place::PATIENCE;
@@ -244,7 +248,7 @@ judge: {latency: false, differences: true}";
         assert!(std::time::Instant::now() < deadline, "{:#?}", place.told(2));
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(load.so_far().of("two"), 0, "users get none of it");
+    assert_eq!(place.status(2).arms[1].requests, 0, "users get none of it");
     // A fresh one of what is in production is asked the same.
     let mut states = place.keeper.states();
     states.sort();
@@ -254,6 +258,53 @@ judge: {latency: false, differences: true}";
     place.tell(2, Told::Promote);
     place.ends(2, RolloutPhase::Successful);
     assert_eq!(place.keeper.states(), [two]);
+    assert_eq!(load.stop().bad(), 0);
+}
+
+fn what_answers_otherwise_is_seen_before_users_are() {
+    let place = Place::new();
+    let one = place.image("one", Manner::Good);
+    place.image("two", Manner::Good);
+    let load = place.load("/");
+    place.start("web", "one", QUICK);
+    place.ends(1, RolloutPhase::Successful);
+    place.start("web", "two", MIRRORS);
+    let ended = place.ends(2, RolloutPhase::Failed);
+    assert_eq!(ended.arms[1].requests, 0, "{ended:#?}");
+    let judged = ended.judged.expect("it was judged");
+    assert_eq!(judged.worse_by.as_deref(), Some("differences"), "{judged:?}");
+    assert_eq!(place.keeper.states(), [one]);
+    let asked = load.stop();
+    assert_eq!((asked.bad(), asked.of("two")), (0, 0), "{asked:?}");
+}
+
+fn gates_and_measurements_hold_it() {
+    let place = Place::new();
+    let one = place.image("one", Manner::Good);
+    let now_s = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+    let value = format!(
+        "{{\"status\":\"success\",\"data\":{{\"resultType\":\"scalar\",\"result\":[{now_s},\"0.99\"]}}}}"
+    );
+    let (prometheus, gate) =
+        (Server::start(&value, Manner::Good), Server::start("no", Manner::Ill));
+    let load = place.load("/");
+    let lines = format!(
+        "steps: [setWeight: 20, analysis: {{templates: [rate]}}, setWeight: 100]
+hold: {{for: 100ms, requests: 20}}
+analysis: {{templates: [{{name: rate, provider: {{prometheus: {{address: 'http://{}', query: up}}}}, successCondition: result > 0.9}}]}}
+webhooks: [{{name: people, type: confirm-promotion, url: 'http://{}/'}}]",
+        prometheus.at, gate.at
+    );
+    place.start("web", "one", &lines);
+    let held = place.until(1, "a gate holds it", |status| !status.held_by.is_empty());
+    assert_eq!(held.held_by, ["people"]);
+    let analysis = held.analyses.first().expect("an analysis");
+    assert_eq!((analysis.phase.as_str(), analysis.counts.successful), ("successful", 1));
+    place.tell(1, Told::Promote);
+    place.ends(1, RolloutPhase::Successful);
+    assert_eq!(place.keeper.states(), [one]);
+    let told = place.told(1);
+    assert!(told.iter().any(|line| line.contains("\"hook\"") && line.contains("500")), "{told:#?}");
     assert_eq!(load.stop().bad(), 0);
 }
 
@@ -298,7 +349,7 @@ fn what_cannot_work_is_not_begun() {
     check(lines("steps: [setWeight: 50, setWeight: 20]"), ErrorCode::BadConfig, "rollout.yaml:");
     check(lines("route: none"), ErrorCode::NotFound, "umbra route list");
     check(lines("control: fresh"), ErrorCode::Conflict, "which image is in production");
-    let metric = "analysis: {templates: [{name: rate, provider: {prometheus: {address: \
+    let metric = "steps: [setWeight: 20, analysis: {templates: [rate]}]\nanalysis: {templates: [{name: rate, provider: {prometheus: {address: \
                   'http://127.0.0.1:1', query: up}}, successCondition: result > 0}]}";
     check(lines(metric), ErrorCode::Environment, "no metric works");
     assert!(place.client().rollouts(10).expect("listed").is_empty());
@@ -379,5 +430,4 @@ fn a_gateway_is_away_for_a_while() {
     place.ends(1, RolloutPhase::Failed);
     assert_eq!(place.leads_to("web"), [place.production.at.to_string()]);
     assert!(!place.is_split("web") && place.keeper.states().is_empty());
-    let _ = control(place.dir());
 }

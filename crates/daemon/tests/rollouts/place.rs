@@ -249,16 +249,38 @@ impl Place {
         gateway.get::<serde_json::Value>(&format!("/v1/splits/{route}")).is_ok()
     }
 
-    /// What people were told, by what happened; waits until `news` is among it.
+    /// What people were told; waits until `news` is among it.
     #[track_caller]
     pub(crate) fn alerted(&self, news: &str) -> Vec<serde_json::Value> {
+        self.alerted_where(news, |_| true)
+    }
+
+    /// The same of one rollout.
+    #[track_caller]
+    pub(crate) fn alerted_of(&self, id: u64, news: &str) {
+        let prefix = format!("rollout/{id}/");
+        let is_of = |alert: &serde_json::Value| {
+            alert["event"]["id"].as_str().is_some_and(|id| id.starts_with(&prefix))
+        };
+        self.alerted_where(news, is_of);
+    }
+
+    #[track_caller]
+    fn alerted_where(
+        &self,
+        news: &str,
+        is_meant: impl Fn(&serde_json::Value) -> bool,
+    ) -> Vec<serde_json::Value> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let text = fs::read_to_string(self.dir().join("alerts.jsonl")).unwrap_or_default();
             let all = text.lines().filter_map(|line| serde_json::from_str(line).ok());
             let all: Vec<serde_json::Value> = all.collect();
             let action = format!("rollout-{news}");
-            if all.iter().any(|alert| alert["event"]["action"] == action.as_str()) {
+            let is_it = |alert: &serde_json::Value| {
+                alert["event"]["action"] == action.as_str() && is_meant(alert)
+            };
+            if all.iter().any(is_it) {
                 return all;
             }
             assert!(Instant::now() < deadline, "nobody was told {news}: {text}");

@@ -337,7 +337,7 @@ impl Running {
 fn ended_elsewhere(turn: &mut Turn<'_>) -> Option<Phase> {
     match turn.facts.split.life {
         Life::Ended(Winner::Candidate) => {
-            let why = "somebody else ended the split in the candidate's favour".to_owned();
+            let why = "all requests go to the candidate already".to_owned();
             Some(Promoting::begin_replacing(why, turn))
         }
         Life::Ended(Winner::Baseline) => {

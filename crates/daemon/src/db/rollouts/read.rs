@@ -42,6 +42,13 @@ impl Db {
         self.some(query).await
     }
 
+    /// The last rollout of each service, by its name.
+    pub async fn last_rollouts(&self) -> Result<Vec<RolloutRow>, DbError> {
+        let mut query = select();
+        query.push("WHERE id IN (SELECT MAX(id) FROM rollouts GROUP BY service) ORDER BY service");
+        self.some(query).await
+    }
+
     /// Rollouts to which something may happen still, oldest first.
     pub async fn rollouts_that_go_on(&self) -> Result<Vec<RolloutRow>, DbError> {
         let mut query = select();
