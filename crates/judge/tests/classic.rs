@@ -357,8 +357,8 @@ fn points() -> impl Strategy<Value = Vec<f64>> {
 }
 
 proptest! {
-    /// Whatever is measured there is an answer, with a reason; and the order of points is nothing
-    /// to it.
+    /// Whatever is measured there is an answer, with a reason, which is read as it was written; and
+    /// the order of points is nothing to it.
     #[test]
     fn there_is_always_an_answer(control in points(), experiment in points(),
         analysis in prop::sample::select(vec![
@@ -379,6 +379,10 @@ proptest! {
         if matches!(found, Classification::High | Classification::Low) {
             prop_assert!(evidence.is_some_and(|one| one.least.is_finite() && one.most.is_finite()));
         }
+        let written = serde_json::to_string(&all).expect("JSON");
+        // No number is one that JSON does not have.
+        let read: Judgement = serde_json::from_str(&written).expect("a judgement");
+        prop_assert_eq!(&read.metrics[0].reason, &all.metrics[0].reason);
         let turned = |points: &[f64]| points.iter().rev().copied().collect::<Vec<_>>();
         let again = of(&turned(&control), &turned(&experiment));
         prop_assert_eq!(again.metrics[0].classification, found);

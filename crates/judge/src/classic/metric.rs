@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::{Analysis, Direction, EffectSize, Measure, Metric, NanStrategy};
-use super::series::{Points, Series, Stats, mean};
+use super::series::{MOST, Points, Series, Stats, mean};
 use super::shift::{self, Shift, shift};
 
 /// A difference matters where the whole interval is beyond this part of its estimate.
@@ -11,9 +11,6 @@ const TOLERATED: f64 = 0.25;
 
 /// The standard deviation that a constant metric is given, in parts of what it is.
 const NOISE: f64 = 1e-5;
-
-/// Beyond this the squares of differences are no numbers any more.
-const MOST: f64 = 1e150;
 
 /// What a metric is found to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,7 +193,8 @@ fn effect(measure: Measure, control: &[f64], experiment: &[f64]) -> Option<f64> 
         Measure::Cles => Some(shift::above(experiment, control)),
         Measure::MeanRatio => {
             let (control, experiment) = (mean(control), mean(experiment));
-            (control != 0.0 && experiment != 0.0).then(|| experiment / control)
+            let ratio = (control != 0.0 && experiment != 0.0).then(|| experiment / control);
+            ratio.filter(|ratio| ratio.is_finite())
         }
     }
 }

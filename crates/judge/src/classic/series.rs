@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{NanStrategy, OutlierStrategy, Outliers};
 
+/// Beyond this the squares of differences are no numbers any more.
+pub(super) const MOST: f64 = 1e150;
+
 /// The points of both arms; a missing one is NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Series<'a> {
@@ -64,16 +67,19 @@ impl Points {
         Self { missing, outliers: before - values.len(), values }
     }
 
-    /// In a few numbers.
+    /// In a few numbers. What is too large to reckon with counts, and is nowhere in the others.
     pub fn stats(&self) -> Stats {
-        let Self { values, missing, outliers } = self;
+        let Self { missing, outliers, .. } = *self;
+        let count = self.values.len();
+        let values: Vec<f64> =
+            self.values.iter().copied().filter(|value| value.abs() <= MOST).collect();
         let (Some(&min), Some(&max)) = (values.first(), values.last()) else {
-            return Stats { missing: *missing, outliers: *outliers, ..Stats::default() };
+            return Stats { count, missing, outliers, ..Stats::default() };
         };
-        let (mean, others) = (mean(values), values.len().saturating_sub(1).max(1) as f64);
+        let (mean, others) = (mean(&values), values.len().saturating_sub(1).max(1) as f64);
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let std = (squares / others).sqrt();
-        Stats { count: values.len(), min, max, mean, std, missing: *missing, outliers: *outliers }
+        Stats { count, min, max, mean, std, missing, outliers }
     }
 }
 
