@@ -139,6 +139,7 @@ fn judged_status(
         proved: standing.proved,
         requests_needed: standing.units_needed,
         units: standing.units,
+        errors: standing.errors,
         stages,
         left_out: standing.left_out.iter().cloned().chain(left_out).collect(),
     }
