@@ -142,7 +142,8 @@ impl Rollouts {
             let (id, service) = (row.id, row.service.clone());
             match read(&row) {
                 Ok((plan, controller, made)) => {
-                    self.seat(row, plan, controller, made, Event::Resumed)?;
+                    let first = first(&plan, &controller);
+                    self.seat(row, plan, controller, made, first)?;
                     notes.push(format!("rollout {id} of {service} goes on"));
                 }
                 Err(why) => {
@@ -494,6 +495,13 @@ impl Kept {
     fn status(&self) -> RolloutStatus {
         self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// What one begins with that was kept: one whose daemon was killed just after it was written down
+/// has not begun at all.
+fn first(plan: &Plan, kept: &Controller) -> Event {
+    let fresh = Controller::new(plan.spec.clone(), kept.began_at_ms());
+    if *kept == fresh { Event::Begin } else { Event::Resumed }
 }
 
 /// What was kept of a rollout.
