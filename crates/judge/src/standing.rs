@@ -32,8 +32,21 @@ pub struct Standing {
     pub units: [u64; 2],
     /// Those of them that failed.
     pub errors: [u64; 2],
+    /// The same by declared weight, in order of time; those at which anything counted.
+    pub stages: Vec<Stage>,
     /// Outcomes that said nothing, by cause in words; only causes there were.
     pub left_out: Vec<(String, u64)>,
+}
+
+/// What counted of those that were assigned while one weight was in force.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// The candidate's part, from 0 to 1.
+    pub weight: f64,
+    /// Units: the baseline's, the candidate's.
+    pub units: [u64; 2],
+    /// Those of them that failed.
+    pub errors: [u64; 2],
 }
 
 /// What is known by one metric.

@@ -18,7 +18,8 @@ use crate::outcome::{Decision, Kind, Outcome, Record};
 use crate::proof::Proof;
 use crate::realised::Realised;
 use crate::settings::{Metric, Settings, SettingsError};
-use crate::strata::Strata;
+use crate::standing::Stage;
+use crate::strata::{Strata, place};
 use crate::units::{Admitted, LeftOut, Units};
 
 /// Weights that can be declared in one rollout. Nothing is known of units of later ones.
@@ -35,6 +36,8 @@ pub struct Trial {
     limits: [f64; Metric::ALL.len()],
     /// Declared weights.
     stages: Vec<f64>,
+    /// What counted at each.
+    by_stage: Vec<Stage>,
     units: Units,
     strata: Strata,
     counted: u64,
@@ -66,6 +69,7 @@ impl Trial {
             settings,
             limits: Metric::ALL.map(limit),
             stages: Vec::new(),
+            by_stage: Vec::new(),
             units: Units::new(settings.sticky, settings.control),
             strata: Strata::default(),
             counted: 0,
@@ -152,6 +156,7 @@ impl Trial {
             return;
         }
         self.stages.push(weight);
+        self.by_stage.push(Stage { weight, units: [0; 2], errors: [0; 2] });
         self.realised.close(&self.strata);
         self.look(Metric::Weight);
         if weight > 0.0 {
@@ -199,6 +204,9 @@ impl Trial {
     fn unit(&mut self, outcome: &Outcome, stratum: usize) {
         self.counted += 1;
         self.strata.unit(stratum, outcome.arm);
+        if let Some(stage) = self.by_stage.get_mut(usize::from(outcome.stage)) {
+            stage.units[place(outcome.arm)] += 1;
+        }
         self.latency.saw(outcome.arm, outcome.latency_us);
         if outcome.arm == Arm::Candidate {
             self.proof.unit(outcome.failed);
@@ -214,6 +222,9 @@ impl Trial {
 
     fn error(&mut self, outcome: &Outcome, stratum: usize) {
         self.strata.error(stratum, outcome.arm);
+        if let Some(stage) = self.by_stage.get_mut(usize::from(outcome.stage)) {
+            stage.errors[place(outcome.arm)] += 1;
+        }
         let enough = self.failed.len() >= self.settings.sessions_min as usize;
         if outcome.arm == Arm::Candidate && !enough && !self.failed.contains(&outcome.unit) {
             self.failed.push(outcome.unit);

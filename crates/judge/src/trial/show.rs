@@ -33,6 +33,7 @@ impl Trial {
             units_needed: self.units_needed(),
             units: self.strata.units(),
             errors: self.strata.errors(),
+            stages: self.by_stage.iter().filter(|one| one.units != [0; 2]).copied().collect(),
             left_out: left_out.map(|(cause, count)| (cause.words().to_owned(), count)).collect(),
         }
     }
