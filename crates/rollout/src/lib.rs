@@ -17,12 +17,14 @@
 //! | [`controller`] | from what happened to what is to be done |
 //! | [`analysis`] | measurements beside the judge: queries, conditions, counting |
 //! | [`hooks`] | who is asked or told over HTTP, and what the answer means |
+//! | [`judged`] | what the judge says, on the wire |
 //! | [`fetch`] | the seam to servers of the outside world |
 
 pub mod analysis;
 pub mod controller;
 pub mod fetch;
 pub mod hooks;
+pub mod judged;
 mod secret;
 pub mod spec;
 mod words;

@@ -30,7 +30,6 @@ use super::mail::Mail;
 use super::notice;
 use super::plan::Plan;
 use super::seen;
-use super::stages;
 use super::status;
 use super::tools::{Kind, Tools};
 use super::watch::Watch;
@@ -268,7 +267,6 @@ impl Desk {
             Look::Split(split, compared) if split.rollout == self.tools.id => {
                 let seen = seen::seen(&split, compared);
                 self.made.journal = Some(split.journal.path.clone());
-                stages::note(&mut self.made.stages, &split);
                 self.split = Some(*split);
                 self.on(Event::SplitSeen(seen))
             }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use umbra_api::rollout::{InstancePhase, InstanceStatus, RolledBack, StageStatus};
+use umbra_api::rollout::{InstancePhase, InstanceStatus, RolledBack};
 use umbra_gateway::routes::setup::TargetSetup;
 use umbra_rollout::controller::{Role, Winner};
 
@@ -28,8 +28,6 @@ pub(super) struct Made {
     pub(super) rolled_back: Option<RolledBack>,
     /// Whose all requests are, since the split ended.
     pub(super) winner: Option<Winner>,
-    /// What counted at which weight.
-    pub(super) stages: Vec<StageStatus>,
     /// Tellings so far.
     pub(super) told: u64,
 }

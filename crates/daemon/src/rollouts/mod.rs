@@ -17,7 +17,7 @@
 //! | `made` | what it has made in the world |
 //! | `tools` | what its jobs have at hand |
 //! | `steer`, `gate`, `settings` | what the gateway is told |
-//! | `watch`, `seen`, `stages` | how the gateway's split stands |
+//! | `watch`, `seen` | how the gateway's split stands |
 //! | `staff`, `probe` | instances: started, looked at, warmed up, stopped |
 //! | `others` | measurements, webhooks, requests of our own |
 //! | `status`, `notice`, `mail` | what people are shown and told |
@@ -37,7 +37,6 @@ mod probe;
 mod seen;
 mod settings;
 mod staff;
-mod stages;
 mod start;
 mod status;
 mod steer;

@@ -1,12 +1,12 @@
 //! How a rollout stands, for people.
 
 use umbra_api::rollout::{
-    ArmStatus, Happened, InstancePhase, InstanceStatus, JudgedStatus, MetricStatus, Quantiles,
-    Range, RolloutStatus, StageStatus,
+    ArmStatus, Happened, InstancePhase, InstanceStatus, JudgedStatus, Quantiles, RolloutStatus,
 };
 use umbra_gateway::split::wire::SplitStatus;
-use umbra_judge::standing::{self, Standing};
+use umbra_judge::standing::Standing;
 use umbra_rollout::controller::{Controller, Role};
+use umbra_rollout::judged::judged;
 
 use super::made::{Held, Made};
 use super::seen::arms;
@@ -60,9 +60,7 @@ pub(super) fn status(
         began_at_ms: controller.began_at_ms(),
         ended_at_ms: controller.ended_at_ms(),
         arms: [baseline(tools, made, split), candidate(made, split)],
-        judged: judged
-            .zip(split)
-            .map(|(standing, split)| judged_status(standing, split, made.stages.clone())),
+        judged: judged.zip(split).map(|(standing, split)| judged_status(standing, split)),
         analyses: controller.analyses(),
         held_by: controller.held_by(),
         journal: made.journal.clone(),
@@ -110,41 +108,12 @@ fn arm(instances: Vec<InstanceStatus>, split: Option<&SplitStatus>, candidate: b
     status
 }
 
-fn judged_status(
-    standing: &Standing,
-    split: &SplitStatus,
-    stages: Vec<StageStatus>,
-) -> JudgedStatus {
-    let metrics = standing.metrics.iter().map(|metric| MetricStatus {
-        metric: metric.metric.name().to_owned(),
-        share: metric.share,
-        log_e: metric.log_e,
-        evidence: metric.evidence.clone(),
-    });
-    let slower =
-        standing.slower.iter().map(|one| (format!("p{}", one.quantile * 100.0), range(&one.times)));
-    let left_out = split.left_out.iter().map(|one| {
+fn judged_status(standing: &Standing, split: &SplitStatus) -> JudgedStatus {
+    let mut judged = judged(standing.clone());
+    judged.left_out.extend(split.left_out.iter().map(|one| {
         let cause = serde_json::to_value(one.cause).ok();
         let cause = cause.and_then(|cause| cause.as_str().map(str::to_owned));
         (cause.unwrap_or_default(), one.count)
-    });
-    JudgedStatus {
-        log_e: standing.log_e,
-        log_e_peak: standing.log_e_peak,
-        log_limit: standing.log_limit,
-        metrics: metrics.collect(),
-        error_ratio: standing.error_ratio.as_ref().map(range),
-        slower: slower.collect(),
-        worse_by: standing.worse.map(|metric| metric.name().to_owned()),
-        proved: standing.proved,
-        requests_needed: standing.units_needed,
-        units: standing.units,
-        errors: standing.errors,
-        stages,
-        left_out: standing.left_out.iter().cloned().chain(left_out).collect(),
-    }
-}
-
-fn range(range: &standing::Range) -> Range {
-    Range { seen: range.seen, least: range.least, most: range.most }
+    }));
+    judged
 }

@@ -4,10 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use umbra_api::rollout::{JudgedStatus, MetricStatus, Range};
 use umbra_judge::journal::read::{Broken, JournalError};
 use umbra_judge::journal::replay::{Replay, Replayed};
-use umbra_judge::standing::{self, Standing};
+use umbra_rollout::judged::judged;
 
 use super::Done;
 use crate::error::{CliError, Finish};
@@ -71,40 +70,4 @@ fn shown(path: &Path, replayed: Replayed) -> screen::Shown {
         judged: judged(trial.standing()),
         way,
     }
-}
-
-/// The judge's standing as the wire has it.
-fn judged(standing: Standing) -> JudgedStatus {
-    let range =
-        |range: standing::Range| Range { seen: range.seen, least: range.least, most: range.most };
-    let slower = |slower: standing::Slower| (quantile(slower.quantile), range(slower.times));
-    JudgedStatus {
-        log_e: standing.log_e,
-        log_e_peak: standing.log_e_peak,
-        log_limit: standing.log_limit,
-        metrics: standing.metrics.into_iter().map(metric).collect(),
-        error_ratio: standing.error_ratio.map(range),
-        slower: standing.slower.into_iter().map(slower).collect(),
-        worse_by: standing.worse.map(|metric| metric.name().to_owned()),
-        proved: standing.proved,
-        requests_needed: standing.units_needed,
-        units: standing.units,
-        errors: standing.errors,
-        stages: Vec::new(),
-        left_out: standing.left_out,
-    }
-}
-
-fn metric(metric: standing::MetricStanding) -> MetricStatus {
-    MetricStatus {
-        metric: metric.metric.name().to_owned(),
-        share: metric.share,
-        log_e: metric.log_e,
-        evidence: metric.evidence,
-    }
-}
-
-/// `0.99` is `p99`.
-fn quantile(part: f64) -> String {
-    format!("p{}", (part * 1e4).round() / 1e2)
 }
