@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use umbra_state::escape::escape;
+
 use crate::compare::Comparison;
+use crate::compare::report::Standing;
 use crate::mirror::Mirrors;
 
 /// It is asked so often at most: it looks at every field.
@@ -23,6 +26,11 @@ impl Differences {
     /// Going on where that much was said.
     pub(super) fn after(log_e: f64) -> Self {
         Self { before: log_e, ..Self::default() }
+    }
+
+    /// The one that goes on, or was the last.
+    pub(super) fn comparison(&self) -> Option<&Arc<Comparison>> {
+        self.now.as_ref().map(|(comparison, ..)| comparison)
     }
 
     /// What all of them say together, if that is something else than before.
@@ -55,6 +63,24 @@ impl Differences {
         *said = log_e;
         is_new.then_some(self.before + log_e)
     }
+}
+
+/// The field that differs most beyond noise, in words; `None` where none differs.
+pub(super) fn words(comparison: &Comparison) -> Option<String> {
+    let report = comparison.report();
+    let (worst, others) = report.fields.split_first()?;
+    let seen = format!(
+        "{} differs in {} of {} answers, and in {} of those of the image in production",
+        escape(worst.path.as_bytes()),
+        worst.candidate,
+        report.compared,
+        worst.baseline.unwrap_or(0),
+    );
+    let flagged = others.iter().filter(|field| field.standing == Standing::Flagged).count();
+    Some(match flagged {
+        0 => seen,
+        more => format!("{seen}; {more} more fields differ beyond noise"),
+    })
 }
 
 /// A comparison is for a route where its candidate gets requests of that route only.

@@ -54,6 +54,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::watch as version;
+use umbra_judge::settings::Metric;
+use umbra_judge::standing::Standing;
 use umbra_judge::trial::Trial;
 
 use self::counts::{Count, Tally};
@@ -65,6 +67,7 @@ use self::wire::{
     JournalStatus, LeftOutCause, SplitArm, SplitArmStatus, SplitLeftOut, SplitStatus, StartSplit,
     Worse,
 };
+use crate::compare::Comparison;
 use crate::control::target_statuses;
 use crate::fraction::mixed;
 use crate::routes::Route;
@@ -117,10 +120,26 @@ struct Weights {
 struct Judged {
     /// `None` until what was kept before is read again.
     trial: Option<Trial>,
+    /// What its differences are of, in this process.
+    compared: Option<Arc<Comparison>>,
     tallies: [Tally; 3],
     not_compared: u64,
     lag_us: u64,
     journal: JournalStatus,
+}
+
+impl Judged {
+    /// How its judge stands, with the fields that differ.
+    fn standing(&self) -> Option<Standing> {
+        let mut standing = self.trial.as_ref().map(Trial::standing)?;
+        let fields = self.compared.as_ref().and_then(|compared| differences::words(compared));
+        let mut metrics = standing.metrics.iter_mut();
+        let differences = metrics.find(|one| one.metric == Metric::Differences);
+        if let Some((differences, fields)) = differences.zip(fields) {
+            differences.evidence = fields;
+        }
+        Some(standing)
+    }
 }
 
 /// There is no other weight any more.
@@ -167,6 +186,7 @@ impl Split {
             }),
             judged: Mutex::new(Judged {
                 trial: None,
+                compared: None,
                 tallies: Default::default(),
                 not_compared: 0,
                 lag_us: 0,
@@ -291,7 +311,7 @@ impl Split {
             worse,
             rolled_back,
             arms,
-            standing: judged.trial.as_ref().map(Trial::standing),
+            standing: judged.standing(),
             left_out: self.left_out(&judged),
             lag_us: judged.lag_us,
             journal: judged.journal.clone(),

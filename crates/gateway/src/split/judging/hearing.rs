@@ -134,6 +134,7 @@ impl Judge {
         let mirrors = || proxy.mirrors();
         let now = Instant::now();
         if let Some(log_e) = self.differences.next(&turn.split.route, mirrors, now) {
+            turn.judged.compared = self.differences.comparison().cloned();
             turn.tell(&Record::Differences { log_e });
             self.look(turn.split.at_us(now), turn);
         }

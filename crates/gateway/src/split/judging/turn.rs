@@ -41,13 +41,13 @@ impl Turn<'_> {
         let weight = if rolls_back { split.roll_back() } else { split.weight() };
         let took_us = split.at_us(Instant::now()).saturating_sub(at_us);
         self.decide();
-        let Some(trial) = &self.judged.trial else { return };
+        let Some(standing) = self.judged.standing() else { return };
         let worse = Worse {
             at_ms: now_ms(),
             weight,
             took_us,
-            log_e: trial.log_peak(),
-            words: words(&trial.standing()),
+            log_e: standing.log_e_peak,
+            words: words(&standing),
         };
         let (route, why) = (&split.route, &worse.words);
         tracing::warn!(route, why, took_us, rolls_back, "a candidate is worse");
