@@ -11,7 +11,7 @@
 //!               │               │                     │
 //!               └───────────────┴──> RollingBack <────┘
 //!    never healthy, failed hooks,         │  weight 0, copies stopped, instances
-//!    worse, guards, analyses, abort       │  drained, the split ended
+//!    worse, guards, analyses, abort       │  drained once the split is ended
 //!                                         v
 //!                           Failed, Inconclusive, Error
 //! ```

@@ -31,10 +31,10 @@ enum Stage {
     Weight { waited: Attempt, told: bool },
     /// Nothing more is mirrored.
     Mirrors(Unmirror),
+    /// The split is ended: from then on nobody can lead anybody to the candidate.
+    Split(Attempt),
     /// Instances end what they have.
     Instances(Vec<Stopping>),
-    /// The split is ended.
-    Split(Attempt),
     /// `post-rollout` is told.
     Telling(Calls),
 }
@@ -70,7 +70,7 @@ impl RollingBack {
             (Stage::Split(attempt), Event::Resumed) => attempt.forget(),
             (Stage::Split(attempt), Event::Failed { effect: Effect::EndSplit { .. }, why })
             | (Stage::Split(attempt), Event::SplitLost { why }) => attempt.fail(why),
-            (Stage::Split(_), Event::SplitEnded | Event::SplitGone { .. }) => {
+            (Stage::Split(_), Event::SplitEnded) => {
                 turn.facts.split.end(Winner::Baseline, &mut turn.effects);
             }
             (Stage::Instances(all), _) => all.iter_mut().for_each(|one| one.hear(event, turn)),
@@ -83,7 +83,9 @@ impl RollingBack {
     pub(super) fn go_on(mut self, turn: &mut Turn<'_>) -> (Phase, bool) {
         let deadline_ms = turn.facts.spec.deadline_ms;
         let next = match &mut self.stage {
-            Stage::Weight { .. } if turn.facts.split.life == Life::Ended(Winner::Candidate) => {
+            Stage::Weight { .. } | Stage::Mirrors(_) | Stage::Split(_)
+                if turn.facts.split.life == Life::Ended(Winner::Candidate) =>
+            {
                 let why = "somebody else ended the split in the candidate's favour";
                 turn.alert(format!("{why}, though it was to go to the baseline: {}", self.why));
                 return (Promoting::begin_replacing(why.to_owned(), turn), true);
@@ -103,18 +105,19 @@ impl RollingBack {
                     turn.warn(why);
                 }
                 let through = !matches!(state, Unmirrored::Waits);
-                through.then(|| Stage::Instances(Stopping::all(turn)))
-            }
-            Stage::Instances(all) => {
-                all.iter_mut().for_each(|one| one.stop(deadline_ms, turn));
-                all.iter().all(|one| one.done).then(|| Stage::Split(Attempt::default()))
+                through.then(|| Stage::Split(Attempt::default()))
             }
             Stage::Split(attempt) => {
                 let ended = matches!(turn.facts.split.life, Life::None | Life::Ended(_));
                 if !ended && attempt.begin() {
                     turn.emit(Effect::EndSplit { to: Winner::Baseline });
                 }
-                ended.then(|| Stage::Telling(Calls::new(WebhookKind::PostRollout, turn.facts)))
+                ended.then(|| Stage::Instances(Stopping::all(turn)))
+            }
+            Stage::Instances(all) => {
+                all.iter_mut().for_each(|one| one.stop(deadline_ms, turn));
+                let through = all.iter().all(|one| one.done);
+                through.then(|| Stage::Telling(Calls::new(WebhookKind::PostRollout, turn.facts)))
             }
             Stage::Telling(calls) => {
                 calls.ask(turn);

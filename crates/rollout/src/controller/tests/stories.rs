@@ -108,13 +108,13 @@ impl Story {
     /// After the weight is 0: all that was made is taken away.
     #[track_caller]
     fn rolls_back(&mut self, end: RolloutPhase) -> &mut Self {
-        self.on(Event::WeightSet { weight: 0.0 }, "stop candidate", RollingBack).is_cleared(end)
+        self.on(Event::WeightSet { weight: 0.0 }, "end to baseline", RollingBack).is_cleared(end)
     }
 
     #[track_caller]
     fn is_cleared(&mut self, end: RolloutPhase) -> &mut Self {
         let stopped = Event::Stopped { role: Role::Candidate };
-        self.on(stopped, "end to baseline", RollingBack).on(Event::SplitEnded, "", end);
+        self.on(Event::SplitEnded, "stop candidate", RollingBack).on(stopped, "", end);
         assert_eq!(self.controller.weight(), 0.0);
         self
     }
@@ -207,10 +207,10 @@ fn a_shadow_stage_comes_first_and_ends_before_any_weight() {
         .on(Event::Told(Told::Abort), "tell rolled back", RollingBack)
         // The weight that is being set may still come to be.
         .on(Event::WeightSet { weight: 0.05 }, "weight 0", RollingBack)
-        .on(Event::WeightSet { weight: 0.0 }, "stop candidate, stop control", RollingBack)
+        .on(Event::WeightSet { weight: 0.0 }, "end to baseline", RollingBack)
+        .on(Event::SplitEnded, "stop candidate, stop control", RollingBack)
         .on(Event::Stopped { role: Role::Candidate }, "", RollingBack)
-        .on(Event::Stopped { role: Role::Control }, "end to baseline", RollingBack)
-        .on(Event::SplitEnded, "", Failed);
+        .on(Event::Stopped { role: Role::Control }, "", Failed);
 
     // With few requests its time ends it.
     let mut story = Story::of(spec(lines));
@@ -226,7 +226,7 @@ fn a_shadow_stage_comes_first_and_ends_before_any_weight() {
 fn what_was_found_worse_is_rolled_back_at_once() {
     // By the gateway itself.
     at_five("")
-        .on(rolled_back(), "tell rolled back, stop candidate", RollingBack)
+        .on(rolled_back(), "tell rolled back, end to baseline", RollingBack)
         .because("9 of 9 errors")
         .is_cleared(Failed);
     // Or by us, if it only says so; it may have been quicker.
@@ -234,16 +234,16 @@ fn what_was_found_worse_is_rolled_back_at_once() {
     at_five("")
         .on(worse(0.05), "tell rolled back, weight 0", RollingBack)
         .on(Event::WeightRefused { why: "rolled back".to_owned() }, "", RollingBack)
-        .on(rolled_back(), "stop candidate", RollingBack)
+        .on(rolled_back(), "end to baseline", RollingBack)
         .is_cleared(Failed);
     // Also as long as a person pauses, and before the split is ended.
     at_five("")
         .on(Event::Told(Told::Pause), "tell paused", Paused)
-        .on(rolled_back(), "tell rolled back, stop candidate", RollingBack)
+        .on(rolled_back(), "tell rolled back, end to baseline", RollingBack)
         .is_cleared(Failed);
     at_five("")
         .on(Event::Told(Told::PromoteFull), "weight 1", Promoting)
-        .on(rolled_back(), "tell rolled back, stop candidate", RollingBack)
+        .on(rolled_back(), "tell rolled back, end to baseline", RollingBack)
         .is_cleared(Failed);
 }
 
@@ -359,7 +359,7 @@ fn a_lost_gateway_holds_until_it_is_back() {
         .tick("weight 1", Running);
     at_five("").on(lost(), "", Running).on(
         rolled_back(),
-        "tell rolled back, stop candidate",
+        "tell rolled back, end to baseline",
         RollingBack,
     );
     // An abort waits for it, too.
@@ -385,7 +385,12 @@ fn a_split_that_somebody_else_ended_is_followed() {
         "tell promoted",
         Successful,
     );
-    // Nobody takes away what serves everything now.
+    // Nobody takes away what serves everything now, up to the last moment.
+    at_five("").on(rolled_back(), "tell rolled back, end to baseline", RollingBack).on(
+        gone(Winner::Candidate),
+        "tell, replace",
+        Promoting,
+    );
     at_five("").on(Event::Told(Told::Abort), "tell rolled back, weight 0", RollingBack).on(
         gone(Winner::Candidate),
         "tell, replace",
@@ -420,11 +425,11 @@ fn a_restart_asks_again_for_what_was_not_answered() {
         .on(sees(0.05, 0), "", Paused)
         .on(Event::Told(Told::Abort), "tell rolled back, weight 0", RollingBack)
         .on(Event::Resumed, "weight 0", RollingBack)
-        .on(Event::WeightSet { weight: 0.0 }, "stop candidate", RollingBack)
-        .on(Event::Resumed, "stop candidate", RollingBack)
-        .on(Event::Stopped { role: Role::Candidate }, "end to baseline", RollingBack)
+        .on(Event::WeightSet { weight: 0.0 }, "end to baseline", RollingBack)
         .on(Event::Resumed, "end to baseline", RollingBack)
-        .on(Event::SplitEnded, "", Failed);
+        .on(Event::SplitEnded, "stop candidate", RollingBack)
+        .on(Event::Resumed, "stop candidate", RollingBack)
+        .on(Event::Stopped { role: Role::Candidate }, "", Failed);
     at_five("")
         .on(Event::Told(Told::PromoteFull), "weight 1", Promoting)
         .on(Event::WeightSet { weight: 1.0 }, "end to candidate", Promoting)
@@ -476,10 +481,10 @@ fn a_gateway_that_does_not_split_ends_it() {
     Story::of(two(""))
         .on(Event::Begin, "start 1 candidate", Starting)
         .on(Event::InstancesReady { role: Role::Candidate }, "split", Starting)
-        .on(failed, "tell rolled back, stop candidate", RollingBack)
         // It may have begun nevertheless.
-        .on(Event::Stopped { role: Role::Candidate }, "end to baseline", RollingBack)
-        .on(Event::SplitEnded, "", Error)
+        .on(failed, "tell rolled back, end to baseline", RollingBack)
+        .on(Event::SplitEnded, "stop candidate", RollingBack)
+        .on(Event::Stopped { role: Role::Candidate }, "", Error)
         .because("there is no such route");
     let mut story = Story::of(two("deadline: 20s"));
     story
@@ -489,7 +494,7 @@ fn a_gateway_that_does_not_split_ends_it() {
         .wait(4)
         .tick("split", Starting)
         .wait(15)
-        .tick("tell rolled back, stop candidate", RollingBack);
+        .tick("tell rolled back, end to baseline", RollingBack);
 }
 
 #[test]
