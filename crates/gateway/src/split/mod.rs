@@ -308,8 +308,9 @@ impl Split {
             version,
             weight: stages.last().copied().unwrap_or(0.0),
             on_worse: self.start.on_worse,
+            // Why is told together with it, a moment after it is in force.
+            rolled_back: rolled_back && worse.is_some(),
             worse,
-            rolled_back,
             arms,
             standing: judged.standing(),
             left_out: self.left_out(&judged),
