@@ -106,12 +106,12 @@ fn address(places: &Places, name: &str) -> Result<String, Stop> {
     })
 }
 
-fn status(places: &Places) -> Result<Value, Stop> {
+pub(super) fn status(places: &Places) -> Result<Value, Stop> {
     json(places, &["--json", "mirror", "status"])
 }
 
 /// Where requests come to a gateway.
-fn listens(status: &Value) -> Result<SocketAddr, Stop> {
+pub(super) fn listens(status: &Value) -> Result<SocketAddr, Stop> {
     let at = &status["listen"];
     let told = at.as_str().and_then(|at| at.parse().ok());
     told.ok_or_else(|| Stop::Failed(format!("the gateway listens at {at}")))

@@ -8,6 +8,7 @@
 //!       -> diff, exec before / after / in the failed shadow                 must tell the fault
 //!       -> a machine with that image drifts: alert, rehearsal, rollback     must end as it began
 //!       -> production mirrored to a shadow that is killed                   must not be felt
+//!       -> three rollouts under load: a good image, two bad ones            must end as judged
 //!       -> table -> daemon down -> nothing of it may be left
 //! ```
 
@@ -18,6 +19,7 @@ mod leftovers;
 mod load;
 mod machine;
 mod mirror;
+mod rollout;
 mod server;
 mod story;
 mod table;
@@ -57,13 +59,13 @@ pub(crate) fn demo(options: &DemoOptions) -> Result<(), Stop> {
     machine::check_kernel(&dir)?;
     heading("compiling umbra");
     must(&mut cargo(&["build", "--locked", "--package", "umbra-cli"]), "cargo build")?;
-    let places = Places::new(target_dir().join("debug/umbra"), dir);
+    let places = Places::new(program(), dir);
     let daemon = Server::daemon(&places)?;
 
     heading(&format!("umbra build -f {GOOD}"));
-    let good = build(&places, GOOD, 0)?;
+    let good = build(&places, GOOD, &[], 0)?;
     heading(&format!("umbra build -f {BROKEN}   (its planted fault must halt it)"));
-    let broken = build(&places, BROKEN, 1)?;
+    let broken = build(&places, BROKEN, &[], 1)?;
     let failure = planted_failure(&broken)?;
     heading("what the halt left can be entered");
     prove(&places, failure)?;
@@ -71,16 +73,23 @@ pub(crate) fn demo(options: &DemoOptions) -> Result<(), Stop> {
     let alerted = drift::play(&places)?;
     heading("production is mirrored to a shadow, which is killed in the middle");
     let felt = mirror::play(&places)?;
+    heading("images are rolled out under load: a good one, and two with faults no test met");
+    let rolled = rollout::play(&places)?;
     heading("measured");
     print!("{}", table::table(&good.figures, &broken.figures));
     println!(
         "an edit of the machine -> its alert on the screen: {} ms, of which the file rests 50",
         alerted.as_millis()
     );
-    println!("{felt}");
+    println!("{felt}\n{rolled}");
     close(daemon, &places, options.keep, failure)?;
     println!("\nthe demo went as it must, in {:.0} s", began.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// `umbra`, once it is compiled.
+fn program() -> PathBuf {
+    target_dir().join("debug/umbra")
 }
 
 /// The directory of the demo's daemon, made if it is not there.
@@ -99,7 +108,7 @@ fn prepare(options: &DemoOptions) -> Result<PathBuf, Stop> {
         )
     };
     if occupied && options.fresh {
-        server::stop_former(&Places::new(PathBuf::new(), dir.clone()))?;
+        server::stop_former(&Places::new(program(), dir.clone()))?;
         fs::remove_dir_all(&dir).map_err(written)?;
     }
     fs::create_dir_all(&dir).map_err(written)?;
@@ -108,9 +117,9 @@ fn prepare(options: &DemoOptions) -> Result<PathBuf, Stop> {
 }
 
 /// Builds a recipe on this terminal, and reads from the daemon what happened.
-fn build(places: &Places, recipe: &str, expected: i32) -> Result<Story, Stop> {
+fn build(places: &Places, recipe: &str, vars: &[&str], expected: i32) -> Result<Story, Stop> {
     let mut command = places.client(&["build", "-f"]);
-    let status = process::status(command.arg(root().join(recipe)))?;
+    let status = process::status(command.arg(root().join(recipe)).args(vars))?;
     match status.code() {
         Some(code) if code == expected => last_story(places),
         Some(3) => Err(Stop::missing(

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::interrupt;
+use crate::process;
 use crate::stop::Stop;
 
 /// The longest path a unix socket can have.
@@ -20,6 +21,9 @@ const SOCKET_PATH_MAX: usize = 107;
 const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
+
+/// The socket of what runs instances.
+const KEEPER: &str = "keeper.sock";
 
 /// In the environment of the servers and of all they start, so that they can be found.
 pub(crate) const MARK: &str = "UMBRA_DEMO_DIR";
@@ -215,7 +219,13 @@ fn wait_at_most(child: &mut Child, time: Duration) -> Option<ExitStatus> {
 
 /// Stops the daemon that an earlier `--keep` left, and whatever a killed demo did.
 pub(crate) fn stop_former(places: &Places) -> Result<(), Stop> {
-    [Role::Gateway, Role::Daemon].into_iter().try_for_each(|role| stop_one(places, role))
+    [Role::Gateway, Role::Daemon].into_iter().try_for_each(|role| stop_one(places, role))?;
+    // Instances outlive the daemon.
+    if places.dir.join(KEEPER).exists() && places.umbra.exists() {
+        eprintln!("stopping instances that an earlier demo left running");
+        process::answer(&mut places.client(&["instances", "stop", "--all"]))?;
+    }
+    Ok(())
 }
 
 fn stop_one(places: &Places, role: Role) -> Result<(), Stop> {
