@@ -1,5 +1,9 @@
 //! What judging costs: sessions split and judged, beside the same two targets by weight.
 
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
 use umbra_api::client::Client;
 use umbra_gateway::control::RouteStatus;
 use umbra_gateway::routes::RoutesSetup;
@@ -7,13 +11,16 @@ use umbra_gateway::routes::setup::TargetSetup;
 use umbra_gateway::split::wire::{OnWorse, SplitStatus, StartSplit};
 use umbra_judge::settings::{Metrics, Settings};
 
-use crate::measured::{Measured, in_turns};
+use crate::load::{Load, Sample, Schedule, percentile};
 use crate::middle::middle;
-use crate::peers;
+use crate::peers::{self, Peer};
 use crate::process::Outcome;
-use crate::wrk::measure;
 
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 21;
+const RATE: u32 = 6_000;
+const CONNECTIONS: u32 = 32;
+const SETTLE: Duration = Duration::from_millis(300);
+const TIME: Duration = Duration::from_secs(2);
 /// The candidate's part.
 const WEIGHT: f64 = 0.05;
 
@@ -45,20 +52,73 @@ pub(crate) fn split() -> Outcome {
         rollout: 1,
     };
     let _: SplitStatus = control.post("/v1/splits/all", &start)?;
-    println!("split: {} % to another target, {ROUNDS} rounds in turns, middle:", WEIGHT * 100.0);
-    let peers = [("by weight", weighted), ("split and judged", judged)];
-    let rounds = std::cell::RefCell::new(Vec::new());
-    let keep = |one: Outcome<Measured>| one.inspect(|one| rounds.borrow_mut().push(*one));
-    in_turns(&peers, ROUNDS, |peer| keep(measure(peer)))?;
+    println!(
+        "split: {} % to another target, {RATE} requests/s, {ROUNDS} rounds in turns:",
+        WEIGHT * 100.0
+    );
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        rounds.push([measure(&weighted)?, measure(&judged)?]);
+    }
+    for (at, name) in ["by weight", "split and judged"].into_iter().enumerate() {
+        let of = |field: fn(&Measured) -> f64| middle(rounds.iter().map(|pair| field(&pair[at])));
+        println!(
+            "  {name:<17} {:>6.2} us of processor each  p50 {:>6.0} us  p99 {:>6.0} us  {} lost",
+            of(|one| one.us),
+            of(|one| one.p50_us),
+            of(|one| one.p99_us),
+            rounds.iter().map(|pair| pair[at].lost).sum::<usize>()
+        );
+    }
     // Of each round by itself: a slow minute hits both.
-    let rounds = rounds.into_inner();
     let ratio = |of: fn(&Measured) -> f64| {
-        middle(rounds.chunks_exact(2).map(|pair| of(&pair[1]) / of(&pair[0])))
+        middle(rounds.iter().map(|[weighted, judged]| of(judged) / of(weighted)))
     };
     println!("  judged / by weight, processor: {:.3} (asked: 1.02)", ratio(|one| one.us));
-    println!("  judged / by weight, p99: {:.2}", ratio(|one| one.p99_ms));
-    println!("  judged / by weight, throughput: {:.3}", ratio(|one| one.per_second));
+    println!("  judged / by weight, p50: {:.3}", ratio(|one| one.p50_us));
+    println!("  judged / by weight, p99: {:.3}", ratio(|one| one.p99_us));
     told(&control)
+}
+
+/// What one round showed.
+struct Measured {
+    us: f64,
+    p50_us: f64,
+    p99_us: f64,
+    lost: usize,
+}
+
+/// At a rate that is the same for both: whoever asks as fast as it is answered sees a gateway that
+/// sleeps less where it is slower, and each request then costs less.
+fn measure(peer: &Peer) -> Outcome<Measured> {
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, peer.port));
+    let load = Load::begin(Schedule { at, rate: RATE, connections: CONNECTIONS });
+    std::thread::sleep(SETTLE);
+    let pid = peer.process.id();
+    let (begun, before) = (Instant::now(), cpu_exactly(pid)?);
+    std::thread::sleep(TIME);
+    let (used, ended) = (cpu_exactly(pid)?.saturating_sub(before), Instant::now());
+    let samples = load.end();
+    let due = |sample: &&Sample| sample.due >= begun && sample.due < ended;
+    let samples: Vec<Sample> = samples.iter().filter(due).copied().collect();
+    let us = |time: Duration| time.as_secs_f64() * 1e6;
+    Ok(Measured {
+        us: us(used) / samples.len().max(1) as f64,
+        p50_us: us(percentile(&samples, 50)),
+        p99_us: us(percentile(&samples, 99)),
+        lost: samples.iter().filter(|sample| !sample.good).count(),
+    })
+}
+
+/// Processor time of a process so far, of its threads as they are now, to the nanosecond.
+fn cpu_exactly(pid: u32) -> Outcome<Duration> {
+    let mut all = Duration::ZERO;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = fs::read_to_string(task?.path().join("schedstat"))?;
+        let ran = stat.split_whitespace().next().ok_or("no times")?;
+        all += Duration::from_nanos(ran.parse()?);
+    }
+    Ok(all)
 }
 
 /// What the judge itself says of it.

@@ -37,7 +37,7 @@ pub(crate) fn peers() -> Outcome {
     Ok(())
 }
 
-pub(crate) fn measure(peer: &Peer) -> Outcome<Measured> {
+fn measure(peer: &Peer) -> Outcome<Measured> {
     let wrk = ["wrk", "-t1", "-c", CONNECTIONS, "-d", SECONDS, "--latency"];
     let (text, used) = asked_by(&wrk, peer)?;
     let words = |start: &str| {

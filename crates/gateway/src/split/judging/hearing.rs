@@ -27,6 +27,7 @@ impl Judge {
         let mut turn = Turn { split, judged: &mut judged, journal };
         // Whoever was assigned by a weight was assigned after that was declared.
         self.declare(&mut turn);
+        self.brief.look(&heard);
         for said in &heard {
             self.hear(said, &mut turn);
         }
@@ -58,14 +59,17 @@ impl Judge {
     fn hear(&mut self, said: &Said, turn: &mut Turn<'_>) {
         match *said {
             Said::Began { number, assigned, at_us } => {
-                if let Some(arm) = self.compared(assigned)
+                if !self.brief.began(number)
+                    && let Some(arm) = self.compared(assigned)
                     && at_us > self.unknown_until_us
                 {
                     self.flights[arm as usize].began(number, assigned, at_us);
                 }
             }
             Said::Answered { number } => {
-                self.flights.iter_mut().for_each(|flights| flights.answered(number));
+                if !self.brief.is(number) {
+                    self.flights.iter_mut().for_each(|flights| flights.answered(number));
+                }
             }
             Said::Ended(ended) => self.ended(&ended, turn),
         }
@@ -78,7 +82,8 @@ impl Judge {
             turn.judged.not_compared += 1;
             return;
         };
-        let hung = self.flights[arm as usize].ended(ended.number);
+        let is_brief = self.brief.is(ended.number);
+        let hung = if is_brief { 0 } else { self.flights[arm as usize].ended(ended.number) };
         let Assigned { stage, unit, .. } = assigned;
         let outcome = Outcome { unit, arm, stage, latency_us, failed, hung, kind: Kind::Ended };
         turn.tell(&Record::Outcome(outcome));

@@ -13,6 +13,7 @@
 //! paused: the journal is somebody else's ──> over: the journal is whole
 //! ```
 
+mod brief;
 mod hearing;
 mod read;
 mod turn;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use umbra_judge::trial::Trial;
 
+use self::brief::Brief;
 use self::read::Read;
 use self::turn::Turn;
 use super::differences::Differences;
@@ -115,6 +117,7 @@ struct Judge {
     heard: Vec<Said>,
     /// Requests under way, of the baseline and of the candidate: they are late by different ages.
     flights: [Flights; 2],
+    brief: Box<Brief>,
     differences: Differences,
     has_control: bool,
     /// Weights the trial knows.
@@ -136,6 +139,7 @@ impl Judge {
             proxy,
             heard: Vec::with_capacity(HEARD_MAX),
             flights: Default::default(),
+            brief: Box::default(),
             differences: Differences::default(),
             has_control: split.has_control,
             stages: Vec::new(),
