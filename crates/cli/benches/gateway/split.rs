@@ -57,8 +57,12 @@ pub(crate) fn split() -> Outcome {
         WEIGHT * 100.0
     );
     let mut rounds = Vec::new();
-    for _ in 0..ROUNDS {
-        rounds.push([measure(&weighted)?, measure(&judged)?]);
+    for round in 0..ROUNDS {
+        // Whoever is asked first may have it easier.
+        let first = (round % 2 == 1).then(|| measure(&judged)).transpose()?;
+        let by_weight = measure(&weighted)?;
+        let split = first.map_or_else(|| measure(&judged), Ok)?;
+        rounds.push([by_weight, split]);
     }
     for (at, name) in ["by weight", "split and judged"].into_iter().enumerate() {
         let of = |field: fn(&Measured) -> f64| middle(rounds.iter().map(|pair| field(&pair[at])));
@@ -77,12 +81,16 @@ pub(crate) fn split() -> Outcome {
     println!("  judged / by weight, processor: {:.3} (asked: 1.02)", ratio(|one| one.us));
     println!("  judged / by weight, p50: {:.3}", ratio(|one| one.p50_us));
     println!("  judged / by weight, p99: {:.3}", ratio(|one| one.p99_us));
+    let judging = middle(rounds.iter().map(|[_, judged]| judged.judging));
+    println!("  the thread that judges: {:.3} of the processor time (part of the above)", judging);
     told(&control)
 }
 
 /// What one round showed.
 struct Measured {
     us: f64,
+    /// The judge's part of the processor time.
+    judging: f64,
     p50_us: f64,
     p99_us: f64,
     lost: usize,
@@ -97,28 +105,43 @@ fn measure(peer: &Peer) -> Outcome<Measured> {
     let pid = peer.process.id();
     let (begun, before) = (Instant::now(), cpu_exactly(pid)?);
     std::thread::sleep(TIME);
-    let (used, ended) = (cpu_exactly(pid)?.saturating_sub(before), Instant::now());
+    let (after, ended) = (cpu_exactly(pid)?, Instant::now());
+    let used = after.all.saturating_sub(before.all);
+    let judging = after.judge.saturating_sub(before.judge);
     let samples = load.end();
     let due = |sample: &&Sample| sample.due >= begun && sample.due < ended;
     let samples: Vec<Sample> = samples.iter().filter(due).copied().collect();
     let us = |time: Duration| time.as_secs_f64() * 1e6;
     Ok(Measured {
         us: us(used) / samples.len().max(1) as f64,
+        judging: us(judging) / us(used),
         p50_us: us(percentile(&samples, 50)),
         p99_us: us(percentile(&samples, 99)),
         lost: samples.iter().filter(|sample| !sample.good).count(),
     })
 }
 
-/// Processor time of a process so far, of its threads as they are now, to the nanosecond.
-fn cpu_exactly(pid: u32) -> Outcome<Duration> {
-    let mut all = Duration::ZERO;
+/// Processor time of a process so far, of its threads as they are now.
+#[derive(Default)]
+struct Used {
+    all: Duration,
+    judge: Duration,
+}
+
+/// To the nanosecond: what is looked for is less than a tick.
+fn cpu_exactly(pid: u32) -> Outcome<Used> {
+    let mut used = Used::default();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let stat = fs::read_to_string(task?.path().join("schedstat"))?;
+        let task = task?.path();
+        let stat = fs::read_to_string(task.join("schedstat"))?;
         let ran = stat.split_whitespace().next().ok_or("no times")?;
-        all += Duration::from_nanos(ran.parse()?);
+        let ran = Duration::from_nanos(ran.parse()?);
+        used.all += ran;
+        if fs::read_to_string(task.join("comm"))?.trim() == "umbra-judge" {
+            used.judge += ran;
+        }
     }
-    Ok(all)
+    Ok(used)
 }
 
 /// What the judge itself says of it.
