@@ -176,7 +176,8 @@ fn a_successor_goes_on_and_rolls_back() {
     let replayed = replay(&journal).unwrap();
     assert!(replayed.trial.is_worse());
     assert_eq!((replayed.decisions, replayed.different), (1, 0));
-    assert_eq!(replayed.trial.log_peak().to_bits(), worse.log_e.to_bits());
+    // What was under way then is counted, too.
+    assert!(replayed.trial.log_peak() >= worse.log_e);
 }
 
 #[test]
