@@ -300,11 +300,13 @@ webhooks: [{{name: people, type: confirm-promotion, url: 'http://{}/'}}]",
     assert_eq!(held.held_by, ["people"]);
     let analysis = held.analyses.first().expect("an analysis");
     assert_eq!((analysis.phase.as_str(), analysis.counts.successful), ("successful", 1));
+    // It holds from when it is asked; what it answered is told after that.
+    let answered =
+        || place.told(1).iter().any(|line| line.contains("\"hook\"") && line.contains("500"));
+    place.until(1, "what a gate answers is told", |_| answered());
     place.tell(1, Told::Promote);
     place.ends(1, RolloutPhase::Successful);
     assert_eq!(place.keeper.states(), [one]);
-    let told = place.told(1);
-    assert!(told.iter().any(|line| line.contains("\"hook\"") && line.contains("500")), "{told:#?}");
     assert_eq!(load.stop().bad(), 0);
 }
 
