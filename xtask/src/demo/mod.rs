@@ -27,7 +27,7 @@ mod table;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -47,6 +47,8 @@ const BROKEN: &str = "examples/web/broken.yaml";
 const PLANTED_STEP: &str = "tune limits";
 const PLANTED_TEST: &str = "nginx configuration is valid";
 const PLANTED_FILE: &str = "/etc/nginx/conf.d/limits.conf";
+/// Nothing may be left after so long.
+const REST_MAX: Duration = Duration::from_secs(30);
 /// Says that a directory is a demo's and may be removed.
 const MARKER: &str = "umbra-demo";
 
@@ -216,7 +218,13 @@ fn close(daemon: Server, places: &Places, keep: bool, failure: &Failure) -> Resu
     }
     let belongings = daemon.pid().map(Belongings::of).transpose()?.unwrap_or_default();
     daemon.stop()?;
-    let left = belongings.remaining(&places.dir);
+    let until = Instant::now() + REST_MAX;
+    let mut left = belongings.remaining(&places.dir);
+    // What runs instances stays for some seconds after the last of them.
+    while !left.is_empty() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(100));
+        left = belongings.remaining(&places.dir);
+    }
     if left.is_empty() {
         println!(
             "\nthe daemon is stopped; no process, mount, interface or control group of it is left"
