@@ -57,6 +57,9 @@ pub(crate) struct Watch {
     answered_us: Option<u32>,
     failed: bool,
     is_grpc: bool,
+    /// Nobody waited for the rest of its answer: it ended when that began, give or take some
+    /// microseconds that need not be looked up.
+    is_at_once: bool,
 }
 
 impl Watch {
@@ -65,8 +68,16 @@ impl Watch {
         let number = split.number();
         split.count(assigned.arm).begun.fetch_add(1, Ordering::Relaxed);
         split.say(Said::Began { number, assigned, at_us: split.at_us(began) });
-        let (answered_us, failed, is_grpc) = (None, false, false);
-        Self { split, number, assigned, began, answered_us, failed, is_grpc }
+        Self {
+            split,
+            number,
+            assigned,
+            began,
+            answered_us: None,
+            failed: false,
+            is_grpc: false,
+            is_at_once: true,
+        }
     }
 
     /// Its arm failed, even if somebody else answers instead.
@@ -104,15 +115,23 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let now = Instant::now();
-        let age = || microseconds(now.saturating_duration_since(self.began).as_micros());
+        let since_us =
+            |now: Instant| microseconds(now.saturating_duration_since(self.began).as_micros());
+        let (latency_us, ended_us) = match self.answered_us {
+            Some(answered_us) if self.is_at_once => (answered_us, answered_us),
+            Some(answered_us) => (answered_us, since_us(Instant::now())),
+            None => {
+                let age = since_us(Instant::now());
+                (age, age)
+            }
+        };
         self.split.count(self.assigned.arm).ended.fetch_add(1, Ordering::Relaxed);
         self.split.say(Said::Ended(Ended {
             number: self.number,
             assigned: self.assigned,
-            latency_us: self.answered_us.unwrap_or_else(age),
+            latency_us,
             failed: self.failed,
-            at_us: self.split.at_us(now),
+            at_us: self.split.at_us(self.began) + u64::from(ended_us),
         }));
     }
 }
@@ -122,13 +141,11 @@ impl Drop for Watch {
 pub struct Watched {
     pub(crate) body: Passing,
     watch: Option<Watch>,
-    /// That its rest is to come was said.
-    is_said: bool,
 }
 
 impl Passing {
     fn watched(body: Self, watch: Watch) -> Self {
-        let mut watched = Watched { body, watch: Some(watch), is_said: false };
+        let mut watched = Watched { body, watch: Some(watch) };
         watched.end_with_body();
         match watched.watch {
             Some(_) => Self::Watched(Box::new(watched)),
@@ -154,6 +171,8 @@ impl Watched {
                     watch.is_grpc &= !trailers.contains_key("grpc-status");
                 }
                 self.end_with_body();
+                // Who takes it slowly does not ask for the rest at once.
+                self.is_to_come();
             }
             Some(Err(broken)) => self.broken(broken),
             None => self.end(),
@@ -163,8 +182,8 @@ impl Watched {
 
     /// Where all of it is there at once, its end says all there is to say.
     fn is_to_come(&mut self) {
-        if let Some(watch) = self.watch.as_ref().filter(|_| !self.is_said) {
-            self.is_said = true;
+        if let Some(watch) = self.watch.as_mut().filter(|watch| watch.is_at_once) {
+            watch.is_at_once = false;
             watch.split.say(Said::Answered { number: watch.number });
         }
     }

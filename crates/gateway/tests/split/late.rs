@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use umbra_gateway::split::wire::{EndTo, SplitArm};
+use umbra_judge::arm::Arm;
+use umbra_judge::journal::read::Reader;
 use umbra_judge::journal::replay::replay;
+use umbra_judge::outcome::{Kind, Record};
 
 use crate::place::{LATENCY, Place, TIME_MAX, arm};
 use crate::server::{Does, Server};
@@ -53,4 +57,36 @@ async fn a_hang_is_rolled_back_before_anybody_gives_up() {
     place.tell(|splits| splits.end("web", EndTo::Baseline)).await.expect("an end");
     let replayed = replay(&std::fs::read(place.journal()).expect("one")).expect("a journal");
     assert!(replayed.trial.is_worse() && replayed.different == 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_takes_an_answer_slowly_is_not_late() {
+    // Whatever this machine does besides, an answer of the candidate begins sooner.
+    let waits = Server::new(|_| Does::Waits(Duration::from_millis(150))).await;
+    let place = Arc::new(Place::new(waits, Server::new(|_| Does::Pours(8 << 20)).await).await);
+    place.start(0.0, LATENCY).await;
+    place.ask_many(1_200, 100).await;
+    place.tell(|splits| splits.weigh("web", 1.0)).await.expect("a weight");
+    // Its head is read, and nothing else for far longer than any answer took to begin.
+    let mut slow = tokio::net::TcpStream::connect(place.gateway.at).await.expect("a connection");
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("asked");
+    slow.read_exact(&mut [0; 12]).await.expect("a head");
+    let status = place.until(|status| arm(status, SplitArm::Candidate).in_flight == 1).await;
+    let known = status.journal.bytes;
+    place.tell(|splits| splits.weigh("web", 0.9)).await.expect("a weight");
+    place.until(|status| status.journal.bytes > known).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(slow);
+    place.until(|status| arm(status, SplitArm::Candidate).in_flight == 0).await;
+    place.tell(|splits| splits.end("web", EndTo::Baseline)).await.expect("an end");
+    let mut late = 0;
+    let mut reader = Reader::new();
+    let journal = std::fs::read(place.journal()).expect("a journal");
+    let count = |_: &_, record: &Record| {
+        late += u32::from(
+            matches!(record, Record::Outcome(one) if one.kind == Kind::Hung && one.arm == Arm::Candidate),
+        );
+    };
+    reader.push(&journal, count).expect("a journal");
+    assert_eq!(late, 0);
 }

@@ -28,6 +28,8 @@ pub(crate) enum Does {
     Waits(Duration),
     /// Never answers.
     Hangs,
+    /// Answers at once with more than a client takes in one go.
+    Pours(usize),
     /// Breaks its answer off.
     Breaks,
     /// Answers a call of gRPC, with this status behind its body.
@@ -73,12 +75,13 @@ impl Server {
 async fn answer(does: Does, at: SocketAddr) -> Response<Said> {
     let text = match does {
         Does::Says(text) => Bytes::from(text),
+        Does::Pours(bytes) => Bytes::from(vec![b'x'; bytes]),
         _ => Bytes::from(at.to_string()),
     };
     let mut said = Said { frames: vec![Ok(Frame::data(text))], is_whole: true };
     let mut response = Response::builder();
     match does {
-        Does::Says(_) => {}
+        Does::Says(_) | Does::Pours(_) => {}
         Does::Answers(status) => response = response.status(status),
         Does::Waits(time) => tokio::time::sleep(time).await,
         Does::Hangs => std::future::pending().await,
