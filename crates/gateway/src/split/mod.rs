@@ -76,8 +76,10 @@ use crate::routes::weigh::Salt;
 /// So many weights may be declared, one after another.
 const STAGES_MAX: u16 = 1000;
 
-/// What requests said and the judge did not hear yet. Some seconds of a busy gateway.
-const QUEUE_MAX: usize = 1 << 16;
+/// What requests said and the judge did not hear yet: some tenths of a second of a busy gateway. A
+/// longer queue is not in the processor's cache any more when its places come round again, which
+/// both sides feel.
+const QUEUE_MAX: usize = 1 << 14;
 
 /// The sessions of one route, split.
 #[derive(Debug)]
