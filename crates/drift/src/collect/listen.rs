@@ -1,20 +1,34 @@
 //! The ports something listens on.
 
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
 use super::context::Context;
-use super::kernel::{NOT_RUNNING, sorted, text};
+use super::kernel::{NOT_RUNNING, sorted};
 use super::secret::Secrecy;
 use super::source::{Fact, Source};
 use crate::reading::Reading;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+/// More than the sockets of any machine fill.
+const BYTES_MAX: u64 = 64 << 20;
 
-/// A table of the kernel, the protocol it is of, and the state of a socket that listens there:
-/// `TCP_LISTEN`, and for datagrams `TCP_CLOSE`, that is without a peer.
-const TABLES: [(&str, &str, &[u8]); 4] = [
-    ("/proc/net/tcp", "tcp", b"0A"),
-    ("/proc/net/tcp6", "tcp", b"0A"),
-    ("/proc/net/udp", "udp", b"07"),
-    ("/proc/net/udp6", "udp", b"07"),
+/// A table of the kernel.
+struct Table {
+    path: &'static str,
+    protocol: &'static str,
+    /// Of a socket that listens: `TCP_LISTEN`, and for datagrams `TCP_CLOSE`, that is without a
+    /// peer.
+    state: &'static [u8],
+    /// Those that listen stand before all others: a busy machine's connections need not be read.
+    first: bool,
+}
+
+const TABLES: [Table; 4] = [
+    Table { path: "tcp", protocol: "tcp", state: b"0A", first: true },
+    Table { path: "tcp6", protocol: "tcp", state: b"0A", first: true },
+    Table { path: "udp", protocol: "udp", state: b"07", first: false },
+    Table { path: "udp6", protocol: "udp", state: b"07", first: false },
 ];
 
 /// All listening sockets of this machine: a set of lines such as `tcp 0.0.0.0:22`.
@@ -27,22 +41,42 @@ impl Source for Listen {
             return Fact::unreadable(NOT_RUNNING);
         }
         let mut found = Vec::new();
-        for (path, protocol, state) in TABLES {
-            // `/proc/net` is a link to what the kernel shows of this process.
-            let path = path.replace("/proc/net", "/proc/thread-self/net");
-            let table = text(context, &path);
-            match &table {
-                Reading::Unreadable { .. } => return Fact::whole(table),
+        for table in &TABLES {
+            // Of the thread: another may have moved into another network.
+            let opened = File::open(format!("/proc/thread-self/net/{}", table.path));
+            let sockets = match opened {
+                Ok(file) => table.sockets(BufReader::new(file.take(BYTES_MAX))),
                 // A kernel without IPv6 has no table of it.
-                Reading::Absent => {}
-                Reading::Present(_) => {
-                    let lines = table.bytes().unwrap_or_default().split(|byte| *byte == b'\n');
-                    let sockets = lines.filter_map(|line| socket(line, state));
-                    found.extend(sockets.map(|at| format!("{protocol} {at}").into_bytes()));
-                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => Err(error),
+            };
+            match sockets {
+                Ok(sockets) => found.extend(sockets),
+                Err(error) => return Fact::unreadable(error.to_string()),
             }
         }
         Fact::whole(Reading::text(sorted(found)))
+    }
+}
+
+impl Table {
+    /// What listens, a line each.
+    fn sockets(&self, mut text: impl BufRead) -> io::Result<Vec<Vec<u8>>> {
+        let (mut found, mut line, mut total) = (Vec::new(), Vec::new(), 0);
+        // The heading.
+        total += text.read_until(b'\n', &mut line)? as u64;
+        loop {
+            line.clear();
+            total += text.read_until(b'\n', &mut line)? as u64;
+            if total >= BYTES_MAX {
+                return Err(io::Error::other("the kernel has more sockets than are read"));
+            }
+            match socket(&line, self.state) {
+                Some(at) => found.push(format!("{} {at}", self.protocol).into_bytes()),
+                None if line.is_empty() || self.first => return Ok(found),
+                None => {}
+            }
+        }
     }
 }
 
@@ -93,6 +127,24 @@ mod tests {
         check(six, "07", Some("[::1]:53"));
         check("  sl  local_address rem_address   st tx_queue", "0A", None);
         check("0: zzzzzzzz:0016 x 0A", "0A", None);
+        check("", "0A", None);
         check("0: é0000000000000000000000000000000:0016 x 0A", "0A", None);
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn connections_behind_those_that_listen_are_not_read() {
+        let text = "  sl  local_address rem_address   st\n\
+                    0: 00000000:0016 00000000:0000 0A 0:0\n\
+                    1: 0100007F:1F90 00000000:0000 0A 0:0\n\
+                    2: 0100007F:0016 0100007F:8001 06 0:0\n\
+                    3: 00000000:0017 00000000:0000 0A 0:0\n";
+        let found = |table: &Table| {
+            let found = table.sockets(text.as_bytes()).expect("read");
+            found.into_iter().map(|line| String::from_utf8(line).expect("text")).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&TABLES[0]), ["tcp 0.0.0.0:22", "tcp 127.0.0.1:8080"]);
+        let anywhere = Table { first: false, ..TABLES[0] };
+        assert_eq!(found(&anywhere).len(), 3);
     }
 }
