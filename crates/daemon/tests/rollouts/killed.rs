@@ -80,24 +80,18 @@ fn killed_at_points_of_a_promotion() {
     let images = [place.image("one", Manner::Good), place.image("two", Manner::Good)];
     let names = ["one", "two"];
     let load = place.load("/");
-    let points = undisturbed(&mut place, names[0], STEPS, RolloutPhase::Successful);
-    let mut died = 0;
-    for (round, point) in chosen(points).enumerate() {
-        let which = (round + 1) % 2;
-        died += usize::from(killed_at(
-            &mut place,
-            point,
-            names[which],
-            STEPS,
-            RolloutPhase::Successful,
-        ));
+    let passed = undisturbed(&mut place, names[0], STEPS, RolloutPhase::Successful);
+    let mut points = Points::among(passed);
+    while let Some(point) = points.next() {
+        let which = points.tried % 2;
+        let life = killed_at(&mut place, point, names[which], STEPS, RolloutPhase::Successful);
+        points.learn(life);
         assert_eq!(place.keeper.states(), [images[which]], "at point {point}");
         let service = place.service("web").expect("a service");
         assert_eq!(service.now.state, Some(images[which]), "at point {point}");
         assert_eq!(service.now.targets, place.leads_to("web"), "at point {point}");
     }
-    println!("{points} points: {died} died");
-    assert!(died * 2 >= SOME.min(points), "{died} of {points}");
+    points.enough(2);
     assert_eq!(load.stop().bad(), 0);
 }
 
@@ -107,18 +101,16 @@ fn killed_at_points_of_a_rollback() {
     place.image("bad", Manner::FailsEvery(2));
     let load = place.load("/");
     undisturbed(&mut place, "good", STEPS, RolloutPhase::Successful);
-    let points = undisturbed(&mut place, "bad", SLOW, RolloutPhase::Failed);
-    let mut died = 0;
-    for point in chosen(points) {
-        died += usize::from(killed_at(&mut place, point, "bad", SLOW, RolloutPhase::Failed));
+    let mut points = Points::among(undisturbed(&mut place, "bad", SLOW, RolloutPhase::Failed));
+    while let Some(point) = points.next() {
+        points.learn(killed_at(&mut place, point, "bad", SLOW, RolloutPhase::Failed));
         assert_eq!(place.keeper.states(), [good], "at point {point}");
         assert_eq!(place.service("web").expect("a service").now.state, Some(good));
         let last = place.client().rollouts(1).expect("listed").pop().expect("a rollout");
         place.alerted_of(last.id, "rolled_back");
     }
-    println!("{points} points: {died} died");
     // It takes more or less time, and so points, until it is found to be worse.
-    assert!(died * 4 >= SOME.min(points), "{died} of {points}");
+    points.enough(4);
     drop(load);
 }
 
@@ -133,15 +125,14 @@ fn undisturbed(place: &mut Place, image: &str, lines: &str, phase: RolloutPhase)
     points
 }
 
-/// A daemon that dies at `point` of a rollout, and what its successor makes of that. Whether it
-/// died.
+/// A daemon that dies at `point` of a rollout, and what its successor makes of that.
 fn killed_at(
     place: &mut Place,
     point: usize,
     image: &str,
     lines: &str,
     phase: RolloutPhase,
-) -> bool {
+) -> Life {
     place.stop_daemon().expect("nothing kills it");
     let mut told: Vec<umbra_api::rollout::RolloutEvent> = Vec::new();
     let mut begun: Option<RolloutStatus> = None;
@@ -152,12 +143,7 @@ fn killed_at(
             told = events.into_iter().flatten().map_while(Result::ok).collect();
         }
     }
-    let died = place.daemon_is_dead();
-    if died {
-        place.kill_daemon()
-    } else {
-        let _ = place.stop_daemon();
-    };
+    let life = place.stop_daemon().map_or(Life::Died, Life::Passed);
     // Its successor may die as well, while it takes up what it finds.
     place.start_daemon(point % 3 + 1);
     place.kill_daemon();
@@ -181,11 +167,48 @@ fn killed_at(
             "{one:?} was told at point {point}, and is forgotten"
         );
     }
-    died
+    life
+}
+
+/// What became of a daemon that was to die.
+enum Life {
+    Died,
+    /// It had no such point, only so many.
+    Passed(usize),
 }
 
 /// The points to try: all, or some from the first to the last.
-fn chosen(points: usize) -> impl Iterator<Item = usize> {
-    let count = if std::env::var_os(EVERY_POINT).is_some() { points } else { SOME.min(points) };
-    (0..count).map(move |at| 1 + at * (points - 1) / (count - 1).max(1))
+struct Points {
+    /// As many as every life so far had: a slow machine has more of them than a fast one.
+    all: usize,
+    count: usize,
+    tried: usize,
+    died: usize,
+}
+
+impl Points {
+    fn among(all: usize) -> Self {
+        let every = std::env::var_os(EVERY_POINT).is_some();
+        Self { all, count: if every { all } else { SOME.min(all) }, tried: 0, died: 0 }
+    }
+
+    fn next(&mut self) -> Option<usize> {
+        let at = self.tried;
+        self.tried += 1;
+        (at < self.count).then(|| 1 + at * (self.all - 1) / (self.count - 1).max(1))
+    }
+
+    fn learn(&mut self, life: Life) {
+        match life {
+            Life::Died => self.died += 1,
+            Life::Passed(points) => self.all = self.all.min(points.max(1)),
+        }
+    }
+
+    /// One of `every` tries at least was one.
+    #[track_caller]
+    fn enough(&self, every: usize) {
+        println!("{} points: {} of {} died", self.all, self.died, self.count);
+        assert!(self.died * every >= self.count, "{} of {}", self.died, self.count);
+    }
 }

@@ -80,10 +80,6 @@ impl Place {
         self.daemon = None;
     }
 
-    pub(crate) fn daemon_is_dead(&mut self) -> bool {
-        self.daemon.as_mut().is_none_or(|daemon| daemon.child.try_wait().expect("asked").is_some())
-    }
-
     /// Kills the gateway, and starts another at the same address.
     pub(crate) fn kill_gateway(&mut self) {
         self.gateway = None;
