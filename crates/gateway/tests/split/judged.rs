@@ -42,6 +42,34 @@ async fn errors_are_rolled_back_and_the_journal_says_why() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+/// The end is asked for while the judge has not heard yet what makes the candidate worse: whoever
+/// loses that race, a candidate that is worse by its own journal is never what all requests go to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_judged_while_a_split_ends_counts() {
+    let bad = Server::new(|_| Does::Answers(500)).await;
+    let place = Arc::new(Place::new(Server::well().await, bad).await);
+    let mut refused = 0;
+    for round in 0..40_u64 {
+        place.start(0.5, ERRORS).await;
+        place.ask_many(10 + round, 8).await;
+        let ended = place.tell(|splits| splits.end("web", EndTo::Candidate)).await;
+        match &ended {
+            Ok(status) => assert!(!status.rolled_back, "{round}: {status:#?}"),
+            Err(_) => {
+                refused += 1;
+                place.tell(|splits| splits.end("web", EndTo::Baseline)).await.expect("an end");
+            }
+        }
+        let replayed = replay(&std::fs::read(place.journal()).expect("one")).expect("a journal");
+        assert!(ended.is_err() || !replayed.trial.is_worse(), "{round}");
+        std::fs::remove_file(place.journal()).expect("removed");
+        if ended.is_ok() {
+            place.tell(|splits| splits.release("web")).await.expect("released");
+        }
+    }
+    assert!(refused > 0, "it is worse in none of them");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_may_be_told_only() {
     let place =

@@ -200,18 +200,25 @@ impl Place {
     pub fn end(&self, route: &str, to: EndTo) -> Result<SplitStatus, WireError> {
         let _changing = self.splits().change()?;
         let split = self.split(route)?;
-        if to == EndTo::Candidate && split.is_rolled_back() {
-            return Err(conflict(format!("give {route:?} to its candidate: it was rolled back")));
-        }
         // All there is to judge is judged, and on the disk.
         split.ask(Mode::Paused);
-        let ended = self.status(&split).and_then(|status| {
+        let ended = self.check_end(&split, to).and_then(|()| {
+            let status = self.status(&split)?;
             self.end_to(route, &split, to)?;
             Ok(status)
         });
         split.tell(if ended.is_ok() { Mode::Over } else { Mode::Judging });
         split.changed();
         ended
+    }
+
+    /// What was judged last may be what the candidate is rolled back for.
+    fn check_end(&self, split: &Split, to: EndTo) -> Result<(), WireError> {
+        if to == EndTo::Candidate && split.is_rolled_back() {
+            let route = &split.route;
+            return Err(conflict(format!("give {route:?} to its candidate: it was rolled back")));
+        }
+        Ok(())
     }
 
     fn end_to(&self, route: &str, split: &Split, to: EndTo) -> Result<(), WireError> {
