@@ -9,7 +9,7 @@ use umbra_api::error::{ErrorCode, WireError};
 
 use super::routes::route_statuses;
 use super::{Answer, Control, json, read};
-use crate::split::splits::Place;
+use crate::split::splits::{Place, Which};
 use crate::split::wire::{EndTo, SplitStatus};
 
 const SPLITS: &str = "/v1/splits";
@@ -49,6 +49,7 @@ impl Control {
         let (route, rest) = (parts.next().unwrap_or_default().to_owned(), parts.next());
         let of_routes = path.starts_with(ROUTES);
         let method = request.method().clone();
+        let rollout = number(request.uri().query(), "rollout")?;
         match (method, of_routes, route.as_str(), rest) {
             (Method::GET, false, "", None) => self.off(|place| place.statuses()).await,
             (Method::GET, false, _, None) => self.watch_split(&route, request).await,
@@ -58,15 +59,16 @@ impl Control {
             }
             (Method::DELETE, false, _, None) => {
                 let to = end_to(request.uri().query())?;
-                self.off(move |place| place.end(&route, to)).await
+                self.off(move |place| place.end(Which { route: &route, rollout }, to)).await
             }
             (Method::POST, false, _, Some("weight")) => {
                 let wanted: crate::split::wire::SetWeight = read(request).await?;
-                self.off(move |place| place.weigh(&route, wanted.weight)).await
+                self.off(move |place| place.weigh(Which { route: &route, rollout }, wanted.weight))
+                    .await
             }
             (Method::POST, false, _, Some("targets")) => {
                 let wanted = read(request).await?;
-                self.off(move |place| place.aim(&route, wanted)).await
+                self.off(move |place| place.aim(Which { route: &route, rollout }, wanted)).await
             }
             (Method::POST, true, _, Some("targets")) => {
                 let wanted = read(request).await?;
@@ -103,10 +105,8 @@ impl Control {
         route: &str,
         request: Request<Incoming>,
     ) -> Result<Answer, WireError> {
-        let number = |name| value(request.uri().query(), name).map(|text| text.parse::<u64>());
-        let bad = |_| WireError::new(ErrorCode::BadRequest, "read a number in the query");
-        let after = number("after").transpose().map_err(bad)?;
-        let wait = number("wait_ms").transpose().map_err(bad)?;
+        let query = request.uri().query();
+        let (after, wait) = (number(query, "after")?, number(query, "wait_ms")?);
         let split = self.place().split(route)?;
         if let (Some(after), Some(wait)) = (after, wait) {
             let changed = split.changed_from(after);
@@ -120,6 +120,14 @@ impl Control {
 fn value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     let mut pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+fn number(query: Option<&str>, name: &str) -> Result<Option<u64>, WireError> {
+    let number = value(query, name).map(str::parse).transpose();
+    number.map_err(|_| {
+        let message = format!("read the query: expected a number for {name}");
+        WireError::new(ErrorCode::BadRequest, message)
+    })
 }
 
 fn end_to(query: Option<&str>) -> Result<EndTo, WireError> {

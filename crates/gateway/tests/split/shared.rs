@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use umbra_api::error::ErrorCode;
+use umbra_gateway::split::splits::Which;
 use umbra_gateway::split::wire::{
     AssignTargets, EndTo, LeftOutCause, SetTargets, SplitArm, SplitLeftOut, SplitStatus, StartSplit,
 };
@@ -165,6 +166,27 @@ async fn what_makes_no_sense_is_refused() {
     let aim = SetTargets { arm: SplitArm::Control, targets: vec![to(&place.candidate)] };
     let refused = place.tell(|splits| splits.aim("web", aim)).await.expect_err("no control");
     assert_eq!(refused.code, BadRequest);
+}
+
+/// A rollout that is refused a route must not end what the one before it has there.
+#[tokio::test]
+async fn whoever_names_its_rollout_changes_no_others_split() {
+    let place = Place::new(Server::well().await, Server::well().await).await;
+    let before = place.start(0.1, ERRORS).await;
+    let of = |rollout| Which { route: "web", rollout: Some(rollout) };
+    let aim = SetTargets { arm: SplitArm::Candidate, targets: vec![to(&place.baseline)] };
+    for nobodys in [
+        place.tell(move |splits| splits.weigh(of(8), 0.5)).await.map(drop),
+        place.tell(move |splits| splits.aim(of(8), aim)).await.map(drop),
+        place.tell(move |splits| splits.end(of(8), EndTo::Candidate)).await.map(drop),
+    ] {
+        let refused = nobodys.expect_err("it is another's");
+        assert_eq!(refused.code, ErrorCode::NotFound);
+        assert!(refused.message.contains("rollout 7's"), "{refused:?}");
+    }
+    assert_eq!(place.status().await.version, before.version);
+    place.tell(move |splits| splits.weigh(of(7), 0.5)).await.expect("its own");
+    place.tell(move |splits| splits.end(of(7), EndTo::Baseline)).await.expect("its own");
 }
 
 #[tokio::test]

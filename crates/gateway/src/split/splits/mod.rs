@@ -17,7 +17,7 @@ use umbra_judge::settings::Control as Compared;
 use umbra_judge::trial::Trial;
 
 pub(crate) use self::refusing::refused;
-use self::refusing::{bad, check, check_weight, conflict, environment, none, setup_of};
+use self::refusing::{bad, check, check_weight, conflict, environment, none, none_of, setup_of};
 use super::arms::Managed;
 use super::journal::Journal;
 use super::judging::{self, Mode};
@@ -49,6 +49,22 @@ pub struct Place {
     pub proxy: Arc<Proxy>,
     /// Whom targets that speak TLS have to be.
     pub trust: Trust,
+}
+
+/// Which split is meant.
+#[derive(Debug, Clone, Copy)]
+pub struct Which<'a> {
+    /// Of this route.
+    pub route: &'a str,
+    /// Of this rollout, and no other: one that ended elsewhere must not change the next. `None` is
+    /// whichever there is.
+    pub rollout: Option<u64>,
+}
+
+impl<'a> From<&'a str> for Which<'a> {
+    fn from(route: &'a str) -> Self {
+        Self { route, rollout: None }
+    }
 }
 
 impl Splits {
@@ -145,9 +161,14 @@ impl Place {
     }
 
     /// Another weight, from the next request on.
-    pub fn weigh(&self, route: &str, weight: f64) -> Result<SplitStatus, WireError> {
+    pub fn weigh<'a>(
+        &self,
+        which: impl Into<Which<'a>>,
+        weight: f64,
+    ) -> Result<SplitStatus, WireError> {
         let _changing = self.splits().change()?;
-        let split = self.split(route)?;
+        let split = self.meant(which.into())?;
+        let route = &split.route;
         check_weight(weight, split.has_control)?;
         let refused = |why| match why {
             NoWeight::RolledBack => {
@@ -176,9 +197,14 @@ impl Place {
     }
 
     /// Other targets of an arm, from the next request on.
-    pub fn aim(&self, route: &str, to: SetTargets) -> Result<SplitStatus, WireError> {
+    pub fn aim<'a>(
+        &self,
+        which: impl Into<Which<'a>>,
+        to: SetTargets,
+    ) -> Result<SplitStatus, WireError> {
         let _changing = self.splits().change()?;
-        let split = self.split(route)?;
+        let split = self.meant(which.into())?;
+        let route = split.route.as_str();
         check_targets(route, &to.targets).map_err(|error| bad(&error))?;
         if to.arm == SplitArm::Control && !split.has_control {
             let message = format!("aim the control of {route:?}: it has none");
@@ -197,14 +223,18 @@ impl Place {
     }
 
     /// Ends a split. The route has the targets of one arm from the next request on.
-    pub fn end(&self, route: &str, to: EndTo) -> Result<SplitStatus, WireError> {
+    pub fn end<'a>(
+        &self,
+        which: impl Into<Which<'a>>,
+        to: EndTo,
+    ) -> Result<SplitStatus, WireError> {
         let _changing = self.splits().change()?;
-        let split = self.split(route)?;
+        let split = self.meant(which.into())?;
         // All there is to judge is judged, and on the disk.
         split.ask(Mode::Paused);
         let ended = self.check_end(&split, to).and_then(|()| {
             let status = self.status(&split)?;
-            self.end_to(route, &split, to)?;
+            self.end_to(&split, to)?;
             Ok(status)
         });
         split.tell(if ended.is_ok() { Mode::Over } else { Mode::Judging });
@@ -221,7 +251,8 @@ impl Place {
         Ok(())
     }
 
-    fn end_to(&self, route: &str, split: &Split, to: EndTo) -> Result<(), WireError> {
+    fn end_to(&self, split: &Split, to: EndTo) -> Result<(), WireError> {
+        let route = split.route.as_str();
         let Kept { rollout, assigned, split: kept } = split.record.kept().clone();
         let candidate = kept.map(|kept| kept.start.candidate);
         let assigned = if to == EndTo::Candidate { candidate } else { assigned };
@@ -250,6 +281,17 @@ impl Place {
     pub fn split(&self, route: &str) -> Result<Arc<Split>, WireError> {
         let found = self.every().into_iter().find(|split| split.route == route);
         found.ok_or_else(|| none(route))
+    }
+
+    /// The same, if it is that rollout's.
+    fn meant(&self, which: Which<'_>) -> Result<Arc<Split>, WireError> {
+        let split = self.split(which.route)?;
+        match which.rollout {
+            Some(rollout) if rollout != split.rollout => {
+                Err(none_of(which.route, rollout, split.rollout))
+            }
+            _ => Ok(split),
+        }
     }
 
     /// How one stands.

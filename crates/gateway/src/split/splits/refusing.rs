@@ -53,6 +53,13 @@ pub(super) fn none(route: &str) -> WireError {
         .with_hint("`umbra rollout ls` lists rollouts")
 }
 
+/// There is one, of another rollout.
+pub(super) fn none_of(route: &str, rollout: u64, is: u64) -> WireError {
+    let message =
+        format!("find a split of route {route:?} for rollout {rollout}: it is rollout {is}'s");
+    WireError::new(ErrorCode::NotFound, message).with_hint("`umbra rollout ls` lists rollouts")
+}
+
 pub(super) fn conflict(message: String) -> WireError {
     WireError::new(ErrorCode::Conflict, message)
 }
