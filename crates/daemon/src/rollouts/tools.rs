@@ -87,14 +87,16 @@ impl Tools {
     ) -> Option<Result<T, GateError>> {
         let mut wait = WAITS[0];
         loop {
+            // Looked at before it is asked as well: a weight that was given up while the gateway
+            // was away must not be in force for the moment until the next one is.
+            if turn.is_some_and(|turn| self.is_needless(turn)) || self.is_ended() {
+                return None;
+            }
             match ask(&self.gate) {
                 Err(GateError::Away(why)) => {
                     tracing::debug!(rollout = self.id, why, "the gateway is asked again");
                 }
                 said => return Some(said),
-            }
-            if turn.is_some_and(|turn| self.is_needless(turn)) || self.is_ended() {
-                return None;
             }
             std::thread::sleep(wait);
             wait = (wait * 2).min(WAITS[1]);
