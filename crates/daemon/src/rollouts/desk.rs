@@ -208,6 +208,7 @@ impl Desk {
                 self.on(Event::SplitBegun)?;
                 self.on_gone(Winner::Candidate)
             }
+            News::Gone(targets) => self.on_gone(self.serves(&targets)),
             News::Ended(winner) => {
                 self.settle(winner);
                 self.on(Event::SplitEnded)
@@ -264,24 +265,25 @@ impl Desk {
             return Ok(());
         }
         match look {
-            Look::Split(split, compared) if split.rollout == self.tools.id => {
+            Look::Split(split, compared) => {
                 let seen = seen::seen(&split, compared);
                 self.made.journal = Some(split.journal.path.clone());
                 self.split = Some(*split);
                 self.on(Event::SplitSeen(seen))
             }
-            Look::Split(split, _) => {
-                let why = format!("the route is split for rollout {}", split.rollout);
-                self.on(Event::SplitLost { why })
-            }
             Look::Lost(why) => self.on(Event::SplitLost { why }),
-            Look::Nothing(targets) => {
-                let candidate = self.made.targets(Role::Candidate);
-                let is_candidate = !targets.is_empty()
-                    && targets.iter().all(|target| candidate.iter().any(|one| one.to == target.to));
-                let serves = if is_candidate { Winner::Candidate } else { Winner::Baseline };
-                self.on_gone(serves)
-            }
+            Look::Nothing(targets) => self.on_gone(self.serves(&targets)),
+        }
+    }
+
+    /// Who serves where a route leads to these targets. Whether the candidate's instances are well
+    /// is no part of it: what may serve must not be stopped.
+    fn serves(&self, targets: &[Target]) -> Winner {
+        let is_candidates =
+            |target: &Target| self.made.candidate.iter().any(|one| one.to == target.to);
+        match self.tools.plan.baseline.is_at(targets) {
+            false if targets.iter().any(is_candidates) => Winner::Candidate,
+            _ => Winner::Baseline,
         }
     }
 

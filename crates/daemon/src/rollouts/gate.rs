@@ -18,11 +18,12 @@ use umbra_state::chain;
 /// A gateway answers at once, if it does at all.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One route of a gateway.
+/// One route of a gateway, and the rollout that speaks: it changes no other's split.
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
     client: Client,
     route: String,
+    rollout: u64,
 }
 
 /// Why a gateway did not do as it was asked.
@@ -44,8 +45,9 @@ pub(super) enum GateError {
 
 impl Gate {
     /// The route of this name at the gateway with this socket.
-    pub(super) fn new(socket: &Path, route: &str) -> Self {
-        Self { client: Client::new(socket).with_patience(PATIENCE), route: route.to_owned() }
+    pub(super) fn new(socket: &Path, route: &str, rollout: u64) -> Self {
+        let client = Client::new(socket).with_patience(PATIENCE);
+        Self { client, route: route.to_owned(), rollout }
     }
 
     /// The route as it was set up; `None` where there is none of this name.
@@ -69,6 +71,11 @@ impl Gate {
         let patient = self.client.clone().with_patience(PATIENCE + wait);
         let range = format!("?after={after}&wait_ms={}", wait.as_millis());
         patient.get(&self.target(&range)).map_err(error)
+    }
+
+    /// Whether a split is this rollout's.
+    pub(super) fn is_own(&self, split: &SplitStatus) -> bool {
+        split.rollout == self.rollout
     }
 
     /// Mirrored requests that both shadows were compared by so far; where nothing is compared,
@@ -101,30 +108,30 @@ impl Gate {
     }
 
     /// Gives a route that leads nowhere these targets.
-    pub(super) fn assign(&self, rollout: u64, targets: Vec<TargetSetup>) -> Result<(), GateError> {
+    pub(super) fn assign(&self, targets: Vec<TargetSetup>) -> Result<(), GateError> {
         let target = format!("/v1/routes/{}/targets", percent(&self.route));
-        let assign = AssignTargets { targets, rollout };
+        let assign = AssignTargets { targets, rollout: self.rollout };
         self.client.post::<Value>(&target, &assign).map(drop).map_err(error)
     }
 
     /// Changes the candidate's part.
     pub(super) fn weigh(&self, weight: f64) -> Result<SplitStatus, GateError> {
-        self.client.post(&self.target("/weight"), &SetWeight { weight }).map_err(error)
+        self.client.post(&self.own("/weight?"), &SetWeight { weight }).map_err(error)
     }
 
     /// Changes where an arm's requests go.
     pub(super) fn aim(&self, arm: SplitArm, targets: Vec<TargetSetup>) -> Result<(), GateError> {
         let set = SetTargets { arm, targets };
-        self.client.post::<Value>(&self.target("/targets"), &set).map(drop).map_err(error)
+        self.client.post::<Value>(&self.own("/targets?"), &set).map(drop).map_err(error)
     }
 
-    /// Ends the split; one that is not there has ended.
+    /// Ends the split.
     pub(super) fn end(&self, to: EndTo) -> Result<(), GateError> {
         let to = match to {
-            EndTo::Baseline => "?to=baseline",
-            EndTo::Candidate => "?to=candidate",
+            EndTo::Baseline => "?to=baseline&",
+            EndTo::Candidate => "?to=candidate&",
         };
-        unless_gone(self.client.remove::<Value>(self.target(to)).map(drop).map_err(error))
+        self.client.remove::<Value>(self.own(to)).map(drop).map_err(error)
     }
 
     /// Begins to mirror, or goes on otherwise.
@@ -136,19 +143,20 @@ impl Gate {
     /// Mirrors no more under this name.
     pub(super) fn stop_mirror(&self, name: &str) -> Result<(), GateError> {
         let target = format!("/v1/mirrors/{}", percent(name));
-        unless_gone(self.client.remove::<Value>(target).map(drop).map_err(error))
+        match self.client.remove::<Value>(target).map_err(error) {
+            // What is not there needs not be removed.
+            Ok(_) | Err(GateError::Nothing(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn target(&self, rest: &str) -> String {
         format!("/v1/splits/{}{rest}", percent(&self.route))
     }
-}
 
-/// What is not there needs not be removed.
-fn unless_gone(done: Result<(), GateError>) -> Result<(), GateError> {
-    match done {
-        Err(GateError::Nothing(_)) => Ok(()),
-        done => done,
+    /// The same, of a split that is this rollout's or is not there.
+    fn own(&self, rest: &str) -> String {
+        self.target(&format!("{rest}rollout={}", self.rollout))
     }
 }
 

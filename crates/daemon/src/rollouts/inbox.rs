@@ -66,6 +66,8 @@ pub(super) enum News {
     Assigned,
     /// All requests are this one's: the split has ended.
     Ended(Winner),
+    /// There is no split of this rollout; the route leads there.
+    Gone(Vec<TargetSetup>),
     /// A previous instance is so now.
     Previous(Held),
     /// The instances of all services, as they are now.

@@ -257,7 +257,7 @@ impl Rollouts {
         let (inbox, arrivals) = desk::inbox();
         let tools = Tools {
             id,
-            gate: Gate::new(&plan.gateway, &plan.spec.route),
+            gate: Gate::new(&plan.gateway, &plan.spec.route, id),
             plan: Arc::new(plan),
             instances: Arc::clone(&self.instances),
             db: self.db.clone(),

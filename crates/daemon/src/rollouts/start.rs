@@ -45,7 +45,7 @@ pub(super) fn plan(
         let spec = enter::instance_spec(&rollouts.db, service.clone(), name, state, port);
         rollouts.runtime.block_on(spec)?;
     }
-    let gate = Gate::new(&gateway, &spec.route);
+    let gate = Gate::new(&gateway, &spec.route, id);
     let targets = leads_to(&gate, &gateway, &spec.route)?;
     let mut remarks = Vec::new();
     let baseline = baseline(rollouts, service, &gateway, &spec.route, targets, &mut remarks)?;

@@ -25,7 +25,7 @@ const JOURNALS_MAX: u32 = 1_000;
 
 /// Has a route that leads nowhere lead to the candidate: there is nothing to split.
 pub(super) fn assign(tools: &Tools, turn: Turn, candidate: &[TargetSetup]) -> Vec<News> {
-    match tools.insist(Some(turn), |gate| gate.assign(tools.id, candidate.to_vec())) {
+    match tools.insist(Some(turn), |gate| gate.assign(candidate.to_vec())) {
         None => Vec::new(),
         Some(Ok(())) => vec![News::Assigned],
         Some(Err(error)) => {
@@ -43,7 +43,7 @@ pub(super) fn begin(
     control: &[TargetSetup],
 ) -> Vec<News> {
     let begun = tools.insist(Some(turn), |gate| match gate.split() {
-        Ok(split) if split.rollout == tools.id => Ok(split),
+        Ok(split) if gate.is_own(&split) => Ok(split),
         Ok(split) => Err(GateError::Refused(format!(
             "route {:?} is split already, for rollout {}",
             tools.plan.spec.route, split.rollout
@@ -129,6 +129,7 @@ pub(super) fn end(tools: &Tools, turn: Turn, to: Winner) -> Vec<News> {
         match tools.insist(Some(turn), |gate| gate.end(end)) {
             None => return Vec::new(),
             Some(Ok(())) => return vec![News::Ended(to)],
+            Some(Err(GateError::Nothing(_))) => return gone(tools, turn, to),
             Some(Err(GateError::Conflict(_))) if conflicts < CONFLICTS_MAX => {
                 conflicts += 1;
                 std::thread::sleep(CONFLICT_WAIT);
@@ -141,6 +142,22 @@ pub(super) fn end(tools: &Tools, turn: Turn, to: Winner) -> Vec<News> {
     }
 }
 
+/// There is no split of ours to end: it was ended, by us before or by somebody else, and only
+/// where requests go now says in whose favour.
+fn gone(tools: &Tools, turn: Turn, to: Winner) -> Vec<News> {
+    let leads_to = tools.insist(Some(turn), |gate| {
+        gate.leads_to()?.ok_or_else(|| GateError::Refused("there is no such route".to_owned()))
+    });
+    match leads_to {
+        None => Vec::new(),
+        Some(Ok(targets)) => vec![News::Gone(targets)],
+        Some(Err(error)) => {
+            let effect = Effect::EndSplit { to };
+            vec![Event::Failed { effect, why: error.to_string() }.into()]
+        }
+    }
+}
+
 /// Waits until nothing is under way at these arms; that has its time.
 pub(super) fn drain(tools: &Tools, leaves: impl Fn(SplitArm) -> bool) {
     let until = Instant::now() + Duration::from_millis(tools.plan.spec.instances.drain_ms);
@@ -148,7 +165,7 @@ pub(super) fn drain(tools: &Tools, leaves: impl Fn(SplitArm) -> bool) {
         // A split that is not there has nothing under way.
         let Ok(split) = tools.gate.split() else { return };
         let left = split.arms.iter().filter(|arm| leaves(arm.arm));
-        if split.rollout != tools.id || left.map(|arm| arm.in_flight).sum::<u64>() == 0 {
+        if !tools.gate.is_own(&split) || left.map(|arm| arm.in_flight).sum::<u64>() == 0 {
             return;
         }
         std::thread::sleep(DRAIN_LOOK);

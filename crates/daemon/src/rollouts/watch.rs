@@ -34,20 +34,8 @@ impl Watch {
             let mut version = None;
             while !is_ended.load(Ordering::Relaxed) {
                 let began = Instant::now();
-                let seen = match version {
-                    Some(version) => gate.split_after(version, WAIT),
-                    None => gate.split(),
-                };
-                let (look, is_early) = match seen {
-                    Ok(split) => {
-                        let is_first = version.replace(split.version) != Some(split.version);
-                        let mirrors = is_mirroring.load(Ordering::Relaxed);
-                        let compared = if mirrors { gate.compared(&mirror) } else { 0 };
-                        (Look::Split(Box::new(split), compared), !is_first)
-                    }
-                    Err(GateError::Nothing(why)) => (gone(&gate, why), true),
-                    Err(error) => (Look::Lost(error.to_string()), true),
-                };
+                let mirror = is_mirroring.load(Ordering::Relaxed).then_some(&*mirror);
+                let (look, is_early) = look(&gate, &mut version, mirror);
                 let told =
                     is_ended.load(Ordering::Relaxed) || inbox.send(Input::Looked(look)).is_err();
                 if told {
@@ -66,6 +54,27 @@ impl Watch {
     /// Whether comparisons are looked at as well.
     pub(super) fn mirrors(&self, on: bool) {
         self.mirrors.store(on, Ordering::Relaxed);
+    }
+}
+
+/// What is seen once it is another than that version, or the gateway has waited long enough;
+/// whether it may have answered before that. `mirror` is looked at as well.
+fn look(gate: &Gate, version: &mut Option<u64>, mirror: Option<&str>) -> (Look, bool) {
+    let seen = match *version {
+        Some(version) => gate.split_after(version, WAIT),
+        None => gate.split(),
+    };
+    match seen {
+        Ok(split) if !gate.is_own(&split) => {
+            (gone(gate, format!("the route is split for rollout {}", split.rollout)), true)
+        }
+        Ok(split) => {
+            let is_news = version.replace(split.version) != Some(split.version);
+            let compared = mirror.map_or(0, |mirror| gate.compared(mirror));
+            (Look::Split(Box::new(split), compared), !is_news)
+        }
+        Err(GateError::Nothing(why)) => (gone(gate, why), true),
+        Err(error) => (Look::Lost(error.to_string()), true),
     }
 }
 

@@ -10,12 +10,14 @@ use crate::place::{Place, refusal};
 use crate::server::{Manner, Server};
 
 /// All of them.
-pub(crate) const ALL: [(&str, fn()); 14] = [
+pub(crate) const ALL: [(&str, fn()); 16] = [
     ("a_good_candidate_is_promoted_and_undone", a_good_candidate_is_promoted_and_undone),
     ("a_bad_candidate_is_rolled_back", a_bad_candidate_is_rolled_back),
     ("a_person_pauses_goes_on_and_aborts", a_person_pauses_goes_on_and_aborts),
     ("a_person_promotes_at_once", a_person_promotes_at_once),
     ("one_rollout_of_a_service_at_a_time", one_rollout_of_a_service_at_a_time),
+    ("who_is_refused_a_route_ends_nobody_elses_split", refused_a_route),
+    ("what_serves_is_not_taken_away_where_a_split_is_gone", a_split_is_gone),
     ("copies_come_before_users", copies_come_before_users),
     (
         "what_answers_otherwise_is_seen_before_users_are",
@@ -229,6 +231,61 @@ fn one_rollout_of_a_service_at_a_time() {
     assert!(loads.into_iter().all(|load| load.stop().bad() == 0));
     let listed = place.client().rollouts(10).expect("listed");
     assert_eq!(listed.iter().map(|one| one.id).collect::<Vec<_>>(), [shop.id, 1]);
+}
+
+/// Two rollouts of one route find it free, and the second is refused it by the gateway.
+fn refused_a_route() {
+    let place = Place::new();
+    let one = place.image("one", Manner::Good);
+    let gate = Server::start("no", Manner::Ill);
+    let hook = format!(
+        "route: web\nwebhooks: [{{name: people, type: confirm-rollout, url: 'http://{}/'}}]",
+        gate.at
+    );
+    let late = place.start("late", "one", &format!("{hook}\n{WAITS}"));
+    place.until(late.id, "a gate holds it", |status| !status.held_by.is_empty());
+    let web = place.start("web", "one", WAITS);
+    place.until(web.id, "users get to it", |status| status.weight_percent == 20.0);
+    place.tell(late.id, Told::Promote);
+    let ended = place.ends(late.id, RolloutPhase::Error);
+    assert!(ended.reason.contains(&format!("for rollout {}", web.id)), "{}", ended.reason);
+    assert!(place.is_split("web"));
+    let status = place.status(web.id);
+    assert!(!status.phase.is_over() && status.weight_percent == 20.0, "{status:#?}");
+    assert_eq!(place.keeper.states(), [one]);
+    place.tell(web.id, Told::PromoteFull);
+    place.ends(web.id, RolloutPhase::Successful);
+}
+
+/// A gateway that is asked to end a split in the candidate's favour dies over it, and the next one
+/// knows of no split: who serves is what the route leads to, not what was asked for.
+fn a_split_is_gone() {
+    let mut place = Place::new();
+    let one = place.image("one", Manner::Good);
+    place.image("two", Manner::Good);
+    let load = place.load("/");
+    place.start("web", "one", QUICK);
+    place.ends(1, RolloutPhase::Successful);
+    let serves = place.leads_to("web");
+    place.start("web", "two", WAITS);
+    place.until(2, "it waits", |status| status.phase == RolloutPhase::Paused);
+    drop(load);
+    // What is under way is waited for before the split is ended.
+    let mut under_way = Vec::new();
+    let deadline = std::time::Instant::now() + crate::place::PATIENCE;
+    while place.status(2).arms[0].in_flight == 0 {
+        assert!(std::time::Instant::now() < deadline, "{:#?}", place.status(2));
+        under_way.push(crate::server::half_a_request(place.at));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    place.tell(2, Told::PromoteFull);
+    place.until(2, "everybody gets to it", |status| status.weight_percent == 100.0);
+    place.stop_gateway();
+    place.forget_split("web");
+    place.start_gateway();
+    let ended = place.ends(2, RolloutPhase::Error);
+    assert!(ended.reason.contains("ended by somebody else"), "{}", ended.reason);
+    assert_eq!((place.leads_to("web"), place.keeper.states()), (serves, vec![one]));
 }
 
 fn copies_come_before_users() {

@@ -269,6 +269,14 @@ impl Drop for Load {
     }
 }
 
+/// A request of which the rest is to come for as long as this lives.
+pub(crate) fn half_a_request(at: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(at).expect("a gateway");
+    let half = b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 10\r\n\r\nhalf";
+    stream.write_all(half).expect("sent");
+    stream
+}
+
 /// One request, on the connection there is.
 pub(crate) fn ask(
     connection: &mut Option<BufReader<TcpStream>>,

@@ -91,7 +91,8 @@ impl Split {
             }
             Event::SplitSeen(seen) => self.see(seen, effects),
             Event::SplitLost { why } => self.lose(why),
-            Event::SplitGone { serves } if matches!(self.life, Life::Begun) => {
+            // One that was asked for may have been begun, and be gone before anybody heard of it.
+            Event::SplitGone { serves } if matches!(self.life, Life::Begun | Life::Asked) => {
                 self.end(*serves, effects);
             }
             Event::WeightSet { weight } => self.weight.is_set(*weight, &mut self.seen, effects),

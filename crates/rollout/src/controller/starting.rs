@@ -126,7 +126,7 @@ impl Starting {
                 calls.are_through().then(|| Self::split(turn))
             }
             Stage::Split(attempt) => {
-                if turn.facts.split.life == Life::Begun {
+                if matches!(turn.facts.split.life, Life::Begun | Life::Ended(_)) {
                     return (self.run(turn), true);
                 }
                 if attempt.is_overdue(deadline_ms) {
