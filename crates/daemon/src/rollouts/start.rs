@@ -129,12 +129,13 @@ fn candidate(rollouts: &Rollouts, asked: &Candidate) -> Result<Serving, WireErro
                     format!("roll out to {} targets: expected 1 to {TARGETS_MAX}", targets.len());
                 return Err(WireError::new(ErrorCode::BadRequest, message));
             }
-            for target in targets {
-                target
-                    .parse::<Target>()
-                    .map_err(|error| WireError::new(ErrorCode::BadRequest, chain(&error)))?;
-            }
-            Ok(Serving::of_targets(targets))
+            // As the gateway writes them, with whose targets they are compared later.
+            let targets = targets.iter().map(|target| {
+                let target = target.parse::<Target>();
+                let target = target.map(|target| target.to_string());
+                target.map_err(|error| WireError::new(ErrorCode::BadRequest, chain(&error)))
+            });
+            Ok(Serving::of_targets(&targets.collect::<Result<Vec<_>, _>>()?))
         }
     }
 }
