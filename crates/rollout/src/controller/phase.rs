@@ -74,6 +74,16 @@ impl Phase {
 }
 
 impl Pause {
+    /// Whether people who know that it waits because of `before` have to hear of this, too.
+    pub(super) fn is_graver_than(&self, before: &Self) -> bool {
+        let grave = |pause: &Self| match pause {
+            Self::Asked | Self::Step | Self::Unclear(_) => 0,
+            Self::Guard(_) => 1,
+            Self::Worse(_) => 2,
+        };
+        grave(self) > grave(before)
+    }
+
     pub(super) fn words(&self) -> String {
         match self {
             Self::Asked => "paused by a person".to_owned(),

@@ -189,11 +189,11 @@ impl Running {
         }
         match self.verdict(turn) {
             Some(Verdict::RollBack(end, why)) => return (self.roll_back(end, why, turn), true),
-            Some(Verdict::Pause(worse @ Pause::Worse(_))) if !matches!(why, Pause::Worse(_)) => {
-                let reason = worse.words();
+            Some(Verdict::Pause(now)) if now.is_graver_than(&why) => {
+                let reason = now.words();
                 turn.emit(Effect::Alert(Alert::Paused { why: reason.clone() }));
                 turn.record(Happened::Phase { phase: RolloutPhase::Paused, reason });
-                return (Phase::Paused(self, worse), true);
+                return (Phase::Paused(self, now), true);
             }
             _ => {}
         }
@@ -253,14 +253,17 @@ impl Running {
         if let Some(why) = split.rolled_back() {
             return Some(Verdict::RollBack(End::Failed, why.to_owned()));
         }
-        if let Some(why) = split.worse().map(str::to_owned) {
-            return self.bad(why, Pause::Worse, turn);
+        let worse = split.worse().map(|why| Pause::Worse(why.to_owned()));
+        let breach = || self.guards.iter().find_map(Watch::breach).map(str::to_owned);
+        match worse.or_else(|| breach().map(Pause::Guard)) {
+            // Where people are only told, all else that ends a rollout does so as ever.
+            Some(bad) => {
+                if let Some(verdict) = self.bad(bad, turn) {
+                    return Some(verdict);
+                }
+            }
+            None => self.told = None,
         }
-        let breach = self.guards.iter().find_map(Watch::breach).map(str::to_owned);
-        if let Some(why) = breach {
-            return self.bad(why, Pause::Guard, turn);
-        }
-        self.told = None;
         if let Some((role, why)) = self.gone.clone() {
             // One that ends by itself is the candidate's own fault.
             let end = if role == Role::Candidate { End::Failed } else { End::Error };
@@ -275,20 +278,15 @@ impl Running {
     }
 
     /// What becomes of what is bad.
-    fn bad(
-        &mut self,
-        why: String,
-        pause: impl FnOnce(String) -> Pause,
-        turn: &mut Turn<'_>,
-    ) -> Option<Verdict> {
-        let first = self.told.is_none();
-        self.told = Some(why.clone());
+    fn bad(&mut self, bad: Pause, turn: &mut Turn<'_>) -> Option<Verdict> {
+        let (Pause::Worse(why) | Pause::Guard(why)) = &bad else { return None };
+        let first = self.told.replace(why.clone()).is_none();
         match turn.facts.spec.on_worse {
-            OnWorse::Rollback => Some(Verdict::RollBack(End::Failed, why)),
-            OnWorse::Pause => Some(Verdict::Pause(pause(why))),
+            OnWorse::Rollback => Some(Verdict::RollBack(End::Failed, why.clone())),
+            OnWorse::Pause => Some(Verdict::Pause(bad)),
             OnWorse::Notify => {
                 if first {
-                    turn.alert(format!("{}; its weight rises no more", pause(why).words()));
+                    turn.alert(format!("{}; its weight rises no more", bad.words()));
                 }
                 None
             }

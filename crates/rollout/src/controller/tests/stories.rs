@@ -275,6 +275,17 @@ fn on_worse_pause_and_notify_let_nothing_lead_past_it() {
 }
 
 #[test]
+fn what_is_only_told_hides_nothing_else() {
+    // Instances that are gone end it, as they do where nothing is worse.
+    let gone = Event::InstancesFailed { role: Role::Candidate, why: "it ended".to_owned() };
+    at_five("on_worse: notify")
+        .on(worse(0.05), "tell", Running)
+        .on(gone, "tell rolled back, weight 0", RollingBack)
+        .because("it ended")
+        .rolls_back(Failed);
+}
+
+#[test]
 fn guards_look_at_both_arms() {
     let guard = "guards: [{ errors: { max: 5% }, requests_min: 100 }]";
     let more = |baseline, errors| {
@@ -297,6 +308,14 @@ fn guards_look_at_both_arms() {
         .on(slow, "tell paused", Paused)
         .because("the 99th percentile of the baseline is 700.0 ms")
         .on(Event::Told(Told::Resume), "", Running);
+    // One that waits for another reason says so as well.
+    let mut story = at_five(&format!("on_worse: pause\n{guard}"));
+    story
+        .on(Event::Told(Told::Pause), "tell paused", Paused)
+        .on(more(20_000, [400, 0]), "", Paused)
+        .on(more(20_000, [1_000, 200]), "tell paused", Paused)
+        .because("guard: ")
+        .on(more(20_000, [1_000, 200]), "", Paused);
 }
 
 #[test]
