@@ -25,6 +25,7 @@ pub(super) fn seen(split: &SplitStatus, compared: u64) -> Seen {
         compared,
         left_out,
         requests_needed: standing.and_then(|standing| standing.units_needed),
+        unjudged: standing.is_none().then(|| "the gateway's judge is not at work".to_owned()),
     }
 }
 

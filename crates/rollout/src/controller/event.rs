@@ -131,6 +131,9 @@ pub struct Seen {
     pub left_out: u64,
     /// About how many more requests of the candidate a decision needs.
     pub requests_needed: Option<u64>,
+    /// Why nobody judges what comes of requests at the moment, if nobody does: then they are no
+    /// evidence.
+    pub unjudged: Option<String>,
 }
 
 /// What came of a measurement.

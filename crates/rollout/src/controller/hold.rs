@@ -95,7 +95,7 @@ impl Hold {
 
     pub(super) fn state(&mut self, may_rise: bool, skip: bool, turn: &mut Turn<'_>) -> State {
         let Facts { spec, split, .. } = turn.facts;
-        if split.lost().is_some() {
+        if split.blind().is_some() {
             return State::Waits;
         }
         if !split.is_at(self.weight) {

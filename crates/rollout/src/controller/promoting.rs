@@ -124,7 +124,7 @@ impl Promoting {
                     let why = format!("the weight could not be set: {why}");
                     return (RollingBack::begin(End::Error, why, turn), true);
                 }
-                if !through && split.lost().is_none() && split.worse().is_none() {
+                if !through && split.blind().is_none() && split.worse().is_none() {
                     split.weight.want(1.0, &mut turn.effects);
                 }
                 through.then(|| Stage::Split(Attempt::default(), false))
@@ -132,7 +132,7 @@ impl Promoting {
             Stage::Split(attempt, told) => {
                 let split = &turn.facts.split;
                 let ended = split.life == Life::Ended(Winner::Candidate);
-                let seen = split.lost().is_none() && split.worse().is_none();
+                let seen = split.blind().is_none() && split.worse().is_none();
                 if !ended && seen && attempt.begin() {
                     turn.emit(Effect::EndSplit { to: Winner::Candidate });
                 }
@@ -228,9 +228,9 @@ impl Promoting {
     }
 }
 
-/// Whether the gateway is seen, and nothing bad with it.
+/// Whether the gateway is seen, judges, and found nothing bad.
 fn may_rise(turn: &Turn<'_>) -> bool {
-    turn.facts.split.lost().is_none() && turn.facts.split.worse().is_none()
+    turn.facts.split.blind().is_none() && turn.facts.split.worse().is_none()
 }
 
 /// Whether the split was not ended for certain: nobody is at it, and the gateway was seen since.

@@ -30,7 +30,7 @@ pub(super) struct Running {
     guards: Vec<Watch>,
     /// People know that it was found worse, or that a guard was passed.
     told: Option<String>,
-    /// People know that the gateway is lost.
+    /// People know that the gateway is lost, or does not judge.
     told_lost: bool,
     /// Instances that are needed, and are gone for good.
     gone: Option<(Role, String)>,
@@ -129,7 +129,7 @@ impl Running {
             }
             Event::SplitSeen(seen) => {
                 self.guards.iter_mut().for_each(|guard| guard.see(seen));
-                self.told_lost = false;
+                self.told_lost &= seen.unjudged.is_some();
             }
             Event::ToppedUp { requests } => {
                 turn.facts.topped_up = turn.facts.topped_up.saturating_add(*requests);
@@ -294,10 +294,10 @@ impl Running {
     }
 
     fn tell_lost(&mut self, turn: &mut Turn<'_>) {
-        let lost = turn.facts.split.lost_for_long().map(str::to_owned);
-        if let Some(why) = lost.filter(|_| !self.told_lost) {
+        let blind = turn.facts.split.blind_for_long();
+        if let Some(sentence) = blind.filter(|_| !self.told_lost) {
             self.told_lost = true;
-            turn.alert(format!("the gateway is not seen: {why}"));
+            turn.alert(sentence);
         }
     }
 
@@ -319,7 +319,7 @@ impl Running {
             let what = if facts.split.worse().is_some() { "found worse: " } else { "" };
             return format!("{what}{why}; the weight rises no more");
         }
-        if let Some(why) = facts.split.lost() {
+        if let Some(why) = facts.split.blind() {
             return format!("holds: {why}");
         }
         match self.without_evidence() {

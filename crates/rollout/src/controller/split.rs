@@ -25,6 +25,8 @@ pub(super) struct Split {
     lost: Option<String>,
     /// For how long it was not seen.
     silent_ms: u64,
+    /// For how long it was seen that nobody judges.
+    unjudged_ms: u64,
     /// In percent.
     pub(super) mirrored: f64,
 }
@@ -72,6 +74,7 @@ impl Default for Split {
             seen: None,
             lost: None,
             silent_ms: 0,
+            unjudged_ms: 0,
             mirrored: 0.0,
         }
     }
@@ -116,6 +119,10 @@ impl Split {
         if self.silent_ms > SILENCE_MS {
             self.lose("the gateway says nothing");
         }
+        self.unjudged_ms = match self.unjudged() {
+            Some(_) => self.unjudged_ms.saturating_add(passed_ms),
+            None => 0,
+        };
     }
 
     fn see(&mut self, seen: &Seen, effects: &mut Vec<Effect>) {
@@ -160,9 +167,22 @@ impl Split {
         }
     }
 
-    /// The same if it lasts.
-    pub(super) fn lost_for_long(&self) -> Option<&str> {
-        self.lost.as_deref().filter(|_| self.silent_ms > SILENCE_MS)
+    /// Why nobody judges, as far as that is seen.
+    fn unjudged(&self) -> Option<&str> {
+        self.seen.as_ref()?.unjudged.as_deref()
+    }
+
+    /// Why what comes of requests is no evidence for now: nobody sees it.
+    pub(super) fn blind(&self) -> Option<&str> {
+        self.lost().or_else(|| self.unjudged())
+    }
+
+    /// The same if it lasts, in words.
+    pub(super) fn blind_for_long(&self) -> Option<String> {
+        let lost = self.lost.as_deref().filter(|_| self.silent_ms > SILENCE_MS);
+        let unjudged = self.unjudged().filter(|_| self.unjudged_ms > SILENCE_MS);
+        let lost = lost.map(|why| format!("the gateway is not seen: {why}"));
+        lost.or_else(|| unjudged.map(|why| format!("nobody judges the candidate: {why}")))
     }
 
     /// Why the candidate was found worse, if it was.
@@ -179,7 +199,7 @@ impl Split {
     /// Whether the weight is this, and the gateway was seen with it.
     pub(super) fn is_at(&self, weight: f64) -> bool {
         let seen = self.seen.as_ref().is_some_and(|seen| same(seen.weight, weight));
-        self.weight.is_surely(weight) && seen && self.lost().is_none()
+        self.weight.is_surely(weight) && seen && self.blind().is_none()
     }
 
     /// Whether nothing goes to the candidate, whatever comes. Where that is not so it is seen to.

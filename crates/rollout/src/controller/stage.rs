@@ -127,7 +127,9 @@ impl Stage {
                 calls.ask(turn);
                 let (through, skipped) = (calls.are_through() || skip, !calls.are_through());
                 match turn.facts.spec.steps.get(step) {
-                    _ if !through || !may_rise || turn.facts.split.lost().is_some() => State::Waits,
+                    _ if !through || !may_rise || turn.facts.split.blind().is_some() => {
+                        State::Waits
+                    }
                     Some(Step::SetWeight(percent)) => {
                         *self = Self::Weight(Hold::new(percent / 100.0, turn.facts));
                         State::GoesOn { skipped }
@@ -236,6 +238,8 @@ impl Mirrored {
     fn hear(&mut self, event: &Event, turn: &Turn<'_>) {
         match event {
             Event::Tick if turn.facts.split.lost().is_some() => {}
+            // Their answers are no evidence while nobody judges.
+            Event::Tick if self.set && turn.facts.split.blind().is_some() => {}
             Event::Tick if self.set => {
                 self.held_ms = self.held_ms.saturating_add(turn.passed_ms);
             }

@@ -110,6 +110,18 @@ impl Split {
     }
 }
 
+/// A judge that panics says so: what comes of requests must not be taken for judged.
+struct Leaving(Weak<Split>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let Some(split) = self.0.upgrade().filter(|_| std::thread::panicking()) else { return };
+        tracing::error!(route = split.route, "a judge panicked: nobody judges any more");
+        lock(&split.judged).trial = None;
+        split.changed();
+    }
+}
+
 /// Whoever judges one split.
 struct Judge {
     split: Weak<Split>,
@@ -153,6 +165,7 @@ impl Judge {
     }
 
     fn run(mut self, mut journal: Journal) {
+        let _leaving = Leaving(Weak::clone(&self.split));
         let mut nap = NAP_LEAST;
         loop {
             let Some(split) = self.split.upgrade() else { return journal.close() };

@@ -100,6 +100,7 @@ fn event() -> impl Strategy<Value = Event> {
                 compared: a,
                 left_out: 0,
                 requests_needed: Some(b),
+                unjudged: bad(luck == 4),
             })
         }),
         1 => why().prop_map(|why| Event::SplitLost { why }),

@@ -286,6 +286,41 @@ fn what_is_only_told_hides_nothing_else() {
 }
 
 #[test]
+fn requests_that_nobody_judges_are_no_evidence() {
+    let unjudged = |weight, requests| {
+        let why = Some("its judge is not at work".to_owned());
+        Event::SplitSeen(Seen { unjudged: why, ..seen(weight, requests) })
+    };
+    let mut story = at_five("");
+    story.on(unjudged(0.05, 500), "", Running).because("holds: its judge").wait(29);
+    // It is told once, and waited for as long as it takes; no person leads past it.
+    story.tick("", Running).tick("tell", Running).wait(60);
+    story.on(Event::Told(Told::Promote), "", Running);
+    story.on(unjudged(0.05, 5_000), "", Running).wait(20);
+    // What came meanwhile does not count.
+    let mut story = at_five("");
+    story.on(unjudged(0.05, 500), "", Running).wait(5);
+    story.on(sees(0.05, 500), "", Running).because("needs 100 more requests").wait(3);
+    story.on(sees(0.05, 600), "weight 1", Running);
+    // Everything can be taken back all the same.
+    at_five("")
+        .on(unjudged(0.05, 500), "", Running)
+        .on(Event::Told(Told::Abort), "tell rolled back, weight 0", RollingBack)
+        .rolls_back(Failed);
+    at_five("").on(Event::Told(Told::PromoteFull), "weight 1", Promoting).on(
+        Event::WeightSet { weight: 1.0 },
+        "end to candidate",
+        Promoting,
+    );
+    at_five("")
+        .on(Event::Told(Told::PromoteFull), "weight 1", Promoting)
+        .on(unjudged(0.05, 500), "", Promoting)
+        .on(Event::WeightSet { weight: 1.0 }, "", Promoting)
+        .on(Event::Told(Told::Abort), "tell rolled back, weight 0", RollingBack)
+        .rolls_back(Failed);
+}
+
+#[test]
 fn guards_look_at_both_arms() {
     let guard = "guards: [{ errors: { max: 5% }, requests_min: 100 }]";
     let more = |baseline, errors| {
