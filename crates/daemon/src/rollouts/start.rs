@@ -50,7 +50,7 @@ pub(super) fn plan(
     let mut remarks = Vec::new();
     let baseline = baseline(rollouts, service, &gateway, &spec.route, targets, &mut remarks)?;
     suit(&mut spec, &baseline, &mut remarks)?;
-    check_metrics(&spec, id)?;
+    check_metrics(&spec, &baseline, id)?;
     let dir = plan::dir(&rollouts.state_dir, id);
     Ok(Plan { spec, gateway, candidate, baseline, dir, remarks })
 }
@@ -250,13 +250,12 @@ fn suit(spec: &mut Spec, baseline: &Serving, remarks: &mut Vec<String>) -> Resul
 }
 
 /// Never a pass without evidence: something has to be able to tell good from bad.
-fn check_metrics(spec: &Spec, id: u64) -> Result<(), WireError> {
-    let judge = &spec.judge;
-    let judged = judge.errors.is_some() || judge.latency.is_some() || judge.differences;
-    if !judged && spec.analyses.is_empty() {
+fn check_metrics(spec: &Spec, baseline: &Serving, id: u64) -> Result<(), WireError> {
+    // Where nothing is in production nothing can be worse than that.
+    if !spec.is_judged() && !baseline.targets.is_empty() {
         let message = "judge the candidate: nothing is left that it is judged by";
         return Err(WireError::new(ErrorCode::BadConfig, message)
-            .with_hint("switch errors, latency or an analysis on"));
+            .with_hint("add a weight below 100, judged by errors or latency, or an analysis"));
     }
     let names = Names { service: &spec.service, arm: "baseline", rollout: id };
     let now_ms = now_ms();

@@ -407,6 +407,10 @@ fn what_cannot_work_is_not_begun() {
     let lines = |lines| place.request("web", "one", lines);
     check(lines("steps: [setWeight: 50, setWeight: 20]"), ErrorCode::BadConfig, "rollout.yaml:");
     check(lines("route: none"), ErrorCode::NotFound, "umbra route list");
+    // What is in production is no image that we know: answers cannot be compared, and at 100 %
+    // nothing else can be.
+    let mirrored = "steps: [setMirror: {percent: 100, for: 1s}, setWeight: 100]";
+    check(lines(mirrored), ErrorCode::BadConfig, "nothing is left");
     check(lines("control: fresh"), ErrorCode::Conflict, "which image is in production");
     let metric = "steps: [setWeight: 20, analysis: {templates: [rate]}]\nanalysis: {templates: [{name: rate, provider: {prometheus: {address: \
                   'http://127.0.0.1:1', query: up}}, successCondition: result > 0}]}";

@@ -44,6 +44,19 @@ pub struct Spec {
     pub notify: Vec<Notify>,
 }
 
+impl Spec {
+    /// Whether something in it can tell a bad candidate from a good one.
+    pub fn is_judged(&self) -> bool {
+        let Judge { errors, latency, differences, .. } = &self.judge;
+        let any = |is: fn(&Step) -> bool| self.steps.iter().any(is);
+        // At 100 % there is nothing left to hold it against.
+        let compared = any(|step| matches!(step, Step::SetWeight(percent) if *percent < 100.0));
+        let mirrored = any(|step| matches!(step, Step::SetMirror(_)));
+        let measured = self.analyses.iter().any(|one| !one.dry_run);
+        compared && (errors.is_some() || latency.is_some()) || mirrored && *differences || measured
+    }
+}
+
 /// Whom the candidate is held against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
