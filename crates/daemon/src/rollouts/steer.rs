@@ -93,24 +93,10 @@ fn new(
 
 /// Gives the candidate this part of requests.
 pub(super) fn weigh(tools: &Tools, turn: Turn, weight: f64) -> Vec<News> {
-    let mut conflicts = 0;
-    loop {
-        match tools.insist(Some(turn), |gate| gate.weigh(weight)) {
-            None => return Vec::new(),
-            Some(Ok(_)) => return vec![Event::WeightSet { weight }.into()],
-            Some(Err(GateError::Conflict(why))) => {
-                // It rolled back, which is final, or a successor takes over, which is not.
-                let rolled_back = tools.gate.split().is_ok_and(|split| split.rolled_back);
-                conflicts += 1;
-                if rolled_back || conflicts > CONFLICTS_MAX || tools.is_ended() {
-                    return vec![Event::WeightRefused { why }.into()];
-                }
-                std::thread::sleep(CONFLICT_WAIT);
-            }
-            Some(Err(error)) => {
-                return vec![Event::WeightRefused { why: error.to_string() }.into()];
-            }
-        }
+    match persist(tools, Some(turn), |gate| gate.weigh(weight)) {
+        None => Vec::new(),
+        Some(Ok(_)) => vec![Event::WeightSet { weight }.into()],
+        Some(Err(error)) => vec![Event::WeightRefused { why: error.to_string() }.into()],
     }
 }
 
@@ -124,22 +110,38 @@ pub(super) fn end(tools: &Tools, turn: Turn, to: Winner) -> Vec<News> {
         Winner::Baseline => arm != SplitArm::Baseline,
         Winner::Candidate => arm != SplitArm::Candidate,
     });
-    let mut conflicts = 0;
-    loop {
-        match tools.insist(Some(turn), |gate| gate.end(end)) {
-            None => return Vec::new(),
-            Some(Ok(())) => return vec![News::Ended(to)],
-            Some(Err(GateError::Nothing(_))) => return gone(tools, turn, to),
-            Some(Err(GateError::Conflict(_))) if conflicts < CONFLICTS_MAX => {
-                conflicts += 1;
-                std::thread::sleep(CONFLICT_WAIT);
-            }
-            Some(Err(error)) => {
-                let effect = Effect::EndSplit { to };
-                return vec![Event::Failed { effect, why: error.to_string() }.into()];
-            }
+    match persist(tools, Some(turn), |gate| gate.end(end)) {
+        None => Vec::new(),
+        Some(Ok(())) => vec![News::Ended(to)],
+        Some(Err(GateError::Nothing(_))) => gone(tools, turn, to),
+        Some(Err(error)) => {
+            let effect = Effect::EndSplit { to };
+            vec![Event::Failed { effect, why: error.to_string() }.into()]
         }
     }
+}
+
+/// What the gateway says to a change of the split, which is asked for again for some seconds while
+/// another change stands in its way: a successor takes over, most likely. That it has rolled back
+/// is final.
+fn persist<T>(
+    tools: &Tools,
+    turn: Option<Turn>,
+    ask: impl Fn(&Gate) -> Result<T, GateError>,
+) -> Option<Result<T, GateError>> {
+    let ask = |gate: &Gate| match ask(gate) {
+        Err(GateError::Conflict(why)) if gate.split().is_ok_and(|split| split.rolled_back) => {
+            Err(GateError::Refused(why))
+        }
+        said => said,
+    };
+    for _ in 1..CONFLICTS_MAX {
+        match tools.insist(turn, ask) {
+            Some(Err(GateError::Conflict(_))) => std::thread::sleep(CONFLICT_WAIT),
+            said => return said,
+        }
+    }
+    tools.insist(turn, ask)
 }
 
 /// There is no split of ours to end: it was ended, by us before or by somebody else, and only
@@ -178,7 +180,7 @@ pub(super) fn aim(tools: &Tools, role: Role, targets: &[TargetSetup]) -> Vec<New
         Role::Candidate => SplitArm::Candidate,
         Role::Control => SplitArm::Control,
     };
-    match tools.insist(None, |gate| gate.aim(arm, targets.to_vec())) {
+    match persist(tools, None, |gate| gate.aim(arm, targets.to_vec())) {
         Some(Err(error)) => {
             let sentence = format!("an instance has moved, and the gateway is not told: {error}");
             vec![News::Happened(Box::new(Happened::Warning { sentence }))]
