@@ -21,6 +21,7 @@ use umbra_api::error::{ErrorCode, WireError};
 use umbra_api::rollout::{Happened, InstancePhase, RolloutStatus, Told};
 use umbra_gateway::split::wire::SplitStatus;
 use umbra_rollout::controller::{Controller, Effect, Event, Role, Winner};
+use umbra_rollout::spec::Control;
 
 use super::ending;
 use super::inbox::{Answer, Input, Lane, Look, News};
@@ -152,6 +153,8 @@ impl Desk {
     fn work(&mut self, inbox: &Receiver<Input>, first: Event) -> Result<(), DbError> {
         if self.made.journal.is_some() && self.made.winner.is_none() {
             self.begin_to_watch();
+            // The last daemon may have been killed between knowing that one moved and saying so.
+            [Role::Candidate, Role::Control].into_iter().for_each(|role| self.aim(role));
         }
         if first == Event::Begin {
             for remark in &self.tools.plan.remarks {
@@ -325,11 +328,19 @@ impl Desk {
             };
             self.note(role, now, found.why.clone())?;
         }
-        if moved && self.watch.is_some() {
-            let targets = self.made.targets(role);
-            self.at_gate(move |tools| steer::aim(tools, role, &targets));
+        if moved {
+            self.aim(role);
         }
         Ok(())
+    }
+
+    /// Has an arm's requests go to where its instances are.
+    fn aim(&mut self, role: Role) {
+        let targets = self.made.targets(role);
+        let is_arm = role == Role::Candidate || self.tools.plan.spec.control == Control::Fresh;
+        if is_arm && self.watch.is_some() && !targets.is_empty() {
+            self.at_gate(move |tools| steer::aim(tools, role, &targets));
+        }
     }
 
     fn note(&mut self, role: Role, held: Held, why: Option<String>) -> Result<(), DbError> {
