@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use umbra_api::error::{ErrorCode, WireError};
 use umbra_api::rollout::{Happened, InstancePhase, RolloutStatus, Told};
-use umbra_gateway::split::wire::SplitStatus;
+use umbra_gateway::split::wire::{JournalStatus, SplitStatus};
 use umbra_rollout::controller::{Controller, Effect, Event, Role, Winner};
 use umbra_rollout::spec::Control;
 
@@ -269,6 +269,7 @@ impl Desk {
         }
         match look {
             Look::Split(split, compared) => {
+                self.note_journal(&split.journal);
                 let seen = seen::seen(&split, compared);
                 self.made.journal = Some(split.journal.path.clone());
                 self.split = Some(*split);
@@ -276,6 +277,17 @@ impl Desk {
             }
             Look::Lost(why) => self.on(Event::SplitLost { why }),
             Look::Nothing(targets) => self.on_gone(self.serves(&targets)),
+        }
+    }
+
+    /// People who will want to judge it again have to know what that will not be of.
+    fn note_journal(&mut self, journal: &JournalStatus) {
+        let before = self.split.as_ref().and_then(|split| split.journal.problem.as_ref());
+        if let Some(problem) = journal.problem.as_ref().filter(|now| Some(*now) != before) {
+            let sentence = format!(
+                "it is judged on, but outcomes are not kept any more to be judged again: {problem}"
+            );
+            self.ledger.happened(Happened::Warning { sentence });
         }
     }
 
