@@ -4,17 +4,22 @@ use std::sync::Arc;
 
 use umbra_gateway::proxy::{Proxy, Rules};
 use umbra_gateway::routes::Routes;
+use umbra_gateway::routes::setup::{RoutesSetup, StickySetup};
 use umbra_gateway::split::splits::Place as Splits;
 use umbra_gateway::split::wire::{EndTo, SplitArm};
 use umbra_gateway::upstream::Trust;
 use umbra_judge::journal::replay::replay;
 
-use crate::place::{ERRORS, Place, arm};
+use crate::place::{ERRORS, Place, arm, to};
 use crate::server::{Does, Server};
 
 /// The splits of a gateway that begins where this one's are kept.
 async fn successor(place: &Place) -> Splits {
-    let setup = place.gateway.control.proxy.routes().setup().clone();
+    successor_with(place, place.gateway.control.proxy.routes().setup().clone()).await
+}
+
+/// The same, with other routes.
+async fn successor_with(place: &Place, setup: RoutesSetup) -> Splits {
     let trust = Trust::default();
     let proxy = Arc::new(Proxy::new(Routes::new(setup, &trust).expect("routes"), Rules::default()));
     proxy.splits().keep_beside(&place.dir.path().join("gateway.sock"));
@@ -117,4 +122,32 @@ async fn without_its_journal_production_goes_on_all_the_same() {
         tokio::task::yield_now().await;
     }
     assert_eq!(splits.status(&split).expect("a split").weight, 0.3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_split_that_cannot_be_gone_on_with_leaves_what_was_in_production() {
+    let place = Place::new(Server::well().await, Server::well().await).await;
+    place.start(1.0, ERRORS).await;
+    place.tell(|splits| splits.end("web", EndTo::Candidate)).await.expect("an end");
+    let second = Server::well().await;
+    let mut start = place.start_of(0.5, ERRORS);
+    (start.candidate, start.journal) = (vec![to(&second)], place.dir.path().join("second"));
+    place.tell(move |splits| splits.start("web", start)).await.expect("a split");
+    place.leave().await;
+
+    let plain = place.gateway.control.proxy.routes().setup().clone();
+    let mut sticky = plain.clone();
+    sticky.routes[0].sticky = Some(StickySetup::Header("x-user".to_owned()));
+    // Nor does it come back once the file is as it was.
+    for setup in [sticky, plain] {
+        let splits = successor_with(&place, setup).await;
+        assert!(splits.split("web").is_err());
+        let routes = splits.proxy.routes();
+        let targets: Vec<String> = routes.all()[0]
+            .targets()
+            .iter()
+            .map(|(one, _)| one.upstream().target().to_string())
+            .collect();
+        assert_eq!(targets, [place.candidate.at.to_string()], "not the file's");
+    }
 }

@@ -51,19 +51,37 @@ impl Place {
         self.unmanage(route, &managed.record)
     }
 
-    /// Goes on with what a gateway before this one kept. What cannot be gone on with is told and
-    /// left as it is: production goes on.
+    /// Goes on with what a gateway before this one kept. What cannot be gone on with is told:
+    /// production goes on.
     pub fn resume(&self) {
         let Some(dir) = self.splits().dir.get() else { return };
         for (route, kept) in record::load(dir) {
             let rollout = kept.rollout;
-            match self.take_up(&route, kept) {
+            let taken = self.take_up(&route, kept.clone()).or_else(|error| {
+                let why = error.message;
+                tracing::error!(route, rollout, why, "a rollout cannot be gone on with");
+                self.give_up(&route, kept)
+            });
+            match taken {
                 Ok(()) => tracing::info!(route, rollout, "a route is as its rollout left it"),
                 Err(error) => {
                     let why = error.message;
-                    tracing::error!(route, rollout, why, "a rollout cannot be gone on with");
+                    tracing::error!(route, rollout, why, "a route is as its file says");
                 }
             }
+        }
+    }
+
+    /// Leaves a split that cannot be gone on with, for good: whoever watches takes it for ended, and
+    /// it must not come back. The targets that an earlier rollout put into production are not the
+    /// file's, and serve.
+    fn give_up(&self, route: &str, kept: Kept) -> Result<(), WireError> {
+        setup_of(&self.proxy.routes(), route)?;
+        let next = Kept { split: None, ..kept };
+        let record = Arc::new(Record::new(self.splits().file(route), next.clone()));
+        match next.assigned {
+            Some(_) => self.manage(route, &record, next, None),
+            None => self.unmanage(route, &record),
         }
     }
 
