@@ -127,6 +127,9 @@ pub enum Route {
     Release {
         /// The route.
         route: String,
+        /// Also where the file has no target for it: nobody is answered there then.
+        #[arg(long)]
+        to_nothing: bool,
         /// Of which gateway.
         #[command(flatten)]
         control: Control,

@@ -42,8 +42,10 @@ pub(super) fn route(ui: &Ui, state_dir: &Path, command: Route) -> Done {
             }
             client.post(TARGET, &setup)
         }
-        Route::Release { route, control } => {
-            client(state_dir, control).post(&format!("{TARGET}/{}/release", plain(&route)?), &())
+        Route::Release { route, to_nothing, control } => {
+            let to = if to_nothing { "?to=nothing" } else { "" };
+            let target = format!("{TARGET}/{}/release{to}", plain(&route)?);
+            client(state_dir, control).post(&target, &())
         }
     }
     .map_err(reached)?;

@@ -79,8 +79,12 @@ impl Control {
                 .await
             }
             (Method::POST, true, _, Some("release")) => {
+                let to_nothing = value(request.uri().query(), "to") == Some("nothing");
                 self.off(move |place| {
-                    place.release(&route)?;
+                    match to_nothing {
+                        true => place.release_to_nothing(&route)?,
+                        false => place.release(&route)?,
+                    }
                     Ok(route_statuses(&place.proxy.routes()))
                 })
                 .await

@@ -234,6 +234,9 @@ async fn a_route_without_targets_waits_for_some() {
     assert_eq!(place.ask(None).await.0, 200);
     let refused = place.tell(|splits| splits.release("web")).await.expect_err("there is none");
     assert!(refused.message.contains("no target"), "{refused:?}");
+    assert_eq!(place.ask(None).await.0, 200);
+    place.tell(|splits| splits.release_to_nothing("web")).await.expect("asked for");
+    assert_eq!(place.ask(None).await.0, 503);
 }
 
 #[tokio::test]

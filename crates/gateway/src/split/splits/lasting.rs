@@ -30,8 +30,17 @@ impl Place {
         self.manage(route, &record, next, None)
     }
 
-    /// Gives a route back to the file of routes.
+    /// Gives a route back to the file of routes, which has targets for it.
     pub fn release(&self, route: &str) -> Result<(), WireError> {
+        self.give_back(route, false)
+    }
+
+    /// The same, also where it has none: then nobody is answered there any more.
+    pub fn release_to_nothing(&self, route: &str) -> Result<(), WireError> {
+        self.give_back(route, true)
+    }
+
+    fn give_back(&self, route: &str, may_be_empty: bool) -> Result<(), WireError> {
         let _changing = self.splits().change()?;
         let routes = self.proxy.routes();
         let setup = setup_of(&routes, route)?;
@@ -44,9 +53,12 @@ impl Place {
                 format!("release {route:?}: rollout {} splits its sessions", managed.rollout);
             return Err(conflict(message).with_hint("`umbra rollout abort` ends it"));
         }
-        if setup.targets.is_empty() {
+        if setup.targets.is_empty() && !may_be_empty {
             let message = format!("release {route:?}: the file of routes has no target for it");
-            return Err(conflict(message));
+            return Err(conflict(message).with_hint(
+                "`umbra route release NAME --to-nothing` does it all the same: nobody is answered \
+                 there then",
+            ));
         }
         self.unmanage(route, &managed.record)
     }
