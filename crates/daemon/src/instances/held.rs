@@ -159,16 +159,19 @@ impl Held {
         self.changed.notify_all();
     }
 
-    /// Tells it to end; [`Held::ended`] waits for that. What it waits for itself breaks off.
+    /// It is wanted no more.
+    pub(super) fn is_to_end(&self) {
+        self.lock().order = Order::End;
+        self.changed.notify_all();
+    }
+
+    /// Ends it; [`Held::ended`] waits for that. What it waits for itself breaks off.
     ///
     /// # Errors
     /// Something of it could not be removed.
     pub(super) fn end(&self) -> Result<(), ShadowError> {
-        let mut state = self.lock();
-        state.order = Order::End;
-        let shadow = state.shadow.clone();
-        drop(state);
-        self.changed.notify_all();
+        self.is_to_end();
+        let shadow = self.lock().shadow.clone();
         shadow.map_or(Ok(()), |shadow| shadow.destroy())
     }
 

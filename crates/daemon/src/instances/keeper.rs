@@ -209,6 +209,8 @@ impl Instances for Keeper {
         table.check_open()?;
         let Some(held) = table.held.get(name).cloned() else { return Ok(()) };
         self.write_without(&table, Some(name))?;
+        // Before anybody else writes down what is wanted.
+        held.is_to_end();
         drop(table);
         self.remove(&held)
     }
