@@ -16,7 +16,7 @@ use umbra_api::error::{ErrorCode, WireError};
 use umbra_api::image::{ImageInfo, MetricPoint, TimelineEntry};
 
 use super::ApiError;
-use super::extract::{Body, Named, Params};
+use super::extract::{Body, EVENTS_AT_ONCE, Limit, Named, Params};
 use super::reply::Reply;
 use crate::daemon::Daemon;
 use crate::db::DbError;
@@ -24,19 +24,12 @@ use crate::states::blocking;
 
 const LIST_MAX: u32 = 1000;
 const METRICS_MAX: u32 = 10_000;
-const EVENTS_AT_ONCE: u32 = 256;
-
-/// How many items a list is to have.
-#[derive(Deserialize)]
-pub(super) struct Limit {
-    limit: Option<u32>,
-}
 
 pub(super) async fn list(
     State(daemon): State<Arc<Daemon>>,
     Params(limit): Params<Limit>,
 ) -> Reply<Vec<BuildInfo>> {
-    let mut builds = daemon.db().builds(limit.limit.unwrap_or(20).min(LIST_MAX)).await?;
+    let mut builds = daemon.db().builds(limit.or(20).min(LIST_MAX)).await?;
     for build in &mut builds {
         if let Some(live) = daemon.builds().live(build.id) {
             *build = live;
@@ -170,7 +163,7 @@ pub(super) async fn metrics(
     name: Named,
     Params(limit): Params<Limit>,
 ) -> Reply<Vec<MetricPoint>> {
-    let limit = limit.limit.unwrap_or(100).min(METRICS_MAX);
+    let limit = limit.or(100).min(METRICS_MAX);
     Ok(Json(daemon.db().metrics(&name.0, limit).await?))
 }
 

@@ -8,6 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use umbra_api::error::{ErrorCode, WireError};
 
@@ -78,6 +79,22 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
         })
     }
 }
+
+/// How many items a list is to have.
+#[derive(Deserialize)]
+pub(super) struct Limit {
+    limit: Option<u32>,
+}
+
+impl Limit {
+    /// So many if nothing is said.
+    pub(super) fn or(&self, usual: u32) -> u32 {
+        self.limit.unwrap_or(usual)
+    }
+}
+
+/// So many events are read at once for somebody who follows.
+pub(super) const EVENTS_AT_ONCE: u32 = 256;
 
 /// The one name in a route's path.
 pub(crate) struct Named(pub(crate) String);

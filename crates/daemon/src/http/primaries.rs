@@ -20,13 +20,12 @@ use umbra_drift::service::{
 use umbra_rehearse::service::{RehearseReply, RehearseRequest};
 
 use super::ApiError;
-use super::extract::{Body, Named, Params};
+use super::extract::{Body, EVENTS_AT_ONCE, Limit, Named, Params};
 use super::reply::Reply;
 use crate::daemon::Daemon;
 use crate::db::DbError;
 use crate::states::blocking;
 
-const EVENTS_AT_ONCE: u32 = 256;
 const BLAME_DEFAULT: u32 = 10;
 /// How long nothing is said to a client that follows.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
@@ -147,18 +146,12 @@ pub(super) async fn abort(State(daemon): State<Arc<Daemon>>, name: Named) -> Rep
     Ok(Json(blocking(move || daemon.primaries().decide(&name.0, false)).await?))
 }
 
-/// How many changes are told.
-#[derive(Deserialize)]
-pub(super) struct Limit {
-    limit: Option<u32>,
-}
-
 pub(super) async fn blame(
     State(daemon): State<Arc<Daemon>>,
     Path((name, parameter)): Path<(String, String)>,
     Params(limit): Params<Limit>,
 ) -> Reply<Vec<Blame>> {
-    let limit = limit.limit.unwrap_or(BLAME_DEFAULT);
+    let limit = limit.or(BLAME_DEFAULT);
     Ok(Json(blocking(move || daemon.primaries().blame(&name, &parameter, limit)).await?))
 }
 

@@ -14,26 +14,19 @@ use serde::Deserialize;
 use umbra_api::rollout::{RolloutStatus, ServiceInfo, StartRollout, Told};
 
 use super::ApiError;
-use super::extract::{Body, Named, Params};
+use super::extract::{Body, EVENTS_AT_ONCE, Limit, Named, Params};
 use super::reply::Reply;
 use crate::daemon::Daemon;
 use crate::db::DbError;
 use crate::states::blocking;
 
 const LIST_MAX: u32 = 1_000;
-const EVENTS_AT_ONCE: u32 = 256;
-
-/// How many items a list is to have.
-#[derive(Deserialize)]
-pub(super) struct Limit {
-    limit: Option<u32>,
-}
 
 pub(super) async fn list(
     State(daemon): State<Arc<Daemon>>,
     Params(limit): Params<Limit>,
 ) -> Reply<Vec<RolloutStatus>> {
-    let limit = limit.limit.unwrap_or(20).min(LIST_MAX);
+    let limit = limit.or(20).min(LIST_MAX);
     Ok(Json(daemon.rollouts().list(limit).await?))
 }
 
