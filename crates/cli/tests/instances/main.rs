@@ -15,7 +15,7 @@ mod traces;
 /// What the modules that others have as well expect.
 mod support {
     pub(crate) use super::kept::until;
-    pub(crate) use super::serve::serve;
+    pub(crate) use super::serve::{serve, umbra};
 }
 
 use std::time::Duration;

@@ -14,7 +14,7 @@ use umbra_api::client::Client;
 use umbra_drift::alert::{Alert, News};
 use umbra_drift::service::{Event, PrimaryInfo, What};
 
-use crate::support::serve;
+use crate::support;
 
 /// As long as anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,7 +70,7 @@ impl Machine {
             .stderr(fs::File::create(dir.path().join("ssh/log")).unwrap())
             .spawn()
             .unwrap();
-        let machine = Self { daemon: Some(serve(umbra(dir.path()))), dir, sshd, port };
+        let machine = Self { daemon: Some(support::serve(umbra(dir.path()))), dir, sshd, port };
         let answers = || TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(());
         until("the server answers", answers);
         machine
@@ -265,13 +265,7 @@ fn parent(pid: u32) -> Option<u32> {
 }
 
 fn umbra(dir: &Path) -> Command {
-    let mut command = Command::new(dir.join("bin/umbra"));
-    command
-        .current_dir(dir)
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("UMBRA_STATE_DIR", dir.join("state"));
-    command
+    support::umbra(dir.join("bin/umbra"), dir)
 }
 
 /// Programs, keys, accounts and files, before anything runs.

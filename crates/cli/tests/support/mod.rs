@@ -1,7 +1,21 @@
 //! A daemon of the real program.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+/// This `program` in the directory of a project, with its state there and nothing of whoever runs
+/// the test.
+pub(crate) fn umbra(program: impl AsRef<OsStr>, dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .current_dir(dir)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("UMBRA_STATE_DIR", dir.join("state"));
+    command
+}
 
 /// Runs `umbra serve`, which `umbra` is the program for, until it listens.
 pub(crate) fn serve(mut umbra: Command) -> Child {

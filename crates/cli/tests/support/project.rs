@@ -78,13 +78,7 @@ fn project() -> tempfile::TempDir {
 }
 
 pub(crate) fn umbra(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_umbra"));
-    command
-        .current_dir(dir)
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("UMBRA_STATE_DIR", dir.join("state"));
-    command
+    support::umbra(env!("CARGO_BIN_EXE_umbra"), dir)
 }
 
 #[track_caller]
