@@ -123,6 +123,9 @@ pub struct RolloutStatus {
     /// How the candidate was taken away from everybody, if it was.
     #[serde(default)]
     pub rolled_back: Option<RolledBack>,
+    /// Requests of both arms that the rollout sent itself, as there were too few.
+    #[serde(default)]
+    pub topped_up: u64,
 }
 
 /// A rollback.

@@ -143,6 +143,7 @@ fn rollout(phase: RolloutPhase) -> RolloutStatus {
         held_by: Vec::new(),
         journal: Some(PathBuf::from("/var/lib/umbra/rollouts/7.journal")),
         rolled_back: None,
+        topped_up: 0,
     }
 }
 

@@ -65,6 +65,7 @@ pub(super) fn status(
         held_by: controller.held_by(),
         journal: made.journal.clone(),
         rolled_back: made.rolled_back.clone(),
+        topped_up: controller.topped_up(),
     }
 }
 

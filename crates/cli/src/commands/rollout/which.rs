@@ -88,6 +88,7 @@ mod tests {
             held_by: Vec::new(),
             journal: None,
             rolled_back: None,
+            topped_up: 0,
         }
     }
 

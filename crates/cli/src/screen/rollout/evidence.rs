@@ -13,7 +13,13 @@ pub fn arms(status: &RolloutStatus) -> Vec<String> {
     let head = ["", "requests", "errors", "", "under way", "p50", "p99", "p99.9"];
     let [baseline, candidate] = &status.arms;
     let rows = [head.map(str::to_owned), row("baseline", baseline), row("candidate", candidate)];
-    columns(&rows)
+    let mut lines = columns(&rows);
+    if status.topped_up > 0 {
+        let sent = units::count(status.topped_up);
+        lines
+            .push(format!("{sent} of these requests are the rollout's own, as there were too few"));
+    }
+    lines
 }
 
 fn row(name: &str, arm: &ArmStatus) -> [String; 8] {
@@ -118,6 +124,16 @@ pub fn needed(judged: &JudgedStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::rollout::stories;
+
+    #[test]
+    fn requests_of_our_own_are_told_apart() {
+        let few = RolloutStatus { topped_up: 1_200, ..stories::running() };
+        let told = arms(&few);
+        let [before @ .., last] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!(last, "1,200 of these requests are the rollout's own, as there were too few");
+        assert_eq!(before, arms(&stories::running()));
+    }
 
     #[test]
     fn a_bar_is_full_at_the_limit_only() {

@@ -124,6 +124,7 @@ pub(super) fn running() -> RolloutStatus {
         held_by: Vec::new(),
         journal: Some("/var/lib/umbra/rollouts/7/my journal".into()),
         rolled_back: None,
+        topped_up: 0,
     }
 }
 
