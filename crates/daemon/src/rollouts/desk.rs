@@ -10,6 +10,9 @@
 //! What is to be done is done after it is committed that it is: a daemon that is killed in between
 //! is followed by one that asks the controller what is left ([`Event::Resumed`]).
 
+mod deeds;
+mod patrol;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -21,7 +24,6 @@ use umbra_api::error::{ErrorCode, WireError};
 use umbra_api::rollout::{Happened, InstancePhase, RolloutStatus, Told};
 use umbra_gateway::split::wire::{JournalStatus, SplitStatus};
 use umbra_rollout::controller::{Controller, Effect, Event, Role, Winner};
-use umbra_rollout::spec::Control;
 
 use super::ending;
 use super::inbox::{Answer, Input, Lane, Look, News};
@@ -32,21 +34,18 @@ use super::notice;
 use super::plan::Plan;
 use super::seen;
 use super::status;
-use super::tools::{Kind, Tools};
+use super::steer;
+use super::tools::Tools;
 use super::watch::Watch;
-use super::{others, staff, steer};
 use crate::clock::now_ms;
 use crate::courier::Courier;
 use crate::db::DbError;
 use crate::db::rollouts::RolloutRow;
-use crate::instances::Instance;
 
 /// How often time counts.
 const TICK: Duration = Duration::from_secs(1);
 /// How often people who follow are told how it stands, if that changed.
 const STANDING_EVERY: Duration = Duration::from_secs(1);
-/// How often it is looked whether instances are there still.
-const PATROL_EVERY: Duration = Duration::from_secs(2);
 /// Measurements, calls and the like at once.
 const OTHERS_MAX: usize = 8;
 
@@ -313,67 +312,6 @@ impl Desk {
         done
     }
 
-    /// What of a role's instances changed without us.
-    fn on_listed(&mut self, role: Role, all: &[Instance]) -> Result<(), DbError> {
-        if self.stopping.contains(&role) {
-            return Ok(());
-        }
-        let ready = |held: &&Held| {
-            matches!(held.phase, InstancePhase::Ready | InstancePhase::Unwell)
-                && !held.to.is_empty()
-        };
-        let held: Vec<Held> = self.made.of(role).iter().filter(ready).cloned().collect();
-        let mut moved = false;
-        for held in held {
-            let Some(name) = &held.name else { continue };
-            let Some(found) = all.iter().find(|one| one.name == *name) else {
-                self.note(role, Held { phase: InstancePhase::Gone, ..held.clone() }, None)?;
-                let why = format!("{name} is gone");
-                self.on(Event::InstancesFailed { role, why })?;
-                continue;
-            };
-            moved |= found.to != held.to;
-            let now = Held {
-                name: held.name.clone(),
-                to: found.to.clone(),
-                phase: status::phase_of(found),
-            };
-            self.note(role, now, found.why.clone())?;
-        }
-        if moved {
-            self.aim(role);
-        }
-        Ok(())
-    }
-
-    /// Has an arm's requests go to where its instances are.
-    fn aim(&mut self, role: Role) {
-        let targets = self.made.targets(role);
-        let is_arm = role == Role::Candidate || self.tools.plan.spec.control == Control::Fresh;
-        if is_arm && self.watch.is_some() && !targets.is_empty() {
-            self.at_gate(move |tools| steer::aim(tools, role, &targets));
-        }
-    }
-
-    fn note(&mut self, role: Role, held: Held, why: Option<String>) -> Result<(), DbError> {
-        self.on_news(News::Instance { role, held, why })
-    }
-
-    /// Looks whether instances are there still.
-    fn patrol(&mut self) {
-        let ours = [Role::Candidate, Role::Control].into_iter();
-        let any = ours.flat_map(|role| self.made.of(role)).any(|held| held.name.is_some());
-        if !any || self.patrolling || self.patrolled.elapsed() < PATROL_EVERY {
-            return;
-        }
-        (self.patrolling, self.patrolled) = (true, Instant::now());
-        self.beside(|tools| match tools.instances.list() {
-            Ok(all) => vec![News::Listed(all)],
-            // Nobody can look: nothing is known to have changed.
-            Err(_) => vec![News::Unlisted],
-        });
-    }
-
     /// One event: what follows is committed, and then done.
     fn on(&mut self, event: Event) -> Result<(), DbError> {
         let before = self.controller.phase();
@@ -440,110 +378,9 @@ impl Desk {
             }
         }
     }
-
-    fn do_(&mut self, effect: Effect) {
-        match effect {
-            Effect::StartInstances { role, count } => self.start(role, count),
-            Effect::StopInstances { role } => self.stop(role),
-            Effect::BeginSplit => {
-                let turn = self.tools.turn(Kind::Split);
-                let (candidate, control) = self.targets();
-                match self.tools.plan.baseline.targets.is_empty() {
-                    true => self.at_gate(move |tools| steer::assign(tools, turn, &candidate)),
-                    false => {
-                        self.at_gate(move |tools| steer::begin(tools, turn, &candidate, &control))
-                    }
-                }
-            }
-            Effect::SetWeight { weight } => {
-                let turn = self.tools.turn(Kind::Weight);
-                self.at_gate(move |tools| steer::weigh(tools, turn, weight));
-            }
-            Effect::EndSplit { to } => {
-                let turn = self.tools.turn(Kind::Split);
-                self.at_gate(move |tools| steer::end(tools, turn, to));
-            }
-            Effect::SetMirrors { percent } => {
-                let turn = self.tools.turn(Kind::Mirrors);
-                let (candidate, control) = self.targets();
-                self.at_gate(move |tools| {
-                    steer::mirror(tools, turn, percent, &candidate, &control)
-                });
-            }
-            Effect::StopMirrors => {
-                let turn = self.tools.turn(Kind::Mirrors);
-                self.at_gate(move |tools| steer::stop_mirrors(tools, turn));
-            }
-            Effect::Replace => {
-                let all = self.made.previous.clone();
-                self.with_instances(move |tools| staff::replace(tools, all));
-            }
-            Effect::Measure { analysis, number } => {
-                let status = self.current();
-                self.beside(move |tools| others::measure(tools, &status, &analysis, number));
-            }
-            Effect::Call { hook, number } => {
-                let status = self.current();
-                self.beside(move |tools| others::call(tools, &status, &hook, number));
-            }
-            Effect::TopUp { requests } => {
-                self.beside(move |tools| others::top_up(tools, requests));
-            }
-            // They were committed before.
-            Effect::Alert(_) | Effect::Record(_) => {}
-        }
-    }
-
-    fn targets(&self) -> (Vec<Target>, Vec<Target>) {
-        (self.made.targets(Role::Candidate), self.made.targets(Role::Control))
-    }
-
-    fn start(&mut self, role: Role, count: u32) {
-        let unwanted = Arc::<AtomicBool>::default();
-        self.unwanted.insert(role, Arc::clone(&unwanted));
-        self.with_instances(move |tools| staff::start(tools, role, count, &unwanted));
-    }
-
-    fn stop(&mut self, role: Role) {
-        if let Some(unwanted) = self.unwanted.get(&role) {
-            unwanted.store(true, Ordering::Relaxed);
-        }
-        self.stopping.push(role);
-        let all = self.made.of(role).to_vec();
-        self.with_instances(move |tools| staff::stop(tools, role, all));
-    }
-
-    /// In order with everything else the gateway is told.
-    fn at_gate(&mut self, job: impl FnOnce(&Tools) -> Vec<News> + Send + 'static) {
-        hand(&mut self.gate, Lane::Gate, &self.tools, job);
-    }
-
-    /// In order with everything else that is done with instances.
-    fn with_instances(&mut self, job: impl FnOnce(&Tools) -> Vec<News> + Send + 'static) {
-        hand(&mut self.hands, Lane::Instances, &self.tools, job);
-    }
-
-    /// At once.
-    fn beside(&mut self, job: impl FnOnce(&Tools) -> Vec<News> + Send + 'static) {
-        hand(&mut self.others, Lane::Rest, &self.tools, job);
-    }
 }
 
 type Target = umbra_gateway::routes::setup::TargetSetup;
-
-fn hand(
-    courier: &mut Courier<Input>,
-    lane: Lane,
-    tools: &Tools,
-    job: impl FnOnce(&Tools) -> Vec<News> + Send + 'static,
-) {
-    let at_hand = tools.clone();
-    let handed = courier.hand(move || Input::Did { lane, news: job(&at_hand) });
-    if let Err(error) = handed {
-        // The controller asks again for what is not done in its time.
-        tracing::error!(rollout = tools.id, %error, "no thread works for a rollout");
-    }
-}
 
 /// A plan's words for what served before, as far as we run it.
 pub(super) fn previous(plan: &Plan) -> Vec<Held> {

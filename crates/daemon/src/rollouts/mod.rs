@@ -12,7 +12,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `start`, `plan` | from what is asked for to what it goes by |
-//! | `desk`, `inbox` | where everything about one arrives, and is done |
+//! | `desk`, `inbox` | where everything about one arrives, and is handed to whoever does it |
 //! | `ledger` | what is kept of it, step by step |
 //! | `made` | what it has made in the world |
 //! | `tools` | what its jobs have at hand |
