@@ -12,6 +12,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `start`, `plan` | from what is asked for to what it goes by |
+//! | `resume` | those that the last daemon left |
 //! | `desk`, `inbox` | where everything about one arrives, and is handed to whoever does it |
 //! | `ledger` | what is kept of it, step by step |
 //! | `made` | what it has made in the world |
@@ -20,7 +21,7 @@
 //! | `watch`, `seen` | how the gateway's split stands |
 //! | `staff`, `probe` | instances: started, looked at, warmed up, stopped |
 //! | `others` | measurements, webhooks, requests of our own |
-//! | `status`, `notice`, `mail` | what people are shown and told |
+//! | `reads`, `status`, `notice`, `mail` | what people are shown and told |
 //! | `ending` | what is left of it: the service, its timeline |
 
 mod desk;
@@ -34,6 +35,8 @@ mod notice;
 mod others;
 mod plan;
 mod probe;
+mod reads;
+mod resume;
 mod seen;
 mod settings;
 mod staff;
@@ -53,10 +56,7 @@ use std::thread::JoinHandle;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch as told};
 use umbra_api::error::{ErrorCode, WireError};
-use umbra_api::rollout::{
-    Happened, RolloutEvent, RolloutPhase, RolloutStatus, ServiceInfo, ServingInfo, StartRollout,
-    Told,
-};
+use umbra_api::rollout::{RolloutPhase, RolloutStatus, StartRollout, Told};
 use umbra_rollout::controller::{Controller, Event};
 use umbra_state::escape;
 
@@ -65,13 +65,11 @@ use self::gate::Gate;
 use self::inbox::Input;
 use self::made::Made;
 use self::mail::Mail;
-use self::plan::{Plan, Record, Serving};
+use self::plan::{Plan, Record};
 use self::tools::Tools;
 use crate::builds::shutting_down;
 use crate::clock::now_ms;
-use crate::db::rollouts::{
-    EventKind, EventRow, RolloutBatch, RolloutRow, RolloutWrite, ServiceRow,
-};
+use crate::db::rollouts::{RolloutBatch, RolloutRow, RolloutWrite};
 use crate::db::{Db, Write, Writer};
 use crate::instances::Instances;
 use crate::states::States;
@@ -131,27 +129,6 @@ impl Rollouts {
         let desks = Mutex::new(Desks { next_id, going_on, beginning, closing });
         let runtime = Handle::current();
         Ok(Self { db, writer, runtime, states, instances, state_dir, mail, desks })
-    }
-
-    /// Goes on with every rollout the last daemon left. A sentence for each. Blocking.
-    pub(crate) fn resume(self: &Arc<Self>) -> Result<Vec<String>, WireError> {
-        let rows = self.runtime.block_on(self.db.rollouts_that_go_on())?;
-        let mut notes = Vec::new();
-        for row in rows {
-            let (id, service) = (row.id, row.service.clone());
-            match read(&row) {
-                Ok((plan, controller, made)) => {
-                    let first = first(&plan, &controller);
-                    self.seat(row, plan, controller, made, first)?;
-                    notes.push(format!("rollout {id} of {service} goes on"));
-                }
-                Err(why) => {
-                    self.bury(row, &why)?;
-                    notes.push(format!("rollout {id} of {service} cannot go on: {why}"));
-                }
-            }
-        }
-        Ok(notes)
     }
 
     /// Starts a rollout. Blocking.
@@ -295,34 +272,6 @@ impl Rollouts {
         Ok(status)
     }
 
-    /// One that nobody can go on with: it ends, and says why.
-    fn bury(&self, row: RolloutRow, why: &str) -> Result<(), WireError> {
-        let ended_at_ms = now_ms();
-        let reason = format!(
-            "nobody can go on with it: {why}; look at `umbra route list` where requests go"
-        );
-        let seq = self.runtime.block_on(self.db.next_rollout_event(row.id))?;
-        let what = Happened::Phase { phase: RolloutPhase::Error, reason: reason.clone() };
-        let event = RolloutEvent { seq, at_ms: ended_at_ms, what };
-        let line = serde_json::to_string(&event).unwrap_or_default();
-        let status = serde_json::from_str::<RolloutStatus>(&row.status).ok().map(|status| {
-            let (phase, ended_at_ms) = (RolloutPhase::Error, Some(ended_at_ms));
-            RolloutStatus { phase, reason, ended_at_ms, ..status }
-        });
-        let status = status.and_then(|status| serde_json::to_string(&status).ok());
-        let event = EventRow { rollout: row.id, seq, kind: EventKind::Change, line };
-        let row = RolloutRow {
-            goes_on: false,
-            phase: phase_word(RolloutPhase::Error).to_owned(),
-            status: status.unwrap_or_else(|| row.status.clone()),
-            ended_at_ms: Some(ended_at_ms),
-            ..row
-        };
-        let writes = vec![RolloutWrite::Event(event), RolloutWrite::Rollout(Box::new(row))];
-        self.writer.send(Write::Rollout(RolloutBatch { writes, committed: None }))?;
-        Ok(self.writer.flush()?)
-    }
-
     /// Tells a rollout something; after [`Told::Retry`] and [`Told::Undo`] the new rollout is
     /// what comes back. Blocking.
     pub fn tell(self: &Arc<Self>, id: u64, told: Told) -> Result<RolloutStatus, WireError> {
@@ -398,68 +347,6 @@ impl Rollouts {
         }
     }
 
-    /// How a rollout stands.
-    pub async fn status(&self, id: u64) -> Result<RolloutStatus, WireError> {
-        if let Some(live) = self.live(id) {
-            return Ok(live);
-        }
-        let row = self.db.rollout(id).await?.ok_or_else(|| unknown(&id.to_string()))?;
-        kept_status(&row)
-    }
-
-    /// The number that a number or a service's name means: of that service's last rollout.
-    pub async fn find(&self, name: &str) -> Result<u64, WireError> {
-        if let Ok(id) = name.parse() {
-            let known = self.live(id).is_some() || self.db.rollout(id).await?.is_some();
-            return if known { Ok(id) } else { Err(unknown(name)) };
-        }
-        let last = self.db.last_rollout(name).await?;
-        last.map(|row| row.id).ok_or_else(|| unknown(name))
-    }
-
-    /// The last rollouts, newest first.
-    pub async fn list(&self, limit: u32) -> Result<Vec<RolloutStatus>, WireError> {
-        let rows = self.db.rollouts(limit).await?;
-        rows.iter().map(|row| self.live(row.id).map_or_else(|| kept_status(row), Ok)).collect()
-    }
-
-    fn live(&self, id: u64) -> Option<RolloutStatus> {
-        let desks = self.lock();
-        let kept = desks.going_on.get(&id).filter(|kept| !kept.is_over())?;
-        Some(kept.status())
-    }
-
-    /// A receiver that changes when events of this rollout are committed; `None` of one that is
-    /// over.
-    pub fn committed(&self, id: u64) -> Option<told::Receiver<u64>> {
-        let desks = self.lock();
-        let kept = desks.going_on.get(&id).filter(|kept| !kept.is_over())?;
-        Some(kept.shared.committed.subscribe())
-    }
-
-    /// What serves services, by name.
-    pub async fn services(&self) -> Result<Vec<ServiceInfo>, WireError> {
-        let rows = self.db.services().await?;
-        let info = |row: &ServiceRow| service(row, self.going_on_of(&row.name));
-        Ok(rows.iter().filter_map(info).collect())
-    }
-
-    fn going_on_of(&self, service: &str) -> Option<u64> {
-        let desks = self.lock();
-        let mut all = desks.going_on.iter();
-        all.find(|(_, kept)| kept.service == service && !kept.is_over()).map(|(id, _)| *id)
-    }
-
-    /// The last rollout of each service.
-    pub async fn gauges(&self) -> Result<Vec<Gauge>, WireError> {
-        let rows = self.db.last_rollouts().await?;
-        let gauge = |row: &RolloutRow| {
-            let status = self.live(row.id).map_or_else(|| kept_status(row), Ok)?;
-            Ok(Gauge { service: row.service.clone(), status })
-        };
-        rows.iter().map(gauge).collect()
-    }
-
     /// Lets go of every rollout as it is: the gateway judges on, and the next daemon goes on.
     /// Blocking.
     pub fn close(&self) {
@@ -494,53 +381,6 @@ impl Kept {
     fn status(&self) -> RolloutStatus {
         self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-/// What one begins with that was kept: one whose daemon was killed just after it was written down
-/// has not begun at all.
-fn first(plan: &Plan, kept: &Controller) -> Event {
-    let fresh = Controller::new(plan.spec.clone(), kept.began_at_ms());
-    if *kept == fresh { Event::Begin } else { Event::Resumed }
-}
-
-/// What was kept of a rollout.
-fn read(row: &RolloutRow) -> Result<(Plan, Controller, Made), String> {
-    let failed = |what: &str| {
-        let what = what.to_owned();
-        move |error: serde_json::Error| format!("{what} cannot be read: {error}")
-    };
-    Ok((
-        serde_json::from_str(&row.plan).map_err(failed("its plan"))?,
-        serde_json::from_str(&row.controller).map_err(failed("where it was"))?,
-        serde_json::from_str(&row.made).map_err(failed("what it made"))?,
-    ))
-}
-
-fn kept_status(row: &RolloutRow) -> Result<RolloutStatus, WireError> {
-    serde_json::from_str(&row.status).map_err(|error| {
-        let message = format!("read how rollout {} stood", row.id);
-        WireError::new(ErrorCode::Environment, message).caused_by(error)
-    })
-}
-
-fn service(row: &ServiceRow, goes_on: Option<u64>) -> Option<ServiceInfo> {
-    let record: Record = serde_json::from_str(&row.record).ok()?;
-    let serving = |serving: Serving| ServingInfo {
-        what: serving.words,
-        state: serving.state,
-        targets: serving.targets.into_iter().map(|target| target.to).collect(),
-        instances: serving.instances,
-    };
-    Some(ServiceInfo {
-        name: row.name.clone(),
-        gateway: record.gateway,
-        route: record.route,
-        rollout: record.rollout,
-        since_ms: record.since_ms,
-        goes_on,
-        now: serving(record.now),
-        before: serving(record.before),
-    })
 }
 
 /// All phases, in the order of a rollout's life.
