@@ -275,7 +275,7 @@ fn a_split_is_gone() {
     let deadline = std::time::Instant::now() + crate::place::PATIENCE;
     while place.status(2).arms[0].in_flight == 0 {
         assert!(std::time::Instant::now() < deadline, "{:#?}", place.status(2));
-        under_way.push(crate::server::half_a_request(place.at));
+        under_way.push(crate::server::held(place.at));
         std::thread::sleep(Duration::from_millis(50));
     }
     place.tell(2, Told::PromoteFull);

@@ -27,6 +27,9 @@ pub(crate) enum Manner {
     Ill,
 }
 
+/// What is never answered.
+const HELD: &str = "/held";
+
 /// A server; it ends when dropped, with every connection.
 pub(crate) struct Server {
     pub(crate) at: SocketAddr,
@@ -90,6 +93,10 @@ fn serve(stream: &TcpStream, word: &str, manner: Manner, asked: &AtomicU64) -> i
                 break;
             }
             path.get_or_insert_with(|| line.split(' ').nth(1).unwrap_or("/").to_owned());
+        }
+        if path.as_deref() == Some(HELD) {
+            io::copy(&mut reader, &mut io::sink())?;
+            return Ok(());
         }
         let is_check = path.as_deref() == Some("/healthz");
         let number = if is_check { 1 } else { asked.fetch_add(1, Ordering::SeqCst) + 1 };
@@ -269,11 +276,10 @@ impl Drop for Load {
     }
 }
 
-/// A request of which the rest is to come for as long as this lives.
-pub(crate) fn half_a_request(at: SocketAddr) -> TcpStream {
+/// A request that is under way for as long as this lives.
+pub(crate) fn held(at: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(at).expect("a gateway");
-    let half = b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 10\r\n\r\nhalf";
-    stream.write_all(half).expect("sent");
+    stream.write_all(format!("GET {HELD} HTTP/1.1\r\nHost: web\r\n\r\n").as_bytes()).expect("sent");
     stream
 }
 
