@@ -230,6 +230,8 @@ impl Place {
     ) -> Result<SplitStatus, WireError> {
         let _changing = self.splits().change()?;
         let split = self.meant(which.into())?;
+        // A judge that is interrupted reads its whole journal again: not where it is refused anyway.
+        self.check_end(&split, to)?;
         // All there is to judge is judged, and on the disk.
         split.ask(Mode::Paused);
         let ended = self.check_end(&split, to).and_then(|()| {
