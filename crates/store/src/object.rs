@@ -20,7 +20,7 @@ use umbra_state::{Content, Digest};
 use crate::bytes::{CHUNK, IngestError, copy_hashed, fill, first_hole, read_whole, runs, write_at};
 use crate::error::{StoreError, io_error};
 use crate::fault::Fault;
-use crate::store::Inner;
+use crate::store::{Inner, Store};
 use crate::verity::{Hasher, digest};
 
 /// Files of at most this many bytes are kept in the state itself.
@@ -36,7 +36,22 @@ pub(crate) fn object_name(digest: Digest) -> String {
     format!("{}/{}", &hex[..2], &hex[2..])
 }
 
+impl Store {
+    /// Opens the object that is the content of a file at `path`, which an error names. Hold a
+    /// [`Store::pin`] meanwhile.
+    pub fn open_object(&self, digest: Digest, path: &[u8]) -> Result<fs::File, StoreError> {
+        self.inner.open_object(digest, path).map(fs::File::from)
+    }
+}
+
 impl Inner {
+    /// See [`Store::open_object`].
+    pub(crate) fn open_object(&self, digest: Digest, path: &[u8]) -> Result<OwnedFd, StoreError> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        openat(&self.objects, object_name(digest), flags, Mode::empty())
+            .map_err(|_| StoreError::NoObject { digest, path: path.to_vec() })
+    }
+
     /// Keeps the content of an open regular file of `size` bytes of which `allocated` have
     /// blocks on its disk. `buffer` is scratch that one thread hands in again and again.
     pub(crate) fn ingest_file(

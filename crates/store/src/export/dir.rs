@@ -24,7 +24,6 @@ use crate::bytes::{fill, write_at};
 use crate::capture::escape_mark;
 use crate::error::StoreError;
 use crate::lock::Lock;
-use crate::object::object_name;
 use crate::stack::deep;
 use crate::store::{Inner, Store};
 
@@ -190,13 +189,8 @@ impl Writer<'_> {
             openat(dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(self.failed("make file"))?;
         match &leaf.content {
             Content::Object { digest, size } => {
-                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-                let object =
-                    openat(&self.store.objects, object_name(*digest), flags, Mode::empty())
-                        .map_err(|_| {
-                            let path = self.path.clone();
-                            ExportError::Store(StoreError::NoObject { digest: *digest, path })
-                        })?;
+                let object = self.store.open_object(*digest, &self.path);
+                let object = object.map_err(ExportError::Store)?;
                 copy(&object, &file, *size)
             }
             Content::Inline(bytes) => write_at(&file, bytes, 0),

@@ -2,18 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
 
-use rustix::fs::{Mode, OFlags, openat};
 use tar::{EntryType, Header};
 use umbra_state::tree::push_name;
 use umbra_state::{Content, Dir, Leaf, LinkId, Meta, Node, StateId};
 
 use super::ExportError;
-use crate::error::StoreError;
 use crate::import::pax::{XATTR, format_time, record};
 use crate::lock::Lock;
-use crate::object::object_name;
 use crate::stack::deep;
 use crate::store::{Inner, Store};
 
@@ -91,13 +87,8 @@ impl<W: Write> Writer<'_, W> {
                 self.content(&mut &**bytes, bytes.len() as u64)
             }
             Content::Object { digest, size } => {
-                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-                let object: OwnedFd =
-                    openat(&self.store.objects, object_name(*digest), flags, Mode::empty())
-                        .map_err(|_| {
-                            let path = self.path.clone();
-                            ExportError::Store(StoreError::NoObject { digest: *digest, path })
-                        })?;
+                let object = self.store.open_object(*digest, &self.path);
+                let object = object.map_err(ExportError::Store)?;
                 self.header(EntryType::Regular, meta, *size, b"", 0)?;
                 self.content(&mut std::fs::File::from(object), *size)
             }

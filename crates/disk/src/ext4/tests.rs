@@ -1,0 +1,284 @@
+//! Filesystems as their checker and the kernel see them.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::thread::UnshareFlags;
+use tempfile::TempDir;
+use umbra_state::{Content, Digest, Dir, Leaf, Meta, Mtime, Node, StateId, Tree, diff};
+use umbra_store::{CaptureOptions, Store, StoreOptions, SyncPolicy, corpus};
+
+use super::{BLOCK, Geometry, Plan, write};
+use crate::error::DiskError;
+use crate::ids::Ids;
+use crate::medium::Raw;
+
+/// A store and a place for filesystems, which vanish with the test.
+struct Ground {
+    folder: TempDir,
+    store: Store,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let options = StoreOptions { sync: SyncPolicy::Never, ..StoreOptions::default() };
+        let store = Store::open_with(&folder.path().join("store"), options).expect("a store");
+        Self { folder, store }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        let dir = self.path(name);
+        fs::create_dir(&dir).expect("a fresh folder");
+        dir
+    }
+
+    fn capture(&self, dir: &Path) -> Tree {
+        self.store.capture_dir(dir, &CaptureOptions::default()).expect("a capture")
+    }
+
+    /// A filesystem with a tree and `spare` blocks more than that needs.
+    fn filesystem(&self, name: &str, tree: &Tree, spare: u64) -> Result<PathBuf, DiskError> {
+        let ids = Ids::of(StateId(Digest::new([7; 32])));
+        let plan = Plan::new(&self.store, tree)?;
+        let mut blocks = plan.blocks + spare;
+        let geometry = loop {
+            let geometry = Geometry::new(blocks, plan.inode_count());
+            match geometry {
+                Some(it) if it.overhead() + plan.blocks <= it.blocks => break it,
+                _ => blocks += 1000,
+            }
+        };
+        let path = self.path(name);
+        let file = File::create(&path).map_err(DiskError::io("make the file"))?;
+        let mut raw = Raw::new(file, geometry.blocks * BLOCK).map_err(DiskError::io("size it"))?;
+        write(&plan, &geometry, &ids, &mut raw)?;
+        Ok(path)
+    }
+}
+
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        println!("skipped: mounting needs root");
+    }
+    is_root
+}
+
+#[track_caller]
+fn assert_clean(filesystem: &Path) {
+    let checked = Command::new("e2fsck").args(["-f", "-n"]).arg(filesystem).output();
+    let checked = checked.expect("e2fsck runs (apt-get install e2fsprogs)");
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success(), "{said}{}", String::from_utf8_lossy(&checked.stderr));
+    assert!(!said.contains("Fix?") && !said.contains("WARNING"), "{said}");
+}
+
+/// Gives this thread mounts of its own, which end with it.
+fn own_mounts() {
+    // SAFETY: no memory or descriptors are shared less than before; only the working directory
+    // becomes the thread's own, and these tests use absolute paths.
+    let unshared = unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) };
+    unshared.expect("a mount namespace");
+    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", flags).expect("private mounts");
+}
+
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn of(filesystem: &Path, at: PathBuf, options: &str) -> Self {
+        let status = Command::new("mount")
+            .args(["-t", "ext4", "-o", options])
+            .arg(filesystem)
+            .arg(&at)
+            .status();
+        assert!(status.expect("mount runs").success(), "the kernel takes it");
+        Self(at)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        unmount(&self.0, UnmountFlags::empty()).expect("unmounted");
+    }
+}
+
+#[track_caller]
+fn assert_same(ground: &Ground, a: &Tree, b: &Tree) {
+    let delta = diff(a, b);
+    let shown: Vec<String> =
+        delta.changes.iter().take(20).map(|it| format!("{it} {:?}", it.after)).collect();
+    assert!(delta.is_empty(), "{shown:#?}");
+    let id = |tree| ground.store.state_id(tree).expect("an id");
+    assert_eq!(id(a), id(b));
+}
+
+#[test]
+fn the_kernel_sees_exactly_the_corpus() {
+    if !is_root() {
+        return;
+    }
+    own_mounts();
+    let ground = Ground::new();
+    let source = ground.dir("source");
+    corpus::make(&source).expect("a corpus");
+    let tree = ground.capture(&source);
+    let filesystem = ground.filesystem("corpus", &tree, 0).expect("a filesystem");
+    assert_clean(&filesystem);
+    let mounted = Mounted::of(&filesystem, ground.dir("at"), "loop,ro");
+    assert_same(&ground, &tree, &ground.capture(&mounted.0));
+}
+
+#[test]
+fn the_same_tree_makes_the_same_bytes() {
+    if !is_root() {
+        return;
+    }
+    let (ground, other) = (Ground::new(), Ground::new());
+    let source = ground.dir("source");
+    corpus::make(&source).expect("a corpus");
+    let make = |ground: &Ground, name: &str| {
+        let tree = ground.capture(&source);
+        fs::read(ground.filesystem(name, &tree, 0).expect("a filesystem")).expect("read")
+    };
+    let first = make(&ground, "first");
+    assert!(first == make(&ground, "second"), "made twice");
+    assert!(first == make(&other, "third"), "of another store");
+}
+
+fn meta() -> Meta {
+    Meta { mode: 0o644, ..Meta::default() }
+}
+
+fn leaf(content: Content, meta: Meta) -> Node {
+    Node::Leaf(Arc::new(Leaf { meta, content, link: None }))
+}
+
+fn tree(entries: impl IntoIterator<Item = (Vec<u8>, Node)>) -> Tree {
+    let entries = entries.into_iter().map(|(name, node)| (name.into(), node)).collect();
+    Tree { root: Arc::new(Dir { meta: Meta { mode: 0o755, ..Meta::default() }, entries }) }
+}
+
+#[test]
+fn it_is_grown_and_used() {
+    if !is_root() {
+        return;
+    }
+    own_mounts();
+    let ground = Ground::new();
+    let small = || leaf(Content::Inline((*b"small").into()), meta());
+    let many = (0..5000).map(|n| (format!("file-with-a-name-{n}").into_bytes(), small()));
+    let filesystem = ground.filesystem("grown", &tree(many), 20_000).expect("a filesystem");
+    assert_clean(&filesystem);
+    // To more groups than one block of descriptors names.
+    let grown = Command::new("resize2fs").arg(&filesystem).arg("12G").output();
+    let grown = grown.expect("resize2fs runs (apt-get install e2fsprogs)");
+    assert!(grown.status.success(), "{}", String::from_utf8_lossy(&grown.stderr));
+    assert_clean(&filesystem);
+    let mounted = Mounted::of(&filesystem, ground.dir("at"), "loop");
+    let room = rustix::fs::statvfs(&mounted.0).expect("statvfs");
+    assert!(room.f_blocks * room.f_frsize > 11 << 30, "{}", room.f_blocks);
+    for n in 0..300 {
+        fs::write(mounted.0.join(format!("new-{n}")), vec![n as u8; 50_000]).expect("written");
+        fs::remove_file(mounted.0.join(format!("file-with-a-name-{n}"))).expect("removed");
+    }
+    assert_eq!(fs::read_dir(&mounted.0).expect("listed").count(), 5000);
+    drop(mounted);
+    assert_clean(&filesystem);
+}
+
+#[track_caller]
+fn check_refused(entries: Vec<(&str, Node)>, why: &str) {
+    let ground = Ground::new();
+    let tree = tree(entries.into_iter().map(|(name, node)| (name.as_bytes().to_vec(), node)));
+    let refused = ground.filesystem("refused", &tree, 0).expect_err("refused");
+    let said = umbra_state::chain(&refused);
+    assert!(said.contains(why), "{said}");
+}
+
+#[test]
+fn what_ext4_cannot_hold_is_refused_by_name() {
+    let with = |change: &dyn Fn(&mut Meta)| {
+        let mut meta = meta();
+        change(&mut meta);
+        vec![("odd\n", leaf(Content::Fifo, meta))]
+    };
+    let late = Mtime { sec: 1 << 40, nsec: 0 };
+    check_refused(with(&|meta| meta.mtime = late), "keep /odd\\u{a} in ext4: its time");
+    let large: (Box<[u8]>, Box<[u8]>) = ((*b"user.large").into(), vec![1; 5000].into());
+    check_refused(with(&|meta| meta.xattrs.extend([large.clone()])), "more than a block");
+    check_refused(vec![("d", leaf(Content::Char(u64::MAX), meta()))], "its device number");
+    let missing = Content::Object { digest: Digest::new([9; 32]), size: 5 << 30 };
+    check_refused(vec![("gone", leaf(missing, meta()))], "find object");
+    let huge = Content::Object { digest: Digest::new([9; 32]), size: u64::MAX };
+    check_refused(vec![("huge", leaf(huge, meta()))], "larger than 16 TiB");
+    let target = Content::Symlink(vec![b'x'; 4096].into());
+    check_refused(vec![("far", leaf(target, meta()))], "its target is too long");
+}
+
+/// Nodes without objects, nested.
+fn node() -> impl Strategy<Value = Node> {
+    let meta = (
+        0u16..0o10000,
+        any::<u32>(),
+        any::<u32>(),
+        -1_000_000_000i64..10_000_000_000,
+        0u32..1_000_000_000,
+    )
+        .prop_map(|(mode, uid, gid, sec, nsec)| Meta {
+            mode,
+            uid,
+            gid,
+            mtime: Mtime { sec, nsec },
+            ..Meta::default()
+        });
+    let attribute = ("user\\.[a-z]{1,20}", prop::collection::vec(any::<u8>(), 0..200))
+        .prop_map(|(name, value)| (name.into_bytes().into(), value.into()));
+    let meta = (
+        meta,
+        prop::collection::btree_map(
+            attribute.clone().prop_map(|(name, _): (Box<[u8]>, Box<[u8]>)| name),
+            attribute.prop_map(|(_, value): (Box<[u8]>, Box<[u8]>)| value),
+            0..4,
+        ),
+    )
+        .prop_map(|(meta, xattrs)| Meta { xattrs, ..meta });
+    let content = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..64).prop_map(|bytes| Content::Inline(bytes.into())),
+        prop::collection::vec(1u8..255, 1..300).prop_map(|bytes| Content::Symlink(bytes.into())),
+        (0u32..4096, 0u32..1 << 20)
+            .prop_map(|(major, minor)| Content::Char(rustix::fs::makedev(major, minor))),
+        Just(Content::Fifo),
+        Just(Content::Socket),
+    ];
+    let leaf = (meta.clone(), content).prop_map(|(meta, content)| leaf(content, meta));
+    leaf.prop_recursive(4, 200, 40, move |inner| {
+        let name = prop::collection::vec(1u8..255, 1..60)
+            .prop_map(|name| name.iter().map(|&b| if b == b'/' { b'_' } else { b }).collect())
+            .prop_filter("own names", |name: &Box<[u8]>| &**name != b"." && &**name != b"..");
+        (meta.clone(), prop::collection::btree_map(name, inner, 0..40))
+            .prop_map(|(meta, entries)| Node::Dir(Arc::new(Dir { meta, entries })))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn any_tree_makes_a_clean_filesystem(nodes in prop::collection::vec(node(), 1..30)) {
+        let ground = Ground::new();
+        let named = nodes.into_iter().enumerate();
+        let tree = tree(named.map(|(index, node)| (format!("n{index}").into_bytes(), node)));
+        let filesystem = ground.filesystem("any", &tree, 0).expect("a filesystem");
+        assert_clean(&filesystem);
+    }
+}
