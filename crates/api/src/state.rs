@@ -96,10 +96,13 @@ pub struct DiffEntry {
 pub struct ExportRequest {
     /// Which state: an id, a unique prefix, a ref, an image or `BUILD/STEP`.
     pub state: String,
-    /// `dir`, `tar` or `oci`.
+    /// `dir`, `tar`, `oci`, `raw` or `qcow2`.
     pub format: String,
     /// Absolute path on the daemon's machine; must not exist, or be an empty directory.
     pub path: String,
+    /// How large a disk is to be, in bytes; with some room if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
 }
 
 /// What was exported.
@@ -111,6 +114,9 @@ pub struct ExportReply {
     pub path: String,
     /// Paths that the format cannot hold, escaped.
     pub left_out: Vec<String>,
+    /// What of the state does not hold where it is now, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// How long it took.
     pub took_us: u64,
 }

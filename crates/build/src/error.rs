@@ -2,6 +2,7 @@
 
 use std::io;
 
+use umbra_disk::DiskError;
 use umbra_recipe::{InputsError, Problems, SuiteError};
 use umbra_shadow::ShadowError;
 use umbra_shadow::startup::StartError;
@@ -86,6 +87,15 @@ pub enum BuildError {
         /// Why not.
         #[source]
         source: ExportError,
+    },
+    /// The image could not be written to a disk.
+    #[error("export the image to the disk {path}")]
+    Disk {
+        /// Where to.
+        path: String,
+        /// Why not.
+        #[source]
+        source: DiskError,
     },
     /// A service did not become ready.
     #[error("start service {service}: {reason}")]

@@ -26,24 +26,14 @@ pub(crate) fn write(
     let path = base_dir.join(&export.path);
     let partial = path.with_extension("partial");
     let doing = || format!("prepare {}", path.display());
-    let failed = |source| BuildError::Export { path: path.display().to_string(), source };
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(system(doing))?;
     }
     remove(&partial).map_err(system(doing))?;
-    match export.format {
-        Format::Dir => {
-            fs::create_dir(&partial).map_err(system(doing))?;
-            store.export_dir(state, &partial).map_err(failed)?;
-        }
-        Format::Tar => {
-            let file = fs::File::create(&partial).map_err(system(doing))?;
-            store.export_tar(state, file).map_err(failed)?;
-        }
-        Format::Oci => {
-            fs::create_dir(&partial).map_err(system(doing))?;
-            store.export_oci_layout(state, &partial, "latest").map_err(failed)?;
-        }
+    if let Err(error) = write_to(store, state, export, &partial, sink) {
+        // The failure itself is what matters.
+        let _ = remove(&partial);
+        return Err(error);
     }
     let bytes = size_of(&partial).map_err(system(doing))?;
     remove(&path).map_err(system(doing))?;
@@ -54,6 +44,41 @@ pub(crate) fn write(
         bytes,
         took_us: started.elapsed().as_micros() as u64,
     });
+    Ok(())
+}
+
+/// Writes to a path where nothing is.
+fn write_to(
+    store: &Store,
+    state: StateId,
+    export: &Export,
+    path: &Path,
+    sink: &dyn EventSink,
+) -> Result<(), BuildError> {
+    let failed = |source| BuildError::Export { path: export.path.clone(), source };
+    let doing = || format!("make {}", path.display());
+    let disk = match export.format {
+        Format::Dir => {
+            fs::create_dir(path).map_err(system(doing))?;
+            return store.export_dir(state, path).map_err(failed);
+        }
+        Format::Tar => {
+            let file = fs::File::create(path).map_err(system(doing))?;
+            return store.export_tar(state, file).map(drop).map_err(failed);
+        }
+        Format::Oci => {
+            fs::create_dir(path).map_err(system(doing))?;
+            return store.export_oci_layout(state, path, "latest").map(drop).map_err(failed);
+        }
+        Format::Qcow2 => umbra_disk::Format::Qcow2,
+        Format::Raw => umbra_disk::Format::Raw,
+    };
+    let file = fs::File::create(path).map_err(system(doing))?;
+    let report = umbra_disk::write(store, state, &file, disk, export.size);
+    let report = report.map_err(|source| BuildError::Disk { path: export.path.clone(), source })?;
+    for message in report.warnings {
+        sink.emit(Event::Warning { message: format!("{}: {message}", export.path) });
+    }
     Ok(())
 }
 

@@ -23,6 +23,7 @@
 //! | [`primaries`] | machines held against their shadows |
 //! | [`rollouts`] | candidates that get a service's requests in stages |
 //! | [`states`], `textdiff` | names, files and differences of states |
+//! | `exports` | states that leave |
 //! | [`rerun`] | a recipe's tests on a state that exists |
 //! | [`db`] | the database |
 //! | [`http`], [`server`] | the API and its socket |
@@ -35,6 +36,7 @@ pub mod daemon;
 pub mod db;
 pub mod engine;
 pub mod enter;
+mod exports;
 pub mod fault;
 pub mod http;
 pub mod instance;

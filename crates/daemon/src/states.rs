@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use umbra_api::daemon::{FsckReply, GcReply};
 use umbra_api::error::{ErrorCode, WireError};
@@ -198,69 +198,6 @@ impl States {
         Ok((Layers::of(base), pin))
     }
 
-    /// Writes a state out; says which paths the format cannot hold. Blocking.
-    pub fn export(
-        &self,
-        state: StateId,
-        format: &str,
-        path: &Path,
-    ) -> Result<Vec<String>, WireError> {
-        match format {
-            "dir" => {
-                make_dir(path)?;
-                self.store.export_dir(state, path).map_err(|error| environment(&error))?;
-                Ok(Vec::new())
-            }
-            "tar" => self.export_tar(state, path),
-            "oci" => self.export_oci(state, path),
-            _ => {
-                let format: String = format.chars().take(40).collect();
-                let message = format!("export as {format:?}: expected dir, tar or oci");
-                Err(WireError::new(ErrorCode::BadRequest, message))
-            }
-        }
-    }
-
-    /// An image layout with one image, tagged `latest`, in an empty or new directory.
-    fn export_oci(&self, state: StateId, path: &Path) -> Result<Vec<String>, WireError> {
-        make_dir(path)?;
-        let failed = |error: std::io::Error| {
-            let message = format!("list {}", path.display());
-            WireError::new(ErrorCode::Environment, message).caused_by(error)
-        };
-        if std::fs::read_dir(path).map_err(failed)?.next().is_some() {
-            let message = format!("write {}: the directory is not empty", path.display());
-            return Err(WireError::new(ErrorCode::Conflict, message));
-        }
-        let left_out = self.store.export_oci_layout(state, path, "latest");
-        let left_out = left_out.map_err(|error| environment(&error))?;
-        Ok(left_out.iter().map(|path| format!("/{}", escape(path))).collect())
-    }
-
-    /// Under another name until it is complete; never over a file that exists.
-    fn export_tar(&self, state: StateId, path: &Path) -> Result<Vec<String>, WireError> {
-        let failed = |error: std::io::Error| {
-            let message = format!("write {}", path.display());
-            WireError::new(ErrorCode::Environment, message).caused_by(error)
-        };
-        if path.symlink_metadata().is_ok() {
-            let message = format!("write {}: there is something already", path.display());
-            return Err(WireError::new(ErrorCode::Conflict, message));
-        }
-        let partial = path.with_extension("partial");
-        let file = File::create(&partial).map_err(failed)?;
-        let written = self.store.export_tar(state, &file).map_err(|error| environment(&error));
-        let kept = written.and_then(|left_out| {
-            file.sync_all().and_then(|()| std::fs::rename(&partial, path)).map_err(failed)?;
-            Ok(left_out)
-        });
-        if kept.is_err() {
-            // The failure itself is what matters.
-            let _ = std::fs::remove_file(&partial);
-        }
-        Ok(kept?.iter().map(|path| format!("/{}", escape(path))).collect())
-    }
-
     fn load(&self, state: StateId) -> Result<Tree, WireError> {
         self.store.load(state).map_err(|error| environment(&error))
     }
@@ -287,17 +224,6 @@ impl States {
             objects: report.objects_checked,
             findings: report.findings.iter().map(ToString::to_string).collect(),
         })
-    }
-}
-
-/// Makes a directory unless there is one.
-fn make_dir(path: &Path) -> Result<(), WireError> {
-    match std::fs::create_dir(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            let message = format!("make {}", path.display());
-            Err(WireError::new(ErrorCode::Environment, message).caused_by(error))
-        }
-        _ => Ok(()),
     }
 }
 

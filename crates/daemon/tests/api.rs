@@ -228,13 +228,19 @@ fn states_are_resolved_listed_compared_and_written_out() {
     let out = dir.path().join("out");
     let path = out.display().to_string();
     umbra
-        .export(&ExportRequest { state: a.to_string(), format: "dir".into(), path: path.clone() })
+        .export(&ExportRequest {
+            state: a.to_string(),
+            format: "dir".into(),
+            path: path.clone(),
+            size: None,
+        })
         .unwrap();
     assert_eq!(std::fs::read_to_string(out.join("hosts")).unwrap(), "one\ntwo\n");
     let tar = ExportRequest {
         state: a.to_string(),
         format: "tar".into(),
         path: dir.path().join("out.tar").display().to_string(),
+        size: None,
     };
     umbra.export(&tar).unwrap();
     assert!(std::fs::metadata(&tar.path).unwrap().len() > 1024);
@@ -247,9 +253,20 @@ fn states_are_resolved_listed_compared_and_written_out() {
     umbra.export(&oci).unwrap();
     assert!(dir.path().join("layout/index.json").exists());
     refused(umbra.export(&oci), ErrorCode::Conflict);
-    let unknown = ExportRequest { state: a.to_string(), format: "floppy".into(), path };
+    let disk = dir.path().join("disk.qcow2");
+    let disk_request = ExportRequest {
+        format: "qcow2".into(),
+        path: disk.display().to_string(),
+        size: Some(1 << 30),
+        ..tar.clone()
+    };
+    let error = refused(umbra.export(&disk_request), ErrorCode::BadRequest);
+    assert!(error.message.contains("linux-image-cloud-amd64"), "{error:?}");
+    assert!(!disk.exists() && !disk.with_extension("partial").exists());
+    refused(umbra.export(&ExportRequest { size: Some(1), ..oci }), ErrorCode::BadRequest);
+    let unknown = ExportRequest { format: "floppy".into(), path, ..tar.clone() };
     refused(umbra.export(&unknown), ErrorCode::BadRequest);
-    let relative = ExportRequest { state: a.to_string(), format: "dir".into(), path: "out".into() };
+    let relative = ExportRequest { format: "dir".into(), path: "out".into(), ..tar };
     refused(umbra.export(&relative), ErrorCode::BadRequest);
 }
 

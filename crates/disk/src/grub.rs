@@ -4,9 +4,12 @@
 //! Its configuration is on the EFI system partition, and it finds the root partition on the disk
 //! it was itself read from: two disks of one state do not confuse it.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use umbra_state::StateId;
 use umbra_state::escape::escape;
 
@@ -123,6 +126,10 @@ fn make_image(
     }
     let program = find_program("grub-mkimage")
         .ok_or_else(|| DiskError::NoTool { what: "grub-mkimage".into(), package: "grub-common" })?;
+    let run = || format!("run {}", program.display());
+    // Not a pipe: it wants to see what it made on the disk.
+    let image = memfd_create("boot loader", MemfdFlags::CLOEXEC).map_err(DiskError::io(run()))?;
+    let mut image = File::from(image);
     let output = Command::new(&program)
         .args(["--format", target, "--prefix", prefix, "--directory"])
         .arg(&dir)
@@ -131,14 +138,18 @@ fn make_image(
         .env("LC_ALL", "C")
         .env("SOURCE_DATE_EPOCH", "0")
         .stdin(Stdio::null())
+        .stdout(image.try_clone().map_err(DiskError::io(run()))?)
         .output()
-        .map_err(DiskError::io(format!("run {}", program.display())))?;
+        .map_err(DiskError::io(run()))?;
     if !output.status.success() {
         let end = output.stderr.len().saturating_sub(500);
         let said = escape(output.stderr[end..].trim_ascii()).to_string();
         return Err(DiskError::Tool { program, said });
     }
-    Ok(output.stdout)
+    let mut bytes = Vec::new();
+    let read = image.rewind().and_then(|()| image.read_to_end(&mut bytes));
+    read.map_err(DiskError::io("read the boot loader"))?;
+    Ok(bytes)
 }
 
 /// Root's programs too, although not every account's PATH has them.

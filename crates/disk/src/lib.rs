@@ -74,7 +74,7 @@ pub struct Report {
 pub fn write(
     store: &Store,
     state: StateId,
-    file: File,
+    file: &File,
     format: Format,
     size: Option<u64>,
 ) -> Result<Report, DiskError> {

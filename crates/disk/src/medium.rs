@@ -11,19 +11,19 @@ pub(crate) trait Medium {
 }
 
 /// A file whose bytes are the disk's.
-pub(crate) struct Raw {
-    file: File,
+pub(crate) struct Raw<'a> {
+    file: &'a File,
 }
 
-impl Raw {
+impl<'a> Raw<'a> {
     /// A disk of `bytes` zeros in an empty file.
-    pub(crate) fn new(file: File, bytes: u64) -> io::Result<Self> {
+    pub(crate) fn new(file: &'a File, bytes: u64) -> io::Result<Self> {
         file.set_len(bytes)?;
         Ok(Self { file })
     }
 }
 
-impl Medium for Raw {
+impl Medium for Raw<'_> {
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }

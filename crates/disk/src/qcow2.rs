@@ -27,8 +27,8 @@ const HEADER_BYTES: usize = 104;
 const OWNED: u64 = 1 << 63;
 
 /// An image under way.
-pub(crate) struct Qcow2 {
-    file: File,
+pub(crate) struct Qcow2<'a> {
+    file: &'a File,
     bytes: u64,
     /// Where in the file each of the disk's clusters is, counted in clusters.
     places: BTreeMap<u64, u64>,
@@ -36,9 +36,9 @@ pub(crate) struct Qcow2 {
     next: u64,
 }
 
-impl Qcow2 {
+impl<'a> Qcow2<'a> {
     /// A disk of `bytes` zeros in an empty file.
-    pub(crate) fn new(file: File, bytes: u64) -> Self {
+    pub(crate) fn new(file: &'a File, bytes: u64) -> Self {
         Self { file, bytes, places: BTreeMap::new(), next: 1 }
     }
 
@@ -119,7 +119,7 @@ impl Qcow2 {
     }
 }
 
-impl Medium for Qcow2 {
+impl Medium for Qcow2<'_> {
     fn write_at(&mut self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
         while !bytes.is_empty() {
             let place = self.place(offset / CLUSTER);

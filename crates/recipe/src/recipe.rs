@@ -307,6 +307,9 @@ pub struct Export {
     pub format: Format,
     /// Where to, as written: relative to the recipe's directory.
     pub path: String,
+    /// How large a disk is to be; with some room if not given.
+    #[serde(serialize_with = "serialize::size_option", skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
 }
 
 /// The form of an [`Export`].
@@ -319,6 +322,10 @@ pub enum Format {
     Tar,
     /// A directory.
     Dir,
+    /// A disk that boots, as QEMU keeps it.
+    Qcow2,
+    /// A disk that boots, byte for byte.
+    Raw,
 }
 
 impl Recipe {

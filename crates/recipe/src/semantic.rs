@@ -39,6 +39,9 @@ pub(crate) fn check(root: &Node, found: &mut Found) {
         check_test(test, &steps, &format!("tests[{index}]"), found);
     }
     check_pool(root, found);
+    for export in list(root, "export") {
+        check_export(export, found);
+    }
     for notify in list(root, "notify") {
         program(notify.get("command"), "notify", found);
         address(notify.get("webhook"), "notify", found);
@@ -74,6 +77,18 @@ fn check_step(step: &Node, path: &str, found: &mut Found) {
         let problem =
             Problem::new("bad-value", "a file's path does not end with `/`", node.span, "");
         found.push(problem.at(format!("{path}.write.path")));
+    }
+}
+
+/// Only disks have a size.
+fn check_export(export: &Node, found: &mut Found) {
+    let format = export.get("format").and_then(Node::text).unwrap_or_default();
+    if let Some(size) = export.get("size")
+        && ["oci", "tar", "dir"].contains(&format)
+    {
+        let message = format!("an export as `{format}` has no size");
+        let problem = Problem::new("bad-value", message, size.span, "only raw and qcow2 have one");
+        found.push(problem.at("export"));
     }
 }
 

@@ -231,9 +231,12 @@ pub enum Command {
     Export {
         /// The state, as in `umbra diff`.
         state: String,
-        /// As what: dir, tar or oci (an image layout).
+        /// As what: dir, tar, oci (an image layout), raw or qcow2 (disks that boot).
         #[arg(long, value_name = "FORMAT", default_value = "dir")]
         format: String,
+        /// How large a disk is to be, such as 8Gi; with some room if left out.
+        #[arg(long, value_name = "SIZE", value_parser = umbra_document::units::size)]
+        size: Option<u64>,
         /// Where; must not exist, or be an empty directory.
         #[arg(short, long, value_name = "PATH")]
         output: PathBuf,

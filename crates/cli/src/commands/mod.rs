@@ -105,8 +105,8 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Shadow { command } => enter::shadow(ui, &client(), command),
         Command::Gc { dry_run } => upkeep::gc(ui, &client(), dry_run),
         Command::Fsck => upkeep::fsck(ui, &client()),
-        Command::Export { state, format, output } => {
-            upkeep::export(ui, &client(), state, format, &output)
+        Command::Export { state, format, size, output } => {
+            upkeep::export(ui, &client(), upkeep::Export { state, format, size }, &output)
         }
         Command::Init { dir, name, distro } => recipe::init(ui, &dir, name, &distro),
         Command::Schema => recipe::schema(ui),

@@ -53,20 +53,25 @@ fn fsck_text(reply: &FsckReply) -> String {
     text
 }
 
+/// What is to be written out, and as what.
+pub(super) struct Export {
+    pub(super) state: String,
+    pub(super) format: String,
+    pub(super) size: Option<u64>,
+}
+
 /// Writes a state out.
-pub(super) fn export(
-    ui: &Ui,
-    client: &Client,
-    state: String,
-    format: String,
-    output: &Path,
-) -> Done {
+pub(super) fn export(ui: &Ui, client: &Client, what: Export, output: &Path) -> Done {
     let path = absolute(output)?;
-    let reply = client.export(&ExportRequest { state, format, path })?;
+    let Export { state, format, size } = what;
+    let reply = client.export(&ExportRequest { state, format, path, size })?;
     ui.answer_with(&reply, |reply| {
         let took = units::micros(reply.took_us);
         format!("state {} is in {} ({took})\n", reply.state.short(), safe(&reply.path))
     })?;
+    for warning in &reply.warnings {
+        ui.story(&format!("warning: {}", safe(warning)));
+    }
     if !reply.left_out.is_empty() {
         let (count, first) = (reply.left_out.len(), safe(&reply.left_out[0]));
         ui.story(&format!("warning: the format cannot hold {count} paths, first: {first}"));

@@ -16,6 +16,7 @@ use umbra_state::Verdict;
 use super::extract::{Body, Named, Params};
 use super::reply::Reply;
 use crate::daemon::Daemon;
+use crate::exports::Written;
 use crate::rerun;
 use crate::states::blocking;
 
@@ -75,9 +76,11 @@ pub(super) async fn export(
         return Err(WireError::new(ErrorCode::BadRequest, message).into());
     }
     let began = Instant::now();
-    let left_out = blocking(move || daemon.states().export(state, &request.format, &path)).await?;
+    let ExportRequest { format, size, path: shown, .. } = request;
+    let written = blocking(move || daemon.states().export(state, &format, &path, size)).await?;
+    let Written { left_out, warnings } = written;
     let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    Ok(Json(ExportReply { state, path: request.path, left_out, took_us }))
+    Ok(Json(ExportReply { state, path: shown, left_out, warnings, took_us }))
 }
 
 pub(super) async fn test(

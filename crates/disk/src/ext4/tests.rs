@@ -59,7 +59,7 @@ impl Ground {
         };
         let path = self.path(name);
         let file = File::create(&path).map_err(DiskError::io("make the file"))?;
-        let mut raw = Raw::new(file, geometry.blocks * BLOCK).map_err(DiskError::io("size it"))?;
+        let mut raw = Raw::new(&file, geometry.blocks * BLOCK).map_err(DiskError::io("size it"))?;
         write(&plan, &geometry, &ids, &mut raw)?;
         Ok(path)
     }

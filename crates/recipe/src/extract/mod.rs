@@ -155,9 +155,15 @@ fn export(node: &Node) -> Option<Export> {
         "oci" => Format::Oci,
         "tar" => Format::Tar,
         "dir" => Format::Dir,
+        "qcow2" => Format::Qcow2,
+        "raw" => Format::Raw,
         _ => return None,
     };
-    Some(Export { format, path: text(node.get("path")?)? })
+    Some(Export {
+        format,
+        path: text(node.get("path")?)?,
+        size: optional(node.get("size"), |node| units::size(node.text()?).ok())?,
+    })
 }
 
 fn command_line(node: &Node) -> Option<CommandLine> {

@@ -127,12 +127,17 @@ pub(super) static EXPORT: Shape = Shape {
     fields: &[
         Field::new(
             "format",
-            Ty::Word(&[word("oci"), word("tar"), word("dir"), planned("qcow2"), planned("raw")]),
-            "The form.",
+            Ty::Word(&[word("oci"), word("tar"), word("dir"), word("qcow2"), word("raw")]),
+            "The form; qcow2 and raw are disks that boot.",
         )
         .required(),
         Field::new("path", Ty::Text(&formats::HOST), "Where to, seen from the recipe's directory.")
             .required(),
+        Field::new(
+            "size",
+            Ty::Text(&formats::SIZE),
+            "How large a disk is to be, such as 8Gi; with some room if not given.",
+        ),
     ],
     exactly_one: &[],
 };
