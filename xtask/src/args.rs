@@ -17,6 +17,7 @@ cargo xtask COMMAND
   agent [DIR]      build the agent for other machines, which needs nothing of them, try it
                    in an empty root, and copy it to DIR
   bench [NAME...]  measure, in release; without a name, everything
+  bench disk       a state becomes a disk that boots, beside mkfs.ext4 and qemu-img
   bench fuzz [TARGET...] [SECONDS]
                    try parsers with hostile bytes, each so long (60)
   bench gateway [peers] [http2] [faults] [bodies]

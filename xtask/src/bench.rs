@@ -14,12 +14,13 @@ const SECONDS_MAX: &str = "1800";
 /// Tells the test of a killed daemon to try every point, not some.
 const EVERY_POINT: &str = "UMBRA_CRASH_EVERY_POINT";
 
-/// Runs what the words name: `fuzz`, `crash`, `drift`, `gateway`, `replay`, `rollout`, `tap`,
-/// `judge`, benchmarks, or all of these last.
+/// Runs what the words name: `fuzz`, `crash`, `disk`, `drift`, `gateway`, `replay`, `rollout`,
+/// `tap`, `judge`, benchmarks, or all of these last.
 pub(crate) fn bench(words: &[String]) -> Result<(), Stop> {
     match words.split_first() {
         Some((word, rest)) if word == "fuzz" => fuzz(rest),
         Some((word, rest)) if word == "crash" && rest.is_empty() => crash(),
+        Some((word, rest)) if word == "disk" && rest.is_empty() => disk(),
         Some((word, rest)) if word == "drift" => drift(rest),
         Some((word, rest)) if word == "gateway" => traffic("gateway", rest),
         Some((word, rest)) if word == "replay" && rest.is_empty() => traffic("replay", rest),
@@ -46,6 +47,13 @@ fn crash() -> Result<(), Stop> {
     let build = ["test", "--locked", "--package", "umbra-daemon", "--test", "killed"];
     must(cargo(&build).arg("--no-run"), "building the test")?;
     must(limited(&cargo(&build)).args(["--quiet"]).env(EVERY_POINT, "1"), "killing a daemon")
+}
+
+/// A state becomes a disk, beside `mkfs.ext4 -d` and `qemu-img convert`.
+fn disk() -> Result<(), Stop> {
+    needs_root()?;
+    setup::setup(&[Purpose::Build, Purpose::Run, Purpose::Test])?;
+    built_and_run("umbra-disk", "disk", &[])
 }
 
 /// Drift from end to end, then its parts: watching, collecting, rolling back.

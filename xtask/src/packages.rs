@@ -40,7 +40,7 @@ pub(crate) struct Need {
     why: &'static str,
 }
 
-const NEEDS: [Need; 29] = [
+const NEEDS: [Need; 37] = [
     need("gcc", Purpose::Build, Sign::Program("cc"), "compiles SQLite, zstd and AWS-LC"),
     need("libc6-dev", Purpose::Build, Sign::File("/usr/include/stdio.h"), "C headers"),
     need("pkg-config", Purpose::Build, Sign::Program("pkg-config"), "finds OpenSSL"),
@@ -67,6 +67,19 @@ const NEEDS: [Need; 29] = [
     need("nftables", Purpose::Run, Sign::Program("nft"), "the fence around shadows"),
     need("mount", Purpose::Run, Sign::Program("mount"), "probes for overlayfs"),
     need("iproute2", Purpose::Run, Sign::Program("tc"), "copies what passes an interface"),
+    need("grub-common", Purpose::Run, Sign::Program("grub-mkimage"), "boot loaders of disks"),
+    need(
+        "grub-pc-bin",
+        Purpose::Run,
+        Sign::File("/usr/lib/grub/i386-pc/boot.img"),
+        "likewise, for BIOS",
+    ),
+    need(
+        "grub-efi-amd64-bin",
+        Purpose::Run,
+        Sign::File("/usr/lib/grub/x86_64-efi/moddep.lst"),
+        "likewise, for UEFI",
+    ),
     need("busybox-static", Purpose::Test, Sign::Program("busybox"), "small roots for tests"),
     need("python3-minimal", Purpose::Test, Sign::Program("python3"), "the example's service"),
     need("curl", Purpose::Test, Sign::Program("curl"), "a client of the gateway"),
@@ -91,6 +104,16 @@ const NEEDS: [Need; 29] = [
     need("lynis", Purpose::Test, Sign::Program("lynis"), "audits shadows that have none"),
     need("openscap-scanner", Purpose::Test, Sign::Program("oscap"), "likewise, benchmarks"),
     need("augeas-tools", Purpose::Test, Sign::Program("augtool"), "reads what our formats read"),
+    need("qemu-system-x86", Purpose::Test, Sign::Program("qemu-system-x86_64"), "boots disks"),
+    need("qemu-utils", Purpose::Test, Sign::Program("qemu-img"), "reads what we write"),
+    need(
+        "ovmf",
+        Purpose::Test,
+        Sign::File("/usr/share/OVMF/OVMF_CODE_4M.fd"),
+        "UEFI firmware that boots disks",
+    ),
+    need("e2fsprogs", Purpose::Test, Sign::Program("e2fsck"), "checks what we write"),
+    need("dosfstools", Purpose::Test, Sign::Program("fsck.fat"), "likewise"),
     need("rsync", Purpose::Bench, Sign::Program("rsync"), "what umbra is compared with"),
     need("nginx-light", Purpose::Bench, Sign::Program("nginx"), "likewise, as a proxy"),
     need("haproxy", Purpose::Bench, Sign::Program("haproxy"), "likewise"),

@@ -84,10 +84,12 @@ fn least_blocks(plan: &Plan<'_>) -> u64 {
     let inodes = plan.inode_count();
     let mut blocks = Geometry::blocks_for(inodes).max(plan.blocks);
     loop {
-        match Geometry::new(blocks, inodes) {
-            Some(geometry) if fits(plan, &geometry) => return blocks,
-            _ => blocks += 64 * MIB / BLOCK,
+        let geometry = Geometry::new(blocks, inodes);
+        if geometry.as_ref().is_some_and(|geometry| fits(plan, geometry)) {
+            return blocks;
         }
+        let wanted = geometry.map_or(0, |geometry| plan.blocks + geometry.overhead());
+        blocks = wanted.max(blocks + MIB / BLOCK);
     }
 }
 

@@ -72,7 +72,7 @@ impl<'a> Qcow2<'a> {
         for (cluster, place) in &self.places {
             let table = tables.entry(cluster / ENTRIES);
             let table = table.or_insert_with(|| vec![0; ENTRIES as usize]);
-            table[(cluster % ENTRIES) as usize] = place * CLUSTER | OWNED;
+            table[(cluster % ENTRIES) as usize] = (place * CLUSTER) | OWNED;
         }
         let mut upper = vec![0; self.l2_tables() as usize];
         for (index, table) in tables {

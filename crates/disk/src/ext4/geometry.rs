@@ -48,10 +48,9 @@ impl Geometry {
     pub(crate) fn new(blocks: u64, inodes: u64) -> Option<Self> {
         let whole = Self::divided(blocks, inodes)?;
         let last = whole.groups - 1;
-        let tail = whole.range(last).end - whole.range(last).start;
-        if tail
-            >= whole.taken(last).iter().map(|range| range.end - range.start).sum::<u64>() + TAIL_MIN
-        {
+        let (range, taken) = (whole.range(last), whole.taken(last));
+        let tail = range.end - range.start;
+        if tail >= taken.end - taken.start + TAIL_MIN {
             return Some(whole);
         }
         // A last group that its own tables would fill is left away.
@@ -82,9 +81,10 @@ impl Geometry {
         })
     }
 
-    /// How many blocks hold so many inodes at least, with room for them.
+    /// With fewer blocks there are too few groups for so many inodes.
     pub(crate) fn blocks_for(inodes: u64) -> u64 {
-        (inodes + inodes / 4 + u64::from(FIRST_INODE)).div_ceil(INODES_MAX) * GROUP
+        let groups = (inodes + inodes / 4 + u64::from(FIRST_INODE)).div_ceil(INODES_MAX);
+        (groups - 1) * GROUP + 1
     }
 
     /// How many blocks it takes for itself, about.
@@ -100,18 +100,18 @@ impl Geometry {
 
     /// What is taken before any file, in order and apart.
     pub(super) fn kept(&self) -> Vec<Range<u64>> {
-        (0..self.groups).flat_map(|group| self.taken(group)).collect()
+        (0..self.groups).map(|group| self.taken(group)).filter(|taken| !taken.is_empty()).collect()
     }
 
     /// What is taken of one group: copies of the superblock with all descriptors, tables.
-    fn taken(&self, group: u64) -> Vec<Range<u64>> {
+    fn taken(&self, group: u64) -> Range<u64> {
         let start = group * GROUP;
         let tables = self.tables_start(group);
         let mut end = tables;
         if group.is_multiple_of(FLEX) {
             end += self.together(group) * (2 + self.table_blocks());
         }
-        if end > start { vec![start..end] } else { Vec::new() }
+        start..end
     }
 
     /// Whether a group's bitmap may be left to the kernel: nothing of other groups is in it.
@@ -221,7 +221,7 @@ mod tests {
         for blocks in [5000, GROUP, GROUP + 10, GROUP + 5000, 16 * GROUP + 3, 17 * GROUP, 1 << 24] {
             check(blocks, 1000);
         }
-        check(Geometry::blocks_for(1_000_000), 1_000_000);
+        check(Geometry::blocks_for(1_000_000) + GROUP, 1_000_000);
     }
 
     #[test]

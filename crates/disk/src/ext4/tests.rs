@@ -1,6 +1,7 @@
 //! Filesystems as their checker and the kernel see them.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -193,6 +194,17 @@ fn it_is_grown_and_used() {
     }
     assert_eq!(fs::read_dir(&mounted.0).expect("listed").count(), 5000);
     drop(mounted);
+    assert_clean(&filesystem);
+}
+
+#[test]
+fn a_large_one_takes_little_room() {
+    let ground = Ground::new();
+    let file = leaf(Content::Inline((*b"small").into()), meta());
+    let filesystem = ground.filesystem("large", &tree([(b"file".to_vec(), file)]), 50 << 18);
+    let filesystem = filesystem.expect("a filesystem of 50 GiB");
+    let bytes = fs::metadata(&filesystem).expect("there").blocks() * 512;
+    assert!(bytes < 8 << 20, "{bytes}");
     assert_clean(&filesystem);
 }
 
