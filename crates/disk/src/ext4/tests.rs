@@ -274,9 +274,11 @@ fn node() -> impl Strategy<Value = Node> {
     ];
     let leaf = (meta.clone(), content).prop_map(|(meta, content)| leaf(content, meta));
     leaf.prop_recursive(4, 200, 40, move |inner| {
-        let name = prop::collection::vec(1u8..255, 1..60)
-            .prop_map(|name| name.iter().map(|&b| if b == b'/' { b'_' } else { b }).collect())
-            .prop_filter("own names", |name: &Box<[u8]>| &**name != b"." && &**name != b"..");
+        // Never `.` or `..`.
+        let name = prop::collection::vec(1u8..255, 1..60).prop_map(|mut name| {
+            name.push(b'n');
+            name.iter().map(|&b| if b == b'/' { b'_' } else { b }).collect()
+        });
         (meta.clone(), prop::collection::btree_map(name, inner, 0..40))
             .prop_map(|(meta, entries)| Node::Dir(Arc::new(Dir { meta, entries })))
     })
