@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use umbra_api::build::Event;
 use umbra_recipe::{Export, Format};
-use umbra_state::StateId;
-use umbra_store::Store;
+use umbra_store::{Lineage, Store};
 
 use crate::error::{BuildError, system};
 use crate::ports::EventSink;
@@ -17,7 +16,7 @@ use crate::ports::EventSink;
 /// once the new one is complete.
 pub(crate) fn write(
     store: &Store,
-    state: StateId,
+    lineage: &Lineage,
     export: &Export,
     base_dir: &Path,
     sink: &dyn EventSink,
@@ -30,7 +29,7 @@ pub(crate) fn write(
         fs::create_dir_all(parent).map_err(system(doing))?;
     }
     remove(&partial).map_err(system(doing))?;
-    if let Err(error) = write_to(store, state, export, &partial, sink) {
+    if let Err(error) = write_to(store, lineage, export, &partial, sink) {
         // The failure itself is what matters.
         let _ = remove(&partial);
         return Err(error);
@@ -50,13 +49,14 @@ pub(crate) fn write(
 /// Writes to a path where nothing is.
 fn write_to(
     store: &Store,
-    state: StateId,
+    lineage: &Lineage,
     export: &Export,
     path: &Path,
     sink: &dyn EventSink,
 ) -> Result<(), BuildError> {
     let failed = |source| BuildError::Export { path: export.path.clone(), source };
     let doing = || format!("make {}", path.display());
+    let state = lineage.last.state;
     let disk = match export.format {
         Format::Dir => {
             fs::create_dir(path).map_err(system(doing))?;
@@ -68,7 +68,7 @@ fn write_to(
         }
         Format::Oci => {
             fs::create_dir(path).map_err(system(doing))?;
-            return store.export_oci_layout(state, path, "latest").map(drop).map_err(failed);
+            return store.export_oci_layout(lineage, path, "latest").map(drop).map_err(failed);
         }
         Format::Qcow2 => umbra_disk::Format::Qcow2,
         Format::Raw => umbra_disk::Format::Raw,

@@ -16,7 +16,7 @@ use crate::error::{BuildError, system};
 use crate::ports::{StepCache, StepKey};
 
 /// The name under which an origin is remembered; no step can have it.
-const ORIGIN_STEP: &str = "(from)";
+pub(crate) const ORIGIN_STEP: &str = "(from)";
 
 /// mmdebstrap mounts things in the root it makes and leaves them, and its children, when it is
 /// ended. In namespaces of its own all of that goes with it, and it goes with the daemon.

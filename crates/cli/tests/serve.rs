@@ -110,10 +110,36 @@ fn an_image_is_built_looked_at_entered_and_tested() {
 
     run(dir, &["export", "tiny", "--format", "tar", "-o", "tiny.tar"], 0);
     assert!(dir.join("tiny.tar").exists());
+    check_exports(dir);
     run(dir, &["gc"], 0);
     let (out, _) = run(dir, &["fsck"], 0);
     assert!(out.starts_with("clean"), "{out}");
     daemon.stop();
+}
+
+/// An image's layers are the origin and the steps; what cannot boot is no disk.
+fn check_exports(dir: &Path) {
+    run(dir, &["export", "tiny", "--format", "oci", "-o", "layout"], 0);
+    let blobs = dir.join("layout/blobs/sha256");
+    let read = |descriptor: &serde_json::Value| -> serde_json::Value {
+        let digest = descriptor["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+        serde_json::from_slice(&std::fs::read(blobs.join(digest)).unwrap()).unwrap()
+    };
+    let index = std::fs::read(dir.join("layout/index.json")).unwrap();
+    let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+    let config = read(&read(&index["manifests"][0])["config"]);
+    let made: Vec<_> = config["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["created_by"].as_str().unwrap())
+        .collect();
+    assert_eq!(made, ["(from)", "greeting", "count"]);
+    assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 3);
+
+    let (_, err) = run(dir, &["export", "tiny", "--format", "qcow2", "-o", "tiny.qcow2"], 2);
+    assert!(err.contains("linux-image-cloud-amd64"), "{err}");
+    assert!(!dir.join("tiny.qcow2").exists());
 }
 
 /// A terminal that is fed by a pipe: what is typed arrives, the exit code comes back.

@@ -10,6 +10,7 @@ use umbra_api::error::{ErrorCode, WireError};
 use umbra_disk::DiskError;
 use umbra_state::StateId;
 use umbra_state::escape::escape;
+use umbra_store::{Lineage, Made};
 
 use crate::states::{States, environment};
 
@@ -26,11 +27,12 @@ impl States {
     /// Writes a state out. Only disks have a size. Blocking.
     pub fn export(
         &self,
-        state: StateId,
+        lineage: &Lineage,
         format: &str,
         path: &Path,
         size: Option<u64>,
     ) -> Result<Written, WireError> {
+        let state = lineage.last.state;
         let disk = match format {
             "raw" => Some(umbra_disk::Format::Raw),
             "qcow2" => Some(umbra_disk::Format::Qcow2),
@@ -48,7 +50,7 @@ impl States {
                 Ok(Written::default())
             }
             ("tar", _) => self.export_tar(state, path),
-            ("oci", _) => self.export_oci(state, path),
+            ("oci", _) => self.export_oci(lineage, path),
             _ => {
                 let format: String = format.chars().take(40).collect();
                 let message = format!("export as {format:?}: expected dir, tar, oci, raw or qcow2");
@@ -57,15 +59,35 @@ impl States {
         }
     }
 
+    /// The states that steps went through to this one, as far as they are remembered and there.
+    pub async fn lineage(&self, state: StateId) -> Result<Lineage, WireError> {
+        let mut lineage = Lineage::alone(state);
+        let mut last = &mut lineage.last;
+        let mut earlier = Vec::new();
+        while let Some((before, step)) = self.db().made_from(last.state).await? {
+            last.by = step;
+            let is_known = earlier.iter().any(|made: &Made| made.state == before);
+            if is_known || before == state || !self.store().contains(before) {
+                break;
+            }
+            earlier.push(Made { state: before, by: format!("state {before}") });
+            let Some(made) = earlier.last_mut() else { break };
+            last = made;
+        }
+        earlier.reverse();
+        lineage.earlier = earlier;
+        Ok(lineage)
+    }
+
     /// An image layout with one image, tagged `latest`, in an empty or new directory.
-    fn export_oci(&self, state: StateId, path: &Path) -> Result<Written, WireError> {
+    fn export_oci(&self, lineage: &Lineage, path: &Path) -> Result<Written, WireError> {
         make_dir(path)?;
         let failed = |error: io::Error| cannot(format!("list {}", path.display()), error);
         if fs::read_dir(path).map_err(failed)?.next().is_some() {
             let message = format!("write {}: the directory is not empty", path.display());
             return Err(WireError::new(ErrorCode::Conflict, message));
         }
-        let left_out = self.store().export_oci_layout(state, path, "latest");
+        let left_out = self.store().export_oci_layout(lineage, path, "latest");
         Ok(without(&left_out.map_err(|error| environment(&error))?))
     }
 

@@ -35,6 +35,10 @@ impl States {
         Self { store, db }
     }
 
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
+    }
+
     /// The store.
     pub fn store(&self) -> &Store {
         &self.store

@@ -61,7 +61,7 @@ mod verity;
 
 pub use capture::{Capture, CaptureError, CaptureOptions, IdShift, SkipReason, Skipped};
 pub use error::StoreError;
-pub use export::ExportError;
+pub use export::{ExportError, Lineage, Made};
 pub use fault::{Fault, FaultPoints};
 pub use fsck::{Finding, FsckReport};
 pub use gc::GcReport;

@@ -15,12 +15,22 @@ use sha2::{Digest as _, Sha256};
 use support::{Temp, assert_same};
 use tar::{EntryType, Header};
 use umbra_state::{Content, Dir, Node, Tree};
-use umbra_store::{ImportError, ImportLimits, corpus};
+use umbra_store::{ImportError, ImportLimits, Lineage, Made, corpus};
 
 /// The tree without its sockets, which no archive holds.
 fn without_sockets(dir: &Dir) -> Arc<Dir> {
-    let kept = dir.entries.iter().filter_map(|(name, node)| match node {
-        Node::Dir(dir) => Some((name.clone(), Node::Dir(without_sockets(dir)))),
+    without(dir, &|_| false)
+}
+
+/// Without names that say something else in a layer, either.
+fn without_marks(dir: &Dir) -> Arc<Dir> {
+    without(dir, &|name| name.starts_with(b".wh."))
+}
+
+fn without(dir: &Dir, is_left_out: &dyn Fn(&[u8]) -> bool) -> Arc<Dir> {
+    let named = dir.entries.iter().filter(|(name, _)| !is_left_out(name));
+    let kept = named.filter_map(|(name, node)| match node {
+        Node::Dir(dir) => Some((name.clone(), Node::Dir(without(dir, is_left_out)))),
         Node::Leaf(leaf) if leaf.content == Content::Socket => None,
         leaf => Some((name.clone(), leaf.clone())),
     });
@@ -329,7 +339,7 @@ fn an_image_layout_comes_back_as_the_same_state() {
     let digests = ["first", "second"].map(|name| {
         let layout = temp.dir(name);
         assert_eq!(
-            temp.store.export_oci_layout(id, &layout, "latest").unwrap(),
+            temp.store.export_oci_layout(&Lineage::alone(id), &layout, "latest").unwrap(),
             Vec::<Vec<u8>>::new()
         );
         let back = temp.store.import_oci_layout(&layout, Some("latest")).unwrap();
@@ -337,4 +347,73 @@ fn an_image_layout_comes_back_as_the_same_state() {
         fs::read(layout.join("index.json")).unwrap()
     });
     assert_eq!(digests[0], digests[1], "the same state gives the same image");
+}
+
+/// Changes of every kind to a tree with every hard case in it.
+fn steps(source: &Path, temp: &Temp) -> Vec<Tree> {
+    corpus::make(source).unwrap();
+    for name in ["old/deep/file", "old/other", "kept/a", "kept/b"] {
+        let path = source.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, vec![7; 500]).unwrap();
+    }
+    for (from, to) in [("kept/a", "kept/a-again"), ("kept/b", "b-again")] {
+        fs::hard_link(source.join(from), source.join(to)).unwrap();
+    }
+    fs::write(source.join("kept/.wh.b"), "no mark").unwrap();
+    let mut trees = vec![temp.capture(source)];
+    let mut step = |change: &dyn Fn(&Path)| {
+        change(source);
+        trees.push(temp.capture(source));
+    };
+    step(&|root| {
+        fs::remove_dir_all(root.join("old/deep")).unwrap();
+        fs::write(root.join("old/deep"), "a file now").unwrap();
+        fs::remove_file(root.join("old/other")).unwrap();
+        fs::create_dir(root.join("old/other")).unwrap();
+        fs::remove_file(root.join("kept/b")).unwrap();
+    });
+    step(&|_| {});
+    step(&|root| {
+        fs::write(root.join("kept/a"), vec![8; 500]).unwrap();
+        fs::hard_link(root.join("b-again"), root.join("new-name")).unwrap();
+        fs::remove_dir_all(root.join("contents")).unwrap();
+        fs::remove_file(root.join("old/deep")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(root.join("old/deep")).unwrap();
+    });
+    trees
+}
+
+#[test]
+fn each_step_is_a_layer_and_all_together_are_the_image() {
+    need_root!();
+    let temp = Temp::new();
+    let trees = steps(&temp.dir("source"), &temp);
+    let made = trees.iter().enumerate().map(|(step, tree)| Made {
+        state: temp.store.put(tree).unwrap(),
+        by: format!("step {step}"),
+    });
+    let mut made: Vec<Made> = made.collect();
+    let last = made.pop().unwrap();
+    let lineage = Lineage { earlier: made, last };
+    let layout = temp.dir("layout");
+    let left_out = temp.store.export_oci_layout(&lineage, &layout, "latest").unwrap();
+    assert!(left_out.contains(&b"kept/.wh.b".to_vec()), "{left_out:?}");
+    assert!(left_out.contains(&b"old/deep".to_vec()), "a socket took its place");
+    let back = temp.store.import_oci_layout(&layout, None).unwrap();
+    let expected = Tree { root: without_marks(&trees[3].root) };
+    assert_same(&temp.store, &expected, &back, "all layers");
+
+    let read = |digest: &str| {
+        let blob = layout.join("blobs/sha256").join(digest.strip_prefix("sha256:").unwrap());
+        serde_json::from_slice::<serde_json::Value>(&fs::read(blob).unwrap()).unwrap()
+    };
+    let index: serde_json::Value =
+        serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let manifest = read(index["manifests"][0]["digest"].as_str().unwrap());
+    assert_eq!(manifest["layers"].as_array().unwrap().len(), 3, "one step changed nothing");
+    assert!(manifest["layers"][1]["size"].as_u64() < Some(2000), "only what differs");
+    let config = read(manifest["config"]["digest"].as_str().unwrap());
+    assert_eq!(config["history"][1]["created_by"], "step 1");
+    assert_eq!(config["history"][2]["empty_layer"], true);
 }

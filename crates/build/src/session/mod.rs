@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use umbra_api::build::{Answer, BuildPhase, Event, Failure, Figures};
 use umbra_recipe::Step;
 use umbra_state::{Delta, StateId, Tree, Verdict, diff};
+use umbra_store::{Lineage, Made};
 
 use umbra_suite::check::security::Baseline;
 
@@ -252,6 +253,20 @@ impl Session {
         Ok(self.engine.store.set_ref(&name, state)?)
     }
 
+    /// The states that the build went through to its last one.
+    fn lineage(&self, progress: &Progress, last: StateId) -> Lineage {
+        let made = |position: usize| {
+            let step = position.checked_sub(1).and_then(|at| self.order.recipe.steps.get(at));
+            step.map_or(origin::ORIGIN_STEP, |step| &step.name).to_owned()
+        };
+        let earlier = (0..self.order.end).filter_map(|position| {
+            let state = progress.before(position)?.state;
+            Some(Made { state, by: made(position) })
+        });
+        let by = made(self.order.end);
+        Lineage { earlier: earlier.collect(), last: Made { state: last, by } }
+    }
+
     /// Everything passed: the last state becomes an image and leaves as the recipe asks.
     fn finish(&self, progress: &Progress) -> Result<Ending, BuildError> {
         let state =
@@ -261,9 +276,10 @@ impl Session {
             let image = &self.order.recipe.name;
             self.engine.store.set_ref(&format!("image/{image}"), state)?;
             self.sink.emit(Event::Sealed { image: image.clone(), state });
+            let lineage = self.lineage(progress, state);
             for wanted in &self.order.recipe.export {
                 let (store, dir) = (&self.engine.store, &self.order.base_dir);
-                export::write(store, state, wanted, dir, &*self.sink)?;
+                export::write(store, &lineage, wanted, dir, &*self.sink)?;
             }
         }
         let reason = (verdict != Verdict::Pass).then(|| "a test did not pass".to_owned());

@@ -123,6 +123,23 @@ impl Db {
         row.map(|row| column(&row, 0, "a step's state")).transpose()
     }
 
+    /// The state that a remembered step made this one of, and the step's name; the last one. The
+    /// origin was made of the state whose digest is all zeros.
+    pub async fn made_from(&self, state: StateId) -> Result<Option<(StateId, String)>, DbError> {
+        let what = "a remembered step";
+        let row = sqlx::query(
+            "SELECT parent, step FROM step_cache WHERE state = $1 AND parent <> state
+             ORDER BY serial DESC LIMIT 1",
+        )
+        .bind(state.to_string())
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(failed("read a remembered step"))?;
+        let Some(row) = row else { return Ok(None) };
+        let step: String = row.try_get(1).map_err(failed("read a remembered step"))?;
+        Ok(Some((column(&row, 0, what)?, step)))
+    }
+
     /// What was asked for, and the step's name, where a build led to this state; the last one.
     pub async fn made_by(&self, state: StateId) -> Result<Option<(BuildRequest, String)>, DbError> {
         let row = sqlx::query(

@@ -76,8 +76,9 @@ pub(super) async fn export(
         return Err(WireError::new(ErrorCode::BadRequest, message).into());
     }
     let began = Instant::now();
+    let lineage = daemon.states().lineage(state).await?;
     let ExportRequest { format, size, path: shown, .. } = request;
-    let written = blocking(move || daemon.states().export(state, &format, &path, size)).await?;
+    let written = blocking(move || daemon.states().export(&lineage, &format, &path, size)).await?;
     let Written { left_out, warnings } = written;
     let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     Ok(Json(ExportReply { state, path: shown, left_out, warnings, took_us }))

@@ -5,9 +5,10 @@ use std::io::{self, Read, Write};
 
 use tar::{EntryType, Header};
 use umbra_state::tree::push_name;
-use umbra_state::{Content, Dir, Leaf, LinkId, Meta, Node, StateId};
+use umbra_state::{Content, Dir, Leaf, LinkId, Meta, Node, StateId, Tree};
 
 use super::ExportError;
+use super::layer::{Layer, WHITEOUT, is_held};
 use crate::import::pax::{XATTR, format_time, record};
 use crate::lock::Lock;
 use crate::stack::deep;
@@ -29,24 +30,46 @@ impl Store {
     ) -> Result<Vec<Vec<u8>>, ExportError> {
         let _lock = Lock::shared(&self.inner.root).map_err(ExportError::Store)?;
         let tree = self.load(id).map_err(ExportError::Store)?;
-        deep(move || {
-            let mut writer = Writer {
-                store: &self.inner,
-                to: io::BufWriter::new(to),
-                path: Vec::new(),
-                links: HashMap::new(),
-                left_out: Vec::new(),
-            };
-            writer.dir(&tree.root)?;
-            let end = writer.to.write_all(&[0; 2 * BLOCK]).and_then(|()| writer.to.flush());
-            end.map_err(|error| writer.failed(error))?;
-            Ok(writer.left_out)
-        })
+        deep(move || write_archive(&self.inner, &tree, Part::Whole, to))
     }
+}
+
+/// Which part of a tree an archive holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part<'a> {
+    /// All of it.
+    Whole,
+    /// All that an image's first layer can hold.
+    FirstLayer,
+    /// What one of its later layers is about.
+    Layer(&'a Layer),
+}
+
+/// Writes the part. Gives back the paths of sockets, which only the whole is asked for. Needs a
+/// deep stack.
+pub(super) fn write_archive(
+    store: &Inner,
+    tree: &Tree,
+    part: Part<'_>,
+    to: impl Write,
+) -> Result<Vec<Vec<u8>>, ExportError> {
+    let mut writer = Writer {
+        store,
+        part,
+        to: io::BufWriter::new(to),
+        path: Vec::new(),
+        links: HashMap::new(),
+        left_out: Vec::new(),
+    };
+    writer.dir(&tree.root)?;
+    let end = writer.to.write_all(&[0; 2 * BLOCK]).and_then(|()| writer.to.flush());
+    end.map_err(|error| writer.failed(error))?;
+    Ok(writer.left_out)
 }
 
 struct Writer<'a, W: Write> {
     store: &'a Inner,
+    part: Part<'a>,
     to: io::BufWriter<W>,
     path: Vec<u8>,
     /// The first name of each hard-linked inode.
@@ -57,13 +80,37 @@ struct Writer<'a, W: Write> {
 impl<W: Write> Writer<'_, W> {
     fn dir(&mut self, dir: &Dir) -> Result<(), ExportError> {
         self.header(EntryType::Directory, &dir.meta, 0, b"", 0)?;
+        self.whiteouts()?;
         for (name, node) in &dir.entries {
             let parent_len = self.path.len();
             push_name(&mut self.path, name);
-            match node {
-                Node::Dir(dir) => self.dir(dir)?,
-                Node::Leaf(leaf) => self.leaf(leaf)?,
+            if self.is_wanted(node) {
+                match node {
+                    Node::Dir(dir) => self.dir(dir)?,
+                    Node::Leaf(leaf) => self.leaf(leaf)?,
+                }
             }
+            self.path.truncate(parent_len);
+        }
+        Ok(())
+    }
+
+    /// Whether what is at the path is of the part.
+    fn is_wanted(&self, node: &Node) -> bool {
+        match self.part {
+            Part::Whole => true,
+            Part::FirstLayer => is_held(&self.path, node),
+            Part::Layer(layer) => layer.paths.contains(&self.path) && is_held(&self.path, node),
+        }
+    }
+
+    /// Marks for the names that are gone from the directory at the path.
+    fn whiteouts(&mut self) -> Result<(), ExportError> {
+        let Part::Layer(layer) = self.part else { return Ok(()) };
+        for name in layer.gone.get(&self.path).into_iter().flatten() {
+            let parent_len = self.path.len();
+            push_name(&mut self.path, &[WHITEOUT, name].concat());
+            self.header(EntryType::Regular, &Meta::default(), 0, b"", 0)?;
             self.path.truncate(parent_len);
         }
         Ok(())
