@@ -101,3 +101,41 @@ fn size_of(path: &Path) -> io::Result<u64> {
     }
     fs::read_dir(path)?.map(|entry| size_of(&entry?.path())).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use umbra_state::Tree;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Said(Mutex<Vec<Event>>);
+
+    impl EventSink for Said {
+        fn emit(&self, event: Event) {
+            self.0.lock().expect("nobody panicked").push(event);
+        }
+    }
+
+    #[test]
+    fn what_fails_half_way_leaves_what_stood_there() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::open(&folder.path().join("store")).expect("a store");
+        let lineage = Lineage::alone(store.put(&Tree::empty()).expect("kept"));
+        let export = |format, path: &str| Export { format, path: path.into(), size: None };
+        let said = Said::default();
+        let write = |export| write(&store, &lineage, &export, folder.path(), &said);
+
+        write(export(Format::Tar, "out/disk.raw")).expect("an archive");
+        let before = fs::read(folder.path().join("out/disk.raw")).expect("there");
+        let refused = write(export(Format::Raw, "out/disk.raw")).expect_err("no kernel");
+        let refused = umbra_state::chain(&refused);
+        assert!(refused.contains("out/disk.raw") && refused.contains("no kernel"), "{refused}");
+        assert_eq!(fs::read(folder.path().join("out/disk.raw")).expect("there"), before);
+        assert!(!folder.path().join("out/disk.partial").exists());
+        let said = said.0.into_inner().expect("nobody panicked");
+        assert!(matches!(&*said, [Event::Exported { format, .. }] if format == "tar"), "{said:?}");
+    }
+}

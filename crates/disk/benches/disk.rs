@@ -4,8 +4,7 @@
 //! Ours begins at the store and ends at a disk that boots, loader and checksums included; theirs
 //! begins at a directory that is there already and ends at a bare filesystem.
 
-#[path = "../tests/support/debian.rs"]
-#[allow(dead_code, reason = "tests use the rest")]
+#[path = "../../agent/tests/systemd/debian.rs"]
 mod debian;
 
 use std::error::Error;
@@ -23,7 +22,8 @@ type Failure = Box<dyn Error>;
 const RUNS: usize = 5;
 
 /// What a small application server has, about.
-const MORE: &str = "gcc,git,python3-minimal,openssh-server";
+const PACKAGES: &str = "systemd-sysv,dbus,udev,linux-image-cloud-amd64,initramfs-tools,\
+                        nginx-light,gcc,git,python3-minimal,openssh-server";
 
 /// How much longer than theirs ours may take.
 const RATIO_MAX: f64 = 1.5;
@@ -71,7 +71,7 @@ struct Bench {
 impl Bench {
     fn new(folder: &Path) -> Result<Self, Failure> {
         let root = folder.join("root");
-        debian::make(&root, &format!("{},{MORE}", debian::BOOTABLE))?;
+        debian::make(&root, "minbase", PACKAGES)?;
         let store = Store::open(&folder.join("store"))?;
         let tree = store.capture_dir(&root, &CaptureOptions::default())?;
         let state = store.put(&tree)?;

@@ -143,3 +143,43 @@ impl Medium for Qcow2<'_> {
 fn big_endian(numbers: &[u64]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a reader finds in a cluster of the disk.
+    fn cluster(file: &File, number: u64) -> Option<Vec<u8>> {
+        let number_at = |offset| {
+            let mut bytes = [0; 8];
+            file.read_exact_at(&mut bytes, offset).unwrap();
+            u64::from_be_bytes(bytes)
+        };
+        let table = number_at(number_at(40) + number / ENTRIES * 8) & !OWNED;
+        let place = (table != 0).then(|| number_at(table + number % ENTRIES * 8) & !OWNED);
+        let place = place.filter(|&place| place != 0)?;
+        let mut bytes = vec![0; CLUSTER as usize];
+        file.read_exact_at(&mut bytes, place).unwrap();
+        Some(bytes)
+    }
+
+    #[test]
+    fn what_was_written_is_found_and_the_rest_is_not_there() {
+        let file = tempfile::tempfile().unwrap();
+        // More than one table of clusters.
+        let mut image = Qcow2::new(&file, 3 * ENTRIES * CLUSTER);
+        image.write_at(&[7; 10], 5 * CLUSTER - 4).unwrap();
+        image.write_at(&[8; 3 * CLUSTER as usize], ENTRIES * CLUSTER).unwrap();
+        image.write_at(&[9; 1], ENTRIES * CLUSTER + 1).unwrap();
+        image.finish().unwrap();
+        let at = |number| cluster(&file, number);
+        assert_eq!(at(4).unwrap()[CLUSTER as usize - 5..], [0, 7, 7, 7, 7]);
+        assert_eq!(at(5).unwrap()[..7], [7, 7, 7, 7, 7, 7, 0]);
+        assert_eq!(at(ENTRIES).unwrap()[..3], [8, 9, 8]);
+        assert!(at(ENTRIES + 2).unwrap().iter().all(|&byte| byte == 8));
+        for number in [0, 6, ENTRIES + 3, 2 * ENTRIES] {
+            assert!(at(number).is_none(), "{number}");
+        }
+        assert_eq!(file.metadata().unwrap().len() % CLUSTER, 0);
+    }
+}

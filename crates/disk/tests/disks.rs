@@ -1,32 +1,27 @@
 //! Disks of a small system that nothing has to boot: what is refused, what is the same each
 //! time, and what happens when there is no room.
 
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "../../store/tests/support/mod.rs"]
+mod support;
+
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-use rustix::thread::UnshareFlags;
-use tempfile::TempDir;
+use support::{Temp, mount_at};
 use umbra_disk::{DiskError, Format, Report, write};
-use umbra_state::{StateId, chain};
-use umbra_store::{CaptureOptions, Store, StoreOptions, SyncPolicy};
+use umbra_state::{Dir, Mtime, Node, StateId, Tree, chain};
 
-struct Ground {
-    folder: TempDir,
-    store: Store,
-}
+struct Ground(Temp);
 
 impl Ground {
     fn new() -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
-        let options = StoreOptions { sync: SyncPolicy::Never, ..StoreOptions::default() };
-        let store = Store::open_with(&folder.path().join("store"), options).expect("a store");
-        Self { folder, store }
+        Self(Temp::new())
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.0.folder.path().join(name)
     }
 
     /// The state of a small system after `change`.
@@ -42,10 +37,11 @@ impl Ground {
         fs::write(root.join("boot/initrd.img-6.1.0-9"), vec![7; 100_000]).expect("written");
         fs::write(root.join("etc/fstab"), "# UNCONFIGURED\n").expect("written");
         change(&root);
-        let tree = self.store.capture_dir(&root, &CaptureOptions::default()).expect("captured");
+        let tree = self.0.capture(&root);
         fs::remove_dir_all(&root).expect("removed");
         // Times of files are of the state too.
-        self.store.put(&without_times(tree)).expect("kept")
+        let tree = Tree { root: without_times(&tree.root).into() };
+        self.0.store.put(&tree).expect("kept")
     }
 
     fn write(
@@ -56,8 +52,20 @@ impl Ground {
         size: Option<u64>,
     ) -> Result<Report, DiskError> {
         let file = File::create(self.path(name)).expect("a file");
-        write(&self.store, state, &file, format, size)
+        write(&self.0.store, state, &file, format, size)
     }
+}
+
+fn without_times(dir: &Dir) -> Dir {
+    let mut dir = dir.clone();
+    dir.meta.mtime = Mtime::default();
+    for node in dir.entries.values_mut() {
+        match node {
+            Node::Dir(child) => *child = without_times(child).into(),
+            Node::Leaf(leaf) => std::sync::Arc::make_mut(leaf).meta.mtime = Mtime::default(),
+        }
+    }
+    dir
 }
 
 /// For the partitions before the root and little more.
@@ -72,27 +80,6 @@ fn kernel() -> Vec<u8> {
     kernel[0x202..0x206].copy_from_slice(b"HdrS");
     kernel[0x236] = 0x3f;
     kernel
-}
-
-fn without_times(mut tree: umbra_state::Tree) -> umbra_state::Tree {
-    fn dir(of: &umbra_state::Dir) -> umbra_state::Dir {
-        use umbra_state::{Mtime, Node};
-        let mut of = of.clone();
-        of.meta.mtime = Mtime::default();
-        for node in of.entries.values_mut() {
-            *node = match node {
-                Node::Dir(child) => Node::Dir(dir(child).into()),
-                Node::Leaf(leaf) => {
-                    let mut leaf = (**leaf).clone();
-                    leaf.meta.mtime = Mtime::default();
-                    Node::Leaf(leaf.into())
-                }
-            };
-        }
-        of
-    }
-    tree.root = dir(&tree.root).into();
-    tree
 }
 
 #[track_caller]
@@ -187,31 +174,16 @@ fn what_fstab_says_otherwise_is_told() {
 
 #[test]
 fn a_full_disk_is_told() {
-    if !rustix::process::geteuid().is_root() {
-        return println!("skipped: mounting needs root");
-    }
-    own_mounts();
+    need_root!();
     let ground = Ground::new();
     let state = ground.state(|root| {
         let noise: Vec<u8> =
             (0..8 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         fs::write(root.join("usr/large"), noise).expect("written");
     });
-    let small = ground.path("small");
-    fs::create_dir(&small).expect("made");
-    mount("small", &small, "tmpfs", MountFlags::empty(), Some(c"size=4m")).expect("mounted");
+    let _small = mount_at("tmpfs", &ground.0.dir("small"), "size=4m").expect("mounted");
     for format in [Format::Raw, Format::Qcow2] {
         let refused = ground.write("small/disk", state, format, None).expect_err("refused");
         assert!(chain(&refused).contains("No space left on device"), "{}", chain(&refused));
     }
-}
-
-/// Gives this thread mounts of its own, which end with it.
-fn own_mounts() {
-    // SAFETY: no memory or descriptors are shared less than before; only the working directory
-    // becomes the thread's own, and this test uses absolute paths.
-    let unshared = unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) };
-    unshared.expect("a mount namespace");
-    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", flags).expect("private mounts");
 }

@@ -1,4 +1,4 @@
-//! A Debian root with systemd in it, from the archive.
+//! A Debian root from the archive.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,17 +6,18 @@ use std::process::{Command, Stdio};
 /// In memory first, because a package manager waits for a disk after every file. The memory goes
 /// with the namespace it is mounted in.
 const SCRIPT: &str = "mount -t tmpfs -o mode=755 made /mnt
-    mmdebstrap --mode=root --quiet --format=directory --variant=essential \
-        --include=dbus,systemd-sysv bookworm /mnt/root
+    mmdebstrap --mode=root --quiet --format=directory --variant=\"$2\" \
+        --include=\"$3\" bookworm /mnt/root
     cp -a /mnt/root \"$1\"";
 
-/// Makes it; or why it cannot be made here.
-pub(crate) fn make(root: &Path) -> Result<(), String> {
+/// Makes it of one of mmdebstrap's variants and these packages; or why it cannot be made here.
+pub(crate) fn make(root: &Path, variant: &str, packages: &str) -> Result<(), String> {
     // What this mounts and starts goes with it, also if the test is ended.
     let output = Command::new("setpriv")
         .args(["--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--mount-proc"])
         .args(["--kill-child=KILL", "sh", "-ec", SCRIPT, "sh"])
         .arg(root)
+        .args([variant, packages])
         .stdin(Stdio::null())
         .output();
     let output = output.map_err(|error| format!("setpriv does not run: {error}"))?;

@@ -59,7 +59,7 @@ impl Machine {
             return Err(format!("no systemd can be booted: {:?}", capabilities.missing));
         }
         let machine = Self { provider, dir };
-        debian::make(&machine.root())?;
+        debian::make(&machine.root(), "essential", "dbus,systemd-sysv")?;
         furnish(&machine.root());
         runs_the_agent(&machine.root())?;
         Ok(machine)

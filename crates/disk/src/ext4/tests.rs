@@ -1,5 +1,9 @@
 //! Filesystems as their checker and the kernel see them.
 
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "../../../store/tests/support/mod.rs"]
+mod support;
+
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -7,71 +11,34 @@ use std::process::Command;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
-use rustix::thread::UnshareFlags;
-use tempfile::TempDir;
-use umbra_state::{Content, Digest, Dir, Leaf, Meta, Mtime, Node, StateId, Tree, diff};
-use umbra_store::{CaptureOptions, Store, StoreOptions, SyncPolicy, corpus};
+use rustix::mount::{UnmountFlags, unmount};
+use support::{Temp, assert_same};
+use umbra_state::{Content, Digest, Dir, Leaf, Meta, Mtime, Node, StateId, Tree};
+use umbra_store::corpus;
 
 use super::{BLOCK, Geometry, Plan, write};
 use crate::error::DiskError;
 use crate::ids::Ids;
 use crate::medium::Raw;
+use crate::need_root;
 
-/// A store and a place for filesystems, which vanish with the test.
-struct Ground {
-    folder: TempDir,
-    store: Store,
-}
-
-impl Ground {
-    fn new() -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
-        let options = StoreOptions { sync: SyncPolicy::Never, ..StoreOptions::default() };
-        let store = Store::open_with(&folder.path().join("store"), options).expect("a store");
-        Self { folder, store }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn dir(&self, name: &str) -> PathBuf {
-        let dir = self.path(name);
-        fs::create_dir(&dir).expect("a fresh folder");
-        dir
-    }
-
-    fn capture(&self, dir: &Path) -> Tree {
-        self.store.capture_dir(dir, &CaptureOptions::default()).expect("a capture")
-    }
-
-    /// A filesystem with a tree and `spare` blocks more than that needs.
-    fn filesystem(&self, name: &str, tree: &Tree, spare: u64) -> Result<PathBuf, DiskError> {
-        let ids = Ids::of(StateId(Digest::new([7; 32])));
-        let plan = Plan::new(&self.store, tree)?;
-        let mut blocks = plan.blocks + spare;
-        let geometry = loop {
-            let geometry = Geometry::new(blocks, plan.inode_count());
-            match geometry {
-                Some(it) if it.overhead() + plan.blocks <= it.blocks => break it,
-                _ => blocks += 1000,
-            }
-        };
-        let path = self.path(name);
-        let file = File::create(&path).map_err(DiskError::io("make the file"))?;
-        let mut raw = Raw::new(&file, geometry.blocks * BLOCK).map_err(DiskError::io("size it"))?;
-        write(&plan, &geometry, &ids, &mut raw)?;
-        Ok(path)
-    }
-}
-
-fn is_root() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        println!("skipped: mounting needs root");
-    }
-    is_root
+/// Makes a filesystem with a tree and `spare` blocks more than that needs.
+fn filesystem(temp: &Temp, name: &str, tree: &Tree, spare: u64) -> Result<PathBuf, DiskError> {
+    let ids = Ids::of(StateId(Digest::new([7; 32])));
+    let plan = Plan::new(&temp.store, tree)?;
+    let mut blocks = plan.blocks + spare;
+    let geometry = loop {
+        let geometry = Geometry::new(blocks, plan.inode_count());
+        match geometry {
+            Some(it) if it.overhead() + plan.blocks <= it.blocks => break it,
+            _ => blocks += 1000,
+        }
+    };
+    let path = temp.folder.path().join(name);
+    let file = File::create(&path).map_err(DiskError::io("make the file"))?;
+    let mut raw = Raw::new(&file, geometry.blocks * BLOCK).map_err(DiskError::io("size it"))?;
+    write(&plan, &geometry, &ids, &mut raw)?;
+    Ok(path)
 }
 
 #[track_caller]
@@ -81,16 +48,6 @@ fn assert_clean(filesystem: &Path) {
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(checked.status.success(), "{said}{}", String::from_utf8_lossy(&checked.stderr));
     assert!(!said.contains("Fix?") && !said.contains("WARNING"), "{said}");
-}
-
-/// Gives this thread mounts of its own, which end with it.
-fn own_mounts() {
-    // SAFETY: no memory or descriptors are shared less than before; only the working directory
-    // becomes the thread's own, and these tests use absolute paths.
-    let unshared = unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) };
-    unshared.expect("a mount namespace");
-    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", flags).expect("private mounts");
 }
 
 struct Mounted(PathBuf);
@@ -113,46 +70,31 @@ impl Drop for Mounted {
     }
 }
 
-#[track_caller]
-fn assert_same(ground: &Ground, a: &Tree, b: &Tree) {
-    let delta = diff(a, b);
-    let shown: Vec<String> =
-        delta.changes.iter().take(20).map(|it| format!("{it} {:?}", it.after)).collect();
-    assert!(delta.is_empty(), "{shown:#?}");
-    let id = |tree| ground.store.state_id(tree).expect("an id");
-    assert_eq!(id(a), id(b));
-}
-
 #[test]
 fn the_kernel_sees_exactly_the_corpus() {
-    if !is_root() {
-        return;
-    }
-    own_mounts();
-    let ground = Ground::new();
-    let source = ground.dir("source");
+    need_root!();
+    let temp = Temp::new();
+    let source = temp.dir("source");
     corpus::make(&source).expect("a corpus");
-    let tree = ground.capture(&source);
-    let filesystem = ground.filesystem("corpus", &tree, 0).expect("a filesystem");
+    let tree = temp.capture(&source);
+    let filesystem = filesystem(&temp, "corpus", &tree, 0).expect("a filesystem");
     assert_clean(&filesystem);
-    let mounted = Mounted::of(&filesystem, ground.dir("at"), "loop,ro");
-    assert_same(&ground, &tree, &ground.capture(&mounted.0));
+    let mounted = Mounted::of(&filesystem, temp.dir("at"), "loop,ro");
+    assert_same(&temp.store, &tree, &temp.capture(&mounted.0), "as mounted");
 }
 
 #[test]
 fn the_same_tree_makes_the_same_bytes() {
-    if !is_root() {
-        return;
-    }
-    let (ground, other) = (Ground::new(), Ground::new());
-    let source = ground.dir("source");
+    need_root!();
+    let (temp, other) = (Temp::new(), Temp::new());
+    let source = temp.dir("source");
     corpus::make(&source).expect("a corpus");
-    let make = |ground: &Ground, name: &str| {
-        let tree = ground.capture(&source);
-        fs::read(ground.filesystem(name, &tree, 0).expect("a filesystem")).expect("read")
+    let make = |temp: &Temp, name: &str| {
+        let tree = temp.capture(&source);
+        fs::read(filesystem(temp, name, &tree, 0).expect("a filesystem")).expect("read")
     };
-    let first = make(&ground, "first");
-    assert!(first == make(&ground, "second"), "made twice");
+    let first = make(&temp, "first");
+    assert!(first == make(&temp, "second"), "made twice");
     assert!(first == make(&other, "third"), "of another store");
 }
 
@@ -171,21 +113,18 @@ fn tree(entries: impl IntoIterator<Item = (Vec<u8>, Node)>) -> Tree {
 
 #[test]
 fn it_is_grown_and_used() {
-    if !is_root() {
-        return;
-    }
-    own_mounts();
-    let ground = Ground::new();
+    need_root!();
+    let temp = Temp::new();
     let small = || leaf(Content::Inline((*b"small").into()), meta());
     let many = (0..5000).map(|n| (format!("file-with-a-name-{n}").into_bytes(), small()));
-    let filesystem = ground.filesystem("grown", &tree(many), 20_000).expect("a filesystem");
+    let filesystem = filesystem(&temp, "grown", &tree(many), 20_000).expect("a filesystem");
     assert_clean(&filesystem);
     // To more groups than one block of descriptors names.
     let grown = Command::new("resize2fs").arg(&filesystem).arg("12G").output();
     let grown = grown.expect("resize2fs runs (apt-get install e2fsprogs)");
     assert!(grown.status.success(), "{}", String::from_utf8_lossy(&grown.stderr));
     assert_clean(&filesystem);
-    let mounted = Mounted::of(&filesystem, ground.dir("at"), "loop");
+    let mounted = Mounted::of(&filesystem, temp.dir("at"), "loop");
     let room = rustix::fs::statvfs(&mounted.0).expect("statvfs");
     assert!(room.f_blocks * room.f_frsize > 11 << 30, "{}", room.f_blocks);
     for n in 0..300 {
@@ -199,9 +138,9 @@ fn it_is_grown_and_used() {
 
 #[test]
 fn a_large_one_takes_little_room() {
-    let ground = Ground::new();
+    let temp = Temp::new();
     let file = leaf(Content::Inline((*b"small").into()), meta());
-    let filesystem = ground.filesystem("large", &tree([(b"file".to_vec(), file)]), 50 << 18);
+    let filesystem = filesystem(&temp, "large", &tree([(b"file".to_vec(), file)]), 50 << 18);
     let filesystem = filesystem.expect("a filesystem of 50 GiB");
     let bytes = fs::metadata(&filesystem).expect("there").blocks() * 512;
     assert!(bytes < 8 << 20, "{bytes}");
@@ -210,9 +149,9 @@ fn a_large_one_takes_little_room() {
 
 #[track_caller]
 fn check_refused(entries: Vec<(&str, Node)>, why: &str) {
-    let ground = Ground::new();
+    let temp = Temp::new();
     let tree = tree(entries.into_iter().map(|(name, node)| (name.as_bytes().to_vec(), node)));
-    let refused = ground.filesystem("refused", &tree, 0).expect_err("refused");
+    let refused = filesystem(&temp, "refused", &tree, 0).expect_err("refused");
     let said = umbra_state::chain(&refused);
     assert!(said.contains(why), "{said}");
 }
@@ -289,10 +228,10 @@ proptest! {
 
     #[test]
     fn any_tree_makes_a_clean_filesystem(nodes in prop::collection::vec(node(), 1..30)) {
-        let ground = Ground::new();
+        let temp = Temp::new();
         let named = nodes.into_iter().enumerate();
         let tree = tree(named.map(|(index, node)| (format!("n{index}").into_bytes(), node)));
-        let filesystem = ground.filesystem("any", &tree, 0).expect("a filesystem");
+        let filesystem = filesystem(&temp, "any", &tree, 0).expect("a filesystem");
         assert_clean(&filesystem);
     }
 }

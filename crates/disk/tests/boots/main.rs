@@ -1,19 +1,25 @@
 //! A Debian system leaves as disks, which hold exactly its state and boot on both firmwares.
 
+#[path = "../../../agent/tests/systemd/debian.rs"]
+mod debian;
+mod machine;
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "../../../store/tests/support/mod.rs"]
 mod support;
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 
-use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
-use rustix::thread::UnshareFlags;
-use support::debian;
-use support::machine::{Firmware, Machine, missing};
-use tempfile::TempDir;
+use machine::{Firmware, Machine, missing};
+use rustix::mount::{UnmountFlags, unmount};
+use support::Temp;
 use umbra_disk::{Format, write};
 use umbra_state::{StateId, Tree, diff};
-use umbra_store::{CaptureOptions, Store};
+
+/// Of a system that boots by itself, and a web server.
+const PACKAGES: &str = "systemd-sysv,dbus,udev,linux-image-cloud-amd64,initramfs-tools,nginx-light";
 
 /// Where the root partition begins.
 const ROOT_AT: u64 = 66 << 20;
@@ -23,35 +29,30 @@ const WRITTEN: [&[u8]; 5] = [b"", b"etc", b"run", b"tmp", b"var"];
 
 #[test]
 fn a_debian_system_boots_from_its_disks() {
-    if !rustix::process::geteuid().is_root() {
-        return println!("skipped: a Debian root needs root to be made");
-    }
+    need_root!();
     if let Some(missing) = missing() {
-        return println!("skipped: needs {missing}");
+        return support::skipped(&format!("needs {missing}"));
     }
-    own_mounts();
-    let folder = TempDir::new().expect("a temporary folder");
-    let store = Store::open(&folder.path().join("store")).expect("a store");
-    let (state, tree) = debian_state(&store, folder.path());
-    let raw = folder.path().join("disk.raw");
-    let qcow2 = folder.path().join("disk.qcow2");
+    let temp = Temp::new();
+    let folder = temp.folder.path();
+    let (state, tree) = debian_state(&temp);
+    let (raw, qcow2) = (folder.join("disk.raw"), folder.join("disk.qcow2"));
     for (path, format) in [(&raw, Format::Raw), (&qcow2, Format::Qcow2)] {
-        let file = create(path);
-        let report = write(&store, state, &file, format, None).expect("a disk");
+        let file = File::create_new(path).expect("a fresh file");
+        let report = write(&temp.store, state, &file, format, None).expect("a disk");
         assert!(report.warnings.is_empty(), "{report:?}");
     }
     assert_same_disks(&raw, &qcow2);
-    assert_valid(&raw, &folder);
-    let at = folder.path().join("at");
-    fs::create_dir(&at).expect("made");
-    assert_eq!(captured(&store, &raw, &at, "ro"), tree, "the root partition is the state");
+    assert_valid(&raw, folder);
+    let at = temp.dir("at");
+    assert_eq!(captured(&temp, &raw, &at, "ro"), tree, "the root partition is the state");
 
-    let mut bios = Machine::boot(Firmware::Bios, &raw, "raw", folder.path());
-    let mut uefi = Machine::boot(Firmware::Uefi, &qcow2, "qcow2", folder.path());
+    let mut bios = Machine::boot(Firmware::Bios, &raw, "raw", folder);
+    let mut uefi = Machine::boot(Firmware::Uefi, &qcow2, "qcow2", folder);
     bios.await_ready();
     uefi.await_ready();
     drop((bios, uefi));
-    let ran = captured(&store, &raw, &at, "rw");
+    let ran = captured(&temp, &raw, &at, "rw");
     let delta = diff(&tree, &ran);
     assert!(!delta.is_empty(), "it ran");
     for change in &delta.changes {
@@ -60,26 +61,32 @@ fn a_debian_system_boots_from_its_disks() {
     }
 }
 
-fn create(path: &Path) -> File {
-    File::create_new(path).expect("a fresh file")
+fn debian_state(temp: &Temp) -> (StateId, Tree) {
+    let root = temp.folder.path().join("root");
+    debian::make(&root, "minbase", PACKAGES).expect("a Debian root");
+    configure_network(&root);
+    let tree = temp.capture(&root);
+    fs::remove_dir_all(&root).expect("removed");
+    (temp.store.put(&tree).expect("kept"), tree)
 }
 
-fn debian_state(store: &Store, folder: &Path) -> (StateId, Tree) {
-    let root = folder.join("root");
-    debian::make(&root, debian::BOOTABLE).expect("a Debian root");
-    debian::configure_network(&root);
-    let tree = store.capture_dir(&root, &CaptureOptions::default()).expect("captured");
-    fs::remove_dir_all(&root).expect("removed");
-    (store.put(&tree).expect("kept"), tree)
+/// Has it ask for an address on whatever network card it finds.
+fn configure_network(root: &Path) {
+    let network = "[Match]\nName=en* eth*\n[Network]\nDHCP=yes\n";
+    fs::write(root.join("etc/systemd/network/80-dhcp.network"), network).expect("written");
+    let wants = root.join("etc/systemd/system/multi-user.target.wants");
+    fs::create_dir_all(&wants).expect("made");
+    let unit = "/lib/systemd/system/systemd-networkd.service";
+    symlink(unit, wants.join("systemd-networkd.service")).expect("enabled");
 }
 
 /// The tree of a disk's root partition, as the kernel shows it.
-fn captured(store: &Store, disk: &Path, at: &PathBuf, access: &str) -> Tree {
+fn captured(temp: &Temp, disk: &Path, at: &Path, access: &str) -> Tree {
     let options = format!("loop,{access},offset={ROOT_AT}");
     run(Command::new("mount").args(["-t", "ext4", "-o", &options]).arg(disk).arg(at));
-    let tree = store.capture_dir(at, &CaptureOptions::default());
+    let tree = temp.capture(at);
     unmount(at, UnmountFlags::empty()).expect("unmounted");
-    tree.expect("captured")
+    tree
 }
 
 /// QEMU's own reader finds the same in both.
@@ -90,12 +97,12 @@ fn assert_same_disks(raw: &Path, qcow2: &Path) {
 }
 
 /// Other people's readers find no fault with the table and the filesystems.
-fn assert_valid(raw: &Path, folder: &TempDir) {
+fn assert_valid(raw: &Path, folder: &Path) {
     let listed = run(Command::new("partx").args(["--show", "--noheadings", "-o", "NAME"]).arg(raw));
     assert_eq!(listed.split_whitespace().collect::<Vec<_>>(), ["bios", "esp", "root"]);
     let parts = [("esp", 2, 64, vec!["fsck.fat", "-n"]), ("root", 66, 0, vec!["e2fsck", "-fn"])];
     for (name, skip, count, check) in parts {
-        let part = folder.path().join(name);
+        let part = folder.join(name);
         let mut copy = Command::new("dd");
         copy.args(["bs=1M", "conv=sparse", "status=none", &format!("skip={skip}")]);
         if count > 0 {
@@ -115,14 +122,4 @@ fn run(command: &mut Command) -> String {
     let said = String::from_utf8_lossy(&said).into_owned();
     assert!(output.status.success(), "{command:?}: {said}");
     said
-}
-
-/// Gives this thread mounts of its own, which end with it.
-fn own_mounts() {
-    // SAFETY: no memory or descriptors are shared less than before; only the working directory
-    // becomes the thread's own, and this test uses absolute paths.
-    let unshared = unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) };
-    unshared.expect("a mount namespace");
-    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", flags).expect("private mounts");
 }
