@@ -11,9 +11,19 @@ const NO_DEVICE: [&str; 12] = [
     "cifs", "9p",
 ];
 
+/// Warnings that are told one by one.
+const WARNINGS_MAX: usize = 20;
+
 /// One warning for each line that names a device the disk does not have.
 pub(crate) fn warnings(fstab: &[u8], ids: &Ids) -> Vec<String> {
-    String::from_utf8_lossy(fstab).lines().filter_map(|line| warning(line, ids)).collect()
+    let text = String::from_utf8_lossy(fstab);
+    let mut all = text.lines().filter_map(|line| warning(line, ids));
+    let mut told: Vec<String> = all.by_ref().take(WARNINGS_MAX).collect();
+    let more = all.count();
+    if more > 0 {
+        told.push(format!("/etc/fstab has {more} more lines like these"));
+    }
+    told
 }
 
 fn warning(line: &str, ids: &Ids) -> Option<String> {
@@ -94,6 +104,14 @@ mod tests {
         check("PARTLABEL=root / ext4 defaults 0 1", None);
         check(&format!("PARTUUID={} / ext4 defaults 0 1", ids().root), None);
         check(&format!("UUID=\"{}\" / ext4 defaults 0 1", ids().filesystem), None);
+    }
+
+    #[test]
+    fn many_lines_are_counted() {
+        let lines = "/dev/sda1 /boot ext4 defaults 0 2\n".repeat(1000);
+        let found = warnings(lines.as_bytes(), &ids());
+        assert_eq!(found.len(), WARNINGS_MAX + 1);
+        assert!(found[WARNINGS_MAX].contains("980 more"), "{found:?}");
     }
 
     #[test]

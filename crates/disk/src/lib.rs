@@ -30,6 +30,8 @@ mod error;
 mod ext4;
 mod fat;
 mod fstab;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gpt;
 mod grub;
 mod ids;

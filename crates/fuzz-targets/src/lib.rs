@@ -15,7 +15,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`api`], [`capture`], [`compare`], [`drift`], [`gateway`], [`judge`], [`recipe`], [`rollout`], [`store`], [`suite`], [`traffic`] | the targets |
+//! | [`api`], [`capture`], [`compare`], [`disk`], [`drift`], [`gateway`], [`judge`], [`recipe`], [`rollout`], [`store`], [`suite`], [`traffic`] | the targets |
 //! | [`seeds`] | inputs to begin with: fixtures, and `fuzz/corpus` |
 //! | [`mutate`] | the next input |
 //! | [`run`], [`heap`] | trying a target, and measuring it |
@@ -23,6 +23,7 @@
 pub mod api;
 pub mod capture;
 pub mod compare;
+pub mod disk;
 pub mod drift;
 pub mod gateway;
 pub mod heap;
@@ -64,6 +65,8 @@ pub const TARGETS: &[Target] = &[
     store::IMAGE,
     store::TAR,
     store::OCI,
+    disk::ROOT,
+    disk::FSTAB,
     suite::TAP,
     suite::JUNIT,
     suite::GOSS,

@@ -88,13 +88,13 @@ fn with_whiteouts() -> Tree {
 }
 
 /// A store in a directory of its own, gone with it.
-struct Temp {
-    store: Store,
+pub(crate) struct Temp {
+    pub(crate) store: Store,
     dir: TempDir,
 }
 
 impl Temp {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let options = StoreOptions { sync: SyncPolicy::Never, ..StoreOptions::default() };
         let store = Store::open_with(&dir.path().join("store"), options).expect("a store");

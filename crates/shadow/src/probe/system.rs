@@ -30,6 +30,12 @@ pub(super) fn probes(store: &Path) -> Vec<Probe> {
             "apt-get install mmdebstrap",
         ),
         probe(
+            "grub-mkimage",
+            tool("grub-mkimage", "--version"),
+            "no exports to disks that boot; other formats still work",
+            "apt-get install grub-common grub-pc-bin grub-efi-amd64-bin",
+        ),
+        probe(
             "tun device",
             device("/dev/net/tun", OFlags::RDWR),
             "no network for VM shadows",
