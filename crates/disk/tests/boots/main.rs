@@ -14,7 +14,7 @@ use std::process::Command;
 
 use machine::{Firmware, Machine, missing};
 use rustix::mount::{UnmountFlags, unmount};
-use support::Temp;
+use support::{Temp, assert_same};
 use umbra_disk::{Format, write};
 use umbra_state::{StateId, Tree, diff};
 
@@ -45,7 +45,7 @@ fn a_debian_system_boots_from_its_disks() {
     assert_same_disks(&raw, &qcow2);
     assert_valid(&raw, folder);
     let at = temp.dir("at");
-    assert_eq!(captured(&temp, &raw, &at, "ro"), tree, "the root partition is the state");
+    assert_same(&temp.store, &tree, &captured(&temp, &raw, &at, "ro"), "the root partition");
 
     let mut bios = Machine::boot(Firmware::Bios, &raw, "raw", folder);
     let mut uefi = Machine::boot(Firmware::Uefi, &qcow2, "qcow2", folder);
