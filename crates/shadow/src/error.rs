@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use umbra_guest::failure::Failure;
+
 /// A failure of the machinery around a shadow; what runs inside it failing is an
 /// [`umbra_state::Output`], not an error.
 #[derive(Debug, thiserror::Error)]
@@ -46,4 +48,11 @@ pub enum ShadowError {
     /// A path that must be there is not.
     #[error("find {0}")]
     Missing(PathBuf),
+}
+
+impl From<Failure> for ShadowError {
+    fn from(failure: Failure) -> Self {
+        let source = failure.error();
+        Self::System { doing: failure.doing, source }
+    }
 }

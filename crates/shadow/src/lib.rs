@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`provider`] | the traits [`Provider`] and [`Shadow`], and their plain data |
 //! | [`startup`] | what is to run in a view before anybody looks, until it is ready |
+//! | `inside` | commands, services and terminals in a shadow, whatever it is made of |
 //! | [`target`] | a shadow's view as the suite sees it |
 //! | [`sandbox`] | the provider on this machine's own kernel |
 //! | [`fake`] | the provider that needs nothing, for tests of what uses shadows |
@@ -21,6 +22,7 @@
 pub mod conformance;
 pub mod error;
 pub mod fake;
+mod inside;
 pub mod probe;
 pub mod provider;
 pub mod sandbox;

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+pub use umbra_guest::run::TerminalSize;
 use umbra_state::{Command, Exit, Output};
 use umbra_store::overlay::Layers;
 
@@ -117,15 +118,6 @@ pub trait Attached: Send {
 
     /// Waits for the command's end.
     fn wait(&mut self) -> Result<Exit, ShadowError>;
-}
-
-/// Columns and rows of a terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TerminalSize {
-    /// Characters in a line.
-    pub columns: u16,
-    /// Lines.
-    pub rows: u16,
 }
 
 /// What a shadow is to be like.

@@ -9,7 +9,7 @@ use super::cgroup::Hierarchies;
 use super::client::{Keeper, Launcher};
 use super::grounds::{Grounds, OwnedDir, Place, Shared, TakenName};
 use super::net::{self, Bridge};
-use super::wire::{self, KeeperNetwork, KeeperSpec, Profile};
+use super::wire::{KeeperNetwork, KeeperSpec, Profile};
 use crate::error::ShadowError;
 use crate::provider::{Limits, Network};
 
@@ -103,7 +103,7 @@ impl Maker {
         }
         let lock = Path::new("/run/umbra-subnets.lock");
         let bridge = Bridge::make(&self.owner, lock);
-        let bridge = bridge.map_err(wire::Failure::into_error)?;
+        let bridge = bridge.map_err(ShadowError::from)?;
         Ok(Arc::clone(kept.insert(Arc::new(bridge))))
     }
 
@@ -118,7 +118,7 @@ impl Maker {
             Network::Egress(egress) => egress,
         };
         let bridge = self.bridge()?;
-        let port = bridge.take(egress, address).map_err(wire::Failure::into_error)?;
+        let port = bridge.take(egress, address).map_err(ShadowError::from)?;
         Ok(Some(Place::new(port, bridge)))
     }
 }

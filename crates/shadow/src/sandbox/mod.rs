@@ -5,8 +5,8 @@
 //! |---|---|
 //! | [`launcher`] | the forked side: launcher, keepers, inits |
 //! | `wire` | what the processes say to one another |
-//! | `client`, `exchange` | the daemon's side of it; a command's input and output |
-//! | `shadow`, `service`, `printed`, `views` | a shadow made of these |
+//! | `client` | the daemon's side of it |
+//! | `shadow`, `views` | a shadow made of these |
 //! | `maker`, `warm` | sites for shadows to begin in, made when needed or ahead |
 //! | `grounds`, `sweeper` | what a shadow holds on this machine, and its removal |
 //! | [`workshop`] | the same isolation for build steps |
@@ -16,13 +16,10 @@
 
 mod cgroup;
 mod client;
-mod exchange;
 mod grounds;
 pub mod launcher;
 mod maker;
 mod net;
-mod printed;
-mod service;
 mod shadow;
 mod sweeper;
 mod tenancy;
@@ -115,7 +112,7 @@ impl SandboxProvider {
         let provider = Self { warm: Warm::new(&maker, config.warm), maker, capabilities };
         provider.reap()?;
         Bridge::remove_remains(&net::bridge_name(&provider.maker.owner))
-            .map_err(wire::Failure::into_error)?;
+            .map_err(ShadowError::from)?;
         Ok(provider)
     }
 

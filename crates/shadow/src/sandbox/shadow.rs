@@ -2,22 +2,21 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use umbra_state::{Command, Exit, Output};
+use umbra_state::{Command, Output};
 use umbra_store::overlay::Layers;
 
-use super::client::{Init, Keeper, Run};
+use super::client::Keeper;
 use super::grounds::Grounds;
 use super::maker::Site;
 use super::net;
-use super::printed::Printed;
-use super::service::Service;
 use super::views::Views;
 use super::wire::ViewSpec;
 use crate::error::ShadowError;
+use crate::inside::{Inside, Printed};
 use crate::provider::{Attached, Running, Shadow, TerminalSize};
 
 /// See the module.
@@ -31,7 +30,7 @@ pub(super) struct SandboxShadow {
 /// What ends with the shadow.
 struct Life {
     /// Absent where the last view could not be shown.
-    init: Option<Arc<Init>>,
+    inside: Option<Arc<Inside>>,
     /// What the view's own systemd prints, where that is its first process.
     console: Option<Printed>,
     keeper: Keeper,
@@ -46,9 +45,9 @@ impl SandboxShadow {
         let name = grounds.name().to_owned();
         let address = grounds.place.as_ref().map(|place| place.port().address.into());
         let mut views = Views::new(grounds.memory_bytes_max);
-        let (init, console) = show(&name, &keeper, &mut views, &grounds, layers)?;
-        let init = Some(Arc::new(init));
-        let life = Life { init, console, keeper, views, frozen: false, grounds };
+        let (inside, console) = show(&name, &keeper, &mut views, &grounds, layers)?;
+        let inside = Some(Arc::new(inside));
+        let life = Life { inside, console, keeper, views, frozen: false, grounds };
         Ok(Self { name, address, ids_base, life: Mutex::new(Some(life)) })
     }
 
@@ -60,10 +59,10 @@ impl SandboxShadow {
         ShadowError::Gone(self.name.clone())
     }
 
-    fn init(&self) -> Result<Arc<Init>, ShadowError> {
+    fn inside(&self) -> Result<Arc<Inside>, ShadowError> {
         let life = self.life();
-        let init = life.as_ref().and_then(|life| life.init.clone());
-        init.ok_or_else(|| self.gone())
+        let inside = life.as_ref().and_then(|life| life.inside.clone());
+        inside.ok_or_else(|| self.gone())
     }
 
     fn set_frozen(&self, frozen: bool) -> Result<(), ShadowError> {
@@ -92,7 +91,7 @@ fn show(
     views: &mut Views,
     grounds: &Grounds,
     layers: &Layers,
-) -> Result<(Init, Option<Printed>), ShadowError> {
+) -> Result<(Inside, Option<Printed>), ShadowError> {
     let image = grounds.image(layers)?;
     let view = ViewSpec {
         layers: layers.clone(),
@@ -101,13 +100,13 @@ fn show(
         hostname: name.to_owned(),
         binds: Vec::new(),
     };
-    let mut init = keeper.show(view, image.as_ref())?;
-    let console = init.take_console().map(Printed::read).transpose();
+    let shown = keeper.show(view, image.as_ref())?;
+    let console = shown.console.map(Printed::read).transpose();
     let console = console.map_err(|source| ShadowError::System {
         doing: format!("read the console of {name}"),
         source,
     })?;
-    Ok((init, console))
+    Ok((shown.inside, console))
 }
 
 impl Shadow for SandboxShadow {
@@ -138,8 +137,8 @@ impl Shadow for SandboxShadow {
             // The keeper stands still with the rest.
             life.set_frozen(false)?;
         }
-        let Life { init, console, keeper, views, grounds, .. } = life;
-        *init = None;
+        let Life { inside, console, keeper, views, grounds, .. } = life;
+        *inside = None;
         *console = None;
         if let Some(limit) = grounds.memory_bytes_max {
             // What the former view kept in memory is freed a moment after its last process; the
@@ -150,7 +149,7 @@ impl Shadow for SandboxShadow {
         let shown = show(&self.name, keeper, views, grounds, layers);
         views.remove_former(&grounds.dir);
         let (shown, printed) = shown?;
-        *init = Some(Arc::new(shown));
+        *inside = Some(Arc::new(shown));
         *console = printed;
         Ok(())
     }
@@ -166,16 +165,11 @@ impl Shadow for SandboxShadow {
     }
 
     fn run(&self, command: &Command) -> Result<Output, ShadowError> {
-        self.init()?.run(command, &|_| {})
+        self.inside()?.run(command, &|_| {})
     }
 
     fn start(&self, command: &Command) -> Result<Box<dyn Running>, ShadowError> {
-        let (run, printed) = self.init()?.start_service(command)?;
-        let service = Service::new(run, printed).map_err(|source| ShadowError::System {
-            doing: "keep a service's log".to_owned(),
-            source,
-        })?;
-        Ok(Box::new(service))
+        Ok(Box::new(self.inside()?.start_service(command)?))
     }
 
     fn attach(
@@ -183,12 +177,11 @@ impl Shadow for SandboxShadow {
         command: &Command,
         size: TerminalSize,
     ) -> Result<Box<dyn Attached>, ShadowError> {
-        let (run, terminal) = self.init()?.start_on_terminal(command, size)?;
-        Ok(Box::new(Terminal { run, terminal }))
+        Ok(Box::new(self.inside()?.start_on_terminal(command, size)?))
     }
 
     fn root(&self) -> Result<OwnedFd, ShadowError> {
-        self.init()?
+        self.inside()?
             .root()
             .map_err(|source| ShadowError::System { doing: "open the root".to_owned(), source })
     }
@@ -217,33 +210,5 @@ impl Drop for SandboxShadow {
         if let Err(error) = self.destroy() {
             tracing::error!(shadow = self.name, %error, "could not remove a shadow");
         }
-    }
-}
-
-struct Terminal {
-    run: Run,
-    terminal: OwnedFd,
-}
-
-impl Attached for Terminal {
-    fn terminal(&self) -> BorrowedFd<'_> {
-        self.terminal.as_fd()
-    }
-
-    fn resize(&self, size: TerminalSize) -> Result<(), ShadowError> {
-        let size = rustix::termios::Winsize {
-            ws_col: size.columns,
-            ws_row: size.rows,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        rustix::termios::tcsetwinsize(&self.terminal, size).map_err(|error| ShadowError::System {
-            doing: "resize a terminal".to_owned(),
-            source: error.into(),
-        })
-    }
-
-    fn wait(&mut self) -> Result<Exit, ShadowError> {
-        self.run.wait()
     }
 }

@@ -9,12 +9,13 @@ use umbra_state::{Command, Output};
 use umbra_store::overlay::Layers;
 
 use super::cgroup::Group;
-use super::client::{Init, Keeper};
+use super::client::Keeper;
 use super::grounds::Grounds;
 use super::maker::Site;
 use super::views;
 use super::wire::{self, ViewSpec, Writes};
 use crate::error::ShadowError;
+use crate::inside::Inside;
 use crate::provider::Limits;
 
 /// What a workshop is to be like.
@@ -51,7 +52,7 @@ pub struct Bind {
 /// A root in which a step runs.
 pub struct Stage<'a> {
     workshop: &'a Workshop,
-    init: Init,
+    inside: Inside,
     upper: PathBuf,
     work: PathBuf,
 }
@@ -84,8 +85,8 @@ impl Workshop {
             hostname: self.name.clone(),
             binds: binds.collect(),
         };
-        let init = keeper.show(view, image.as_ref())?;
-        Ok(Stage { workshop: self, init, upper: writable.upper, work: writable.work })
+        let inside = keeper.show(view, image.as_ref())?.inside;
+        Ok(Stage { workshop: self, inside, upper: writable.upper, work: writable.work })
     }
 
     /// Stops whatever runs where it stands.
@@ -137,12 +138,12 @@ impl Stage<'_> {
         command: &Command,
         on_output: &(dyn Fn(&[u8]) + Sync),
     ) -> Result<Output, ShadowError> {
-        self.init.run(command, on_output)
+        self.inside.run(command, on_output)
     }
 
     /// The stage's root, for changes made from outside: `openat2` with `RESOLVE_IN_ROOT`.
     pub fn root(&self) -> Result<OwnedFd, ShadowError> {
-        self.init
+        self.inside
             .root()
             .map_err(|source| ShadowError::System { doing: "open the root".to_owned(), source })
     }

@@ -13,8 +13,8 @@ use rustix::mount::{
     MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags, move_mount,
 };
 
-use super::mounts::{attach, copy_of, make_dir, make_file, new_mount, read_only};
 use crate::sandbox::wire::{Doing, Failure};
+use umbra_guest::mounts::{attach, copy_of, make_dir, make_file, new_mount, read_only};
 
 /// Host devices every view has.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];

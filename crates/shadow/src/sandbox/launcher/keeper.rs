@@ -14,10 +14,12 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 use umbra_store::overlay::{MountError, Mounter, Writable};
 
-use super::mounts::copy_of;
 use super::namespaces::{Namespaces, Standby};
 use super::system_group::SystemGroup;
-use super::{end_with_parent, sys};
+use umbra_guest::mounts::copy_of;
+use umbra_guest::sys;
+
+use super::end_with_parent;
 use crate::sandbox::net;
 use crate::sandbox::wire::{
     self, Doing, Failure, InitOrder, KeeperHello, KeeperNetwork, KeeperReply, KeeperRequest,

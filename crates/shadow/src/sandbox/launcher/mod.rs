@@ -15,16 +15,12 @@
 //! removes what is no process: control groups, the bridge and its fence.
 
 mod antechamber;
-mod exec;
 mod filter;
-mod init;
 mod keeper;
-mod mounts;
 mod namespaces;
-mod sys;
+mod rights;
 mod system;
 mod system_group;
-mod users;
 mod view;
 
 use std::collections::BTreeSet;
@@ -32,11 +28,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+use umbra_guest::sys::{self, Fork};
+
 use super::cgroup::Hierarchies;
 use super::net::{self, Bridge};
 use super::tenancy::Tenancy;
 use super::wire::{self, Failure, KeeperHello, KeeperSpec, LauncherHello};
-use sys::Fork;
 
 /// The descriptor on which the launcher finds the daemon.
 pub(crate) const LAUNCHER_FD: i32 = 3;

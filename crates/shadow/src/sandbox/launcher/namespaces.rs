@@ -8,10 +8,10 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, WaitOptions};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::sys::{self, Fork};
 use super::system_group::SystemGroup;
 use super::view;
 use crate::sandbox::wire::{self, Doing, Failure, KeeperNetwork, KeeperSpec, Profile};
+use umbra_guest::sys::{self, Fork};
 
 /// What outlives views.
 pub(super) struct Namespaces {

@@ -10,10 +10,12 @@ use std::path::Path;
 use rustix::mount::MountAttrFlags;
 use umbra_state::command::DEFAULT_PATH;
 
-use super::mounts::{attach, copy_of, make_file, new_mount};
-use super::sys::{self, Fork};
-use super::{exec, init};
-use crate::provider::TerminalSize;
+use umbra_guest::mounts::{attach, copy_of, make_file, new_mount};
+use umbra_guest::run::TerminalSize;
+use umbra_guest::sys::{self, Fork};
+use umbra_guest::{exec, init};
+
+use super::rights;
 use crate::sandbox::wire::{self, Doing, Failure, InitHello, Profile};
 
 /// Where images keep it.
@@ -71,7 +73,7 @@ fn prepare(program: &str, socket: &OwnedFd) -> Result<(Exec, PipeWriter), Failur
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     attach(&new_mount("cgroup2", &[], inert)?, "/sys/fs/cgroup")?;
     let (master, console) = open_console()?;
-    exec::confine(Profile::System).doing(|| "drop rights".to_owned())?;
+    rights::confine(Profile::System).doing(|| "drop rights".to_owned())?;
     let attendant = start_attendant(socket, &master)?;
     drop(master);
     exec::judge_by_size().doing(|| "set the out-of-memory score".to_owned())?;
@@ -114,5 +116,5 @@ fn attend(socket: &OwnedFd, master: &OwnedFd, mut began: PipeReader) -> io::Resu
         return Ok(());
     }
     wire::send(socket, &InitHello::Booting, &[master.as_fd()])?;
-    init::serve_confined(socket, Profile::System)
+    init::serve(socket, rights::rights_of(Profile::System))
 }

@@ -7,8 +7,10 @@ use std::os::fd::OwnedFd;
 use rustix::fs::AtFlags;
 use rustix::mount::MountFlags;
 
-use super::mounts::{attach, make_dir, make_file, make_parents, restrict};
-use super::{antechamber, end_with_parent, init, sys, system};
+use umbra_guest::mounts::{attach, make_dir, make_file, make_parents, restrict};
+use umbra_guest::{init, sys};
+
+use super::{antechamber, end_with_parent, rights, system};
 use crate::sandbox::wire::{self, Bind, Doing, Failure, InitHello, InitOrder, Profile};
 
 /// Never returns: stands by for its order, sets the view up, says so, and serves until it is
@@ -28,12 +30,10 @@ pub(super) fn become_init(profile: Profile, socket: &OwnedFd) -> ! {
     }
     // A system's rights are for a system.
     let profile = if profile == Profile::System { Profile::Shadow } else { profile };
-    let code =
-        match wire::send(socket, &InitHello::Up, &[]).and_then(|()| init::serve(socket, profile)) {
-            Ok(()) => 0,
-            Err(_) => 1,
-        };
-    sys::exit(code)
+    let served = wire::send(socket, &InitHello::Up, &[])
+        .and_then(|()| rights::confine(profile))
+        .and_then(|()| init::serve(socket, rights::rights_of(profile)));
+    sys::exit(i32::from(served.is_err()))
 }
 
 fn stand_by() -> Result<(), Failure> {

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::FlockOperation;
+use umbra_guest::netlink::Netlink;
 
 use super::super::wire::{Doing, Failure};
 use super::fence::{self, Opening};
-use super::netlink::Netlink;
 use super::{Port, bridge_name};
 use crate::provider::Egress;
 

@@ -8,7 +8,6 @@
 
 mod bridge;
 mod fence;
-mod netlink;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -20,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use bridge::Bridge;
 pub(crate) use fence::tool_missing as fence_tool_missing;
-use netlink::{Mac, Netlink, Peer};
+use umbra_guest::netlink::{Mac, Netlink, Peer};
 use umbra_store::overlay::support::kernel_version;
 
 use super::wire::{Doing, Failure};

@@ -6,12 +6,12 @@ use std::sync::{Mutex, PoisonError};
 
 use umbra_state::Exit;
 
-use super::client::Run;
+use super::Run;
 use super::printed::Printed;
 use crate::provider::Running;
 
 /// A started service. Dropping it kills it.
-pub(super) struct Service {
+pub(crate) struct Service {
     run: Run,
     printed: Printed,
     /// The end is told once; later questions are answered from here.

@@ -1,5 +1,5 @@
-//! The few rtnetlink requests a bridge needs, written synchronously: keepers are forked,
-//! single-threaded processes in which no runtime can live.
+//! The few rtnetlink requests that bridges and their ports need, written synchronously: keepers
+//! and first processes are forked, single-threaded processes in which no runtime can live.
 //!
 //! Layouts: rtnetlink(7); `struct ifinfomsg`, `ifaddrmsg`, `rtmsg` and `ndmsg` of the
 //! kernel's `linux/rtnetlink.h`, `linux/if_addr.h` and `linux/neighbour.h`.
@@ -35,26 +35,32 @@ const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 
 /// An Ethernet address.
-pub(super) type Mac = [u8; 6];
+pub type Mac = [u8; 6];
 
 /// The far end of a pair of interfaces.
-pub(super) struct Peer<'a> {
-    pub(super) name: &'a str,
+pub struct Peer<'a> {
+    /// Its name there.
+    pub name: &'a str,
     /// Its number in its namespace, where that is free.
-    pub(super) index: u32,
-    pub(super) mac: Mac,
-    pub(super) netns: BorrowedFd<'a>,
+    pub index: u32,
+    /// Its own address.
+    pub mac: Mac,
+    /// The namespace.
+    pub netns: BorrowedFd<'a>,
 }
 
 /// A route socket.
-pub(super) struct Netlink {
+pub struct Netlink {
     socket: OwnedFd,
     sequence: u32,
 }
 
 impl Netlink {
     /// A socket of the current network namespace.
-    pub(super) fn open() -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn open() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let protocol = None; // NETLINK_ROUTE is 0
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
@@ -62,7 +68,10 @@ impl Netlink {
     }
 
     /// An interface's index.
-    pub(super) fn index(&mut self, name: &str) -> io::Result<u32> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn index(&mut self, name: &str) -> io::Result<u32> {
         let mut request = Request::new(libc::RTM_GETLINK, 0, &link_header(0, 0, 0));
         request.text(libc::IFLA_IFNAME, name);
         let answer = self.exchange(request)?;
@@ -73,15 +82,33 @@ impl Netlink {
     }
 
     /// Sets an interface up.
-    pub(super) fn set_up(&mut self, index: u32) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_up(&mut self, index: u32) -> io::Result<()> {
         let up = libc::IFF_UP as u32;
         self.exchange(Request::new(libc::RTM_NEWLINK, NLM_F_ACK, &link_header(index, up, up)))?;
         Ok(())
     }
 
+    /// Makes an interface a port of bridge number `bridge`, and sets it up.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_port(&mut self, index: u32, bridge: u32) -> io::Result<()> {
+        let up = libc::IFF_UP as u32;
+        let mut request = Request::new(libc::RTM_NEWLINK, NLM_F_ACK, &link_header(index, up, up));
+        request.number(libc::IFLA_MASTER, bridge);
+        self.exchange(request)?;
+        Ok(())
+    }
+
     /// Makes a bridge, down. It joins no multicast groups, which it would announce on its ports:
     /// one that snoops joins one, and programs join others wherever multicast is possible.
-    pub(super) fn add_bridge(&mut self, name: &str) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_bridge(&mut self, name: &str) -> io::Result<()> {
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
         let header = link_header(0, 0, libc::IFF_MULTICAST as u32);
         let mut request = Request::new(libc::RTM_NEWLINK, flags, &header);
@@ -98,7 +125,10 @@ impl Netlink {
 
     /// Makes a pair of interfaces: `name` here, up and a port of bridge number `bridge`;
     /// the peer in the namespace.
-    pub(super) fn add_veth(&mut self, name: &str, bridge: u32, peer: &Peer<'_>) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_veth(&mut self, name: &str, bridge: u32, peer: &Peer<'_>) -> io::Result<()> {
         let up = libc::IFF_UP as u32;
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
         let mut request = Request::new(libc::RTM_NEWLINK, flags, &link_header(0, up, up));
@@ -122,7 +152,10 @@ impl Netlink {
     /// Lets a bridge port exchange frames with the bridge itself only, and only frames that
     /// name the sender told by [`Netlink::add_forwarding`]. Kernels before 5.18 do not know
     /// the latter and ignore it.
-    pub(super) fn fence_port(&mut self, index: u32) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn fence_port(&mut self, index: u32) -> io::Result<()> {
         let mut header = link_header(index, 0, 0);
         header[0] = libc::AF_BRIDGE as u8;
         let mut request = Request::new(libc::RTM_SETLINK, NLM_F_ACK, &header);
@@ -136,7 +169,10 @@ impl Netlink {
     }
 
     /// Tells a bridge which of its ports `mac` is behind, for ever.
-    pub(super) fn add_forwarding(&mut self, port: u32, mac: Mac) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_forwarding(&mut self, port: u32, mac: Mac) -> io::Result<()> {
         let header = neighbour_header(libc::AF_BRIDGE, port, NUD_NOARP, NTF_MASTER);
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
         let mut request = Request::new(libc::RTM_NEWNEIGH, flags, &header);
@@ -146,12 +182,10 @@ impl Netlink {
     }
 
     /// Tells this machine whose `address` is, so that it asks nobody who might lie.
-    pub(super) fn add_neighbour(
-        &mut self,
-        link: u32,
-        address: Ipv4Addr,
-        mac: Mac,
-    ) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_neighbour(&mut self, link: u32, address: Ipv4Addr, mac: Mac) -> io::Result<()> {
         let header = neighbour_header(libc::AF_INET, link, NUD_PERMANENT, 0);
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
         let mut request = Request::new(libc::RTM_NEWNEIGH, flags, &header);
@@ -162,7 +196,10 @@ impl Netlink {
     }
 
     /// Forgets whose `address` was.
-    pub(super) fn remove_neighbour(&mut self, link: u32, address: Ipv4Addr) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn remove_neighbour(&mut self, link: u32, address: Ipv4Addr) -> io::Result<()> {
         let header = neighbour_header(libc::AF_INET, link, 0, 0);
         let mut request = Request::new(libc::RTM_DELNEIGH, NLM_F_ACK, &header);
         request.attribute(NDA_DST, &address.octets());
@@ -171,12 +208,10 @@ impl Netlink {
     }
 
     /// Gives an interface an address.
-    pub(super) fn add_address(
-        &mut self,
-        index: u32,
-        address: Ipv4Addr,
-        prefix: u8,
-    ) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_address(&mut self, index: u32, address: Ipv4Addr, prefix: u8) -> io::Result<()> {
         let mut header = vec![libc::AF_INET as u8, prefix, 0, 0];
         header.extend_from_slice(&index.to_ne_bytes());
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
@@ -188,7 +223,10 @@ impl Netlink {
     }
 
     /// Sends everything without a nearer route to `gateway`.
-    pub(super) fn add_default_route(&mut self, gateway: Ipv4Addr) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_default_route(&mut self, gateway: Ipv4Addr) -> io::Result<()> {
         let header = [
             libc::AF_INET as u8,
             0,
@@ -211,7 +249,10 @@ impl Netlink {
     }
 
     /// Removes an interface; its absence is fine.
-    pub(super) fn remove(&mut self, name: &str) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn remove(&mut self, name: &str) -> io::Result<()> {
         let removed = self.index(name).and_then(|index| {
             let header = link_header(index, 0, 0);
             self.exchange(Request::new(libc::RTM_DELLINK, NLM_F_ACK, &header)).map(drop)

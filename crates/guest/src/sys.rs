@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Which side of a fork this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fork {
+pub enum Fork {
     /// The new process.
     Child,
     /// The old one, with the child's id.
@@ -17,7 +17,7 @@ pub(super) enum Fork {
 ///
 /// The launcher, keepers and inits call this; none of them has a second thread, so the child
 /// may run ordinary code.
-pub(super) fn fork(flags: i32) -> io::Result<Fork> {
+pub fn fork(flags: i32) -> io::Result<Fork> {
     if flags == 0 {
         // An init has given up clone3, which system call filters cannot look into.
         // SAFETY: this process has one thread.
@@ -56,14 +56,14 @@ pub(super) fn fork(flags: i32) -> io::Result<Fork> {
 
 /// Ends this process without running destructors or exit handlers of the process it was
 /// forked from.
-pub(super) fn exit(code: i32) -> ! {
+pub fn exit(code: i32) -> ! {
     // SAFETY: `_exit` has no preconditions.
     unsafe { libc::_exit(code) }
 }
 
 /// Sets the ids with which this process touches files; what it may do stays as it is only with
 /// the securebit `NO_SETUID_FIXUP`.
-pub(super) fn set_filesystem_ids(id: u32) {
+pub fn set_filesystem_ids(id: u32) {
     // SAFETY: plain system calls without pointers; they cannot fail visibly.
     unsafe {
         libc::setfsgid(id);
@@ -72,7 +72,7 @@ pub(super) fn set_filesystem_ids(id: u32) {
 }
 
 /// Becomes these ids, real, effective and saved, with these supplementary groups.
-pub(super) fn set_ids(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+pub fn set_ids(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     // SAFETY: `groups` is valid for its length for the time of the call.
     check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })?;
     // SAFETY: plain system calls without pointers.
@@ -82,7 +82,7 @@ pub(super) fn set_ids(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
 }
 
 /// Replaces this process; returns only on failure.
-pub(super) fn exec(program: &CString, argv: &[CString], env: &[CString]) -> io::Error {
+pub fn exec(program: &CString, argv: &[CString], env: &[CString]) -> io::Error {
     let argv = pointers(argv);
     let env = pointers(env);
     // SAFETY: both arrays end in a null pointer and their strings outlive the call.
@@ -91,7 +91,7 @@ pub(super) fn exec(program: &CString, argv: &[CString], env: &[CString]) -> io::
 }
 
 /// Makes `fd` one of the standard descriptors, open across exec.
-pub(super) fn become_standard(fd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+pub fn become_standard(fd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
     // SAFETY: dup2 onto 0, 1 or 2 closes what stood there, which nothing here uses by value;
     // a descriptor already in place only loses close-on-exec.
     let result = unsafe {
@@ -105,7 +105,7 @@ pub(super) fn become_standard(fd: BorrowedFd<'_>, number: i32) -> io::Result<()>
 }
 
 /// Gives all signals their default action and blocks none, as a started program expects.
-pub(super) fn reset_signals() {
+pub fn reset_signals() {
     // SAFETY: SIG_DFL is a valid action for every signal that has one; an empty mask is
     // initialised by sigemptyset before use.
     unsafe {
@@ -119,13 +119,13 @@ pub(super) fn reset_signals() {
 }
 
 /// Lets the kernel reap children by itself.
-pub(super) fn ignore_children() {
+pub fn ignore_children() {
     // SAFETY: ignoring a signal runs no handler.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
 }
 
 /// Blocks SIGCHLD and returns a descriptor that becomes readable at each.
-pub(super) fn child_signals() -> io::Result<std::os::fd::OwnedFd> {
+pub fn child_signals() -> io::Result<std::os::fd::OwnedFd> {
     use std::os::fd::FromRawFd;
     // SAFETY: the set is initialised before use; the new descriptor is owned by nobody else.
     unsafe {
@@ -140,7 +140,7 @@ pub(super) fn child_signals() -> io::Result<std::os::fd::OwnedFd> {
 }
 
 /// Closes all descriptors from this number on.
-pub(super) fn close_from(first: i32) -> io::Result<()> {
+pub fn close_from(first: i32) -> io::Result<()> {
     // SAFETY: called once, first thing in the launcher's life, when nothing owns any of them.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
     check(result as i32)
@@ -148,7 +148,7 @@ pub(super) fn close_from(first: i32) -> io::Result<()> {
 
 /// How willingly the kernel ends this process and its future children when memory is short:
 /// -1000 never, 1000 first.
-pub(super) fn set_oom_score(score: &str) -> io::Result<()> {
+pub fn set_oom_score(score: &str) -> io::Result<()> {
     std::fs::write("/proc/self/oom_score_adj", score)
 }
 

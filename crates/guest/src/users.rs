@@ -8,17 +8,20 @@ use umbra_state::escape::escape;
 
 /// Whom a command runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) groups: Vec<u32>,
+pub struct Identity {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Further groups.
+    pub groups: Vec<u32>,
 }
 
 /// The user files of an image are read up to here.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Finds a user by name or number in `/etc/passwd`; `None` is root.
-pub(super) fn resolve(user: Option<&str>) -> Result<Identity, String> {
+pub fn resolve(user: Option<&str>) -> Result<Identity, String> {
     match user {
         None | Some("root" | "0") => Ok(Identity { uid: 0, gid: 0, groups: Vec::new() }),
         Some(user) => find(user, &read("/etc/passwd"), &read("/etc/group")),

@@ -10,10 +10,10 @@ use rustix::mount::{
     fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
-use crate::sandbox::wire::{Doing, Failure};
+use crate::failure::{Doing, Failure};
 
 /// A new filesystem, attached nowhere.
-pub(super) fn new_mount(
+pub fn new_mount(
     kind: &str,
     options: &[(&str, &str)],
     attributes: MountAttrFlags,
@@ -28,18 +28,19 @@ pub(super) fn new_mount(
 }
 
 /// A copy of what is at a path, attached nowhere.
-pub(super) fn copy_of(path: &Path) -> Result<OwnedFd, Failure> {
+pub fn copy_of(path: &Path) -> Result<OwnedFd, Failure> {
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     open_tree(CWD, path, clone).doing(|| format!("open {} to show it inside", path.display()))
 }
 
-pub(super) fn attach(source: &OwnedFd, target: &str) -> Result<(), Failure> {
+/// Attaches a mount that is attached nowhere, or moves one.
+pub fn attach(source: &OwnedFd, target: &str) -> Result<(), Failure> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
     move_mount(source.as_fd(), "", CWD, target, flags).doing(|| format!("mount over {target}"))
 }
 
 /// Makes what is at a path unchangeable, by a mount of its own.
-pub(super) fn read_only(target: &str) -> io::Result<()> {
+pub fn read_only(target: &str) -> io::Result<()> {
     rustix::mount::mount_bind(target, target)?;
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     Ok(rustix::mount::mount_remount(target, MountFlags::BIND | flags, "")?)
@@ -47,7 +48,7 @@ pub(super) fn read_only(target: &str) -> io::Result<()> {
 
 /// No host directory shown inside serves as a place for device nodes: a build step may make
 /// them, and they would be the host's.
-pub(super) fn restrict(target: &str, read_only: bool) -> io::Result<()> {
+pub fn restrict(target: &str, read_only: bool) -> io::Result<()> {
     let mut flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV;
     if read_only {
         flags |= MountFlags::RDONLY;
@@ -55,18 +56,20 @@ pub(super) fn restrict(target: &str, read_only: bool) -> io::Result<()> {
     Ok(rustix::mount::mount_remount(target, flags, "")?)
 }
 
-pub(super) fn make_parents(path: &str) {
+/// Makes the directories above a path.
+pub fn make_parents(path: &str) {
     for (at, _) in path.match_indices('/').skip(1) {
         make_dir(&path[..at]);
     }
 }
 
 /// Existing is fine; anything else shows at the mount that follows.
-pub(super) fn make_dir(path: &str) {
+pub fn make_dir(path: &str) {
     let _ = mkdirat(CWD, path, Mode::from_raw_mode(0o755));
 }
 
-pub(super) fn make_file(path: &str) -> io::Result<()> {
+/// Makes an empty file where there is none.
+pub fn make_file(path: &str) -> io::Result<()> {
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o644))?;
     Ok(())

@@ -15,7 +15,7 @@ use super::exchange;
 const LOG_BYTES_MAX: usize = 1 << 20;
 
 /// See the module. Dropping it stops the reading.
-pub(super) struct Printed {
+pub(crate) struct Printed {
     log: Arc<Mutex<Log>>,
     stop: Option<io::PipeWriter>,
     reader: Option<JoinHandle<()>>,
@@ -23,7 +23,7 @@ pub(super) struct Printed {
 
 impl Printed {
     /// Reads `source`, a pipe or terminal, until it ends.
-    pub(super) fn read(source: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn read(source: OwnedFd) -> io::Result<Self> {
         exchange::without_waiting(&source)?;
         let (stopped, stop) = io::pipe()?;
         let watched = source.try_clone()?;
@@ -36,7 +36,7 @@ impl Printed {
     }
 
     /// The last bytes, at most `bytes_max`.
-    pub(super) fn tail(&self, bytes_max: u64) -> Vec<u8> {
+    pub(crate) fn tail(&self, bytes_max: u64) -> Vec<u8> {
         let mut log = lock(&self.log);
         log.take_in();
         let wanted = usize::try_from(bytes_max).unwrap_or(usize::MAX);

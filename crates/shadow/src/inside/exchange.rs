@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use umbra_state::Exit;
 
-use super::client::Run;
+use super::Run;
 use crate::error::ShadowError;
 
 /// How long an init may take to say that a killed command has ended.

@@ -1,4 +1,4 @@
-//! Starts one command inside a view, with just the rights its profile has.
+//! Starts one command inside a view, with just the rights it is given.
 
 use std::ffi::CString;
 use std::io;
@@ -10,32 +10,29 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use umbra_state::Command;
 use umbra_state::command::DEFAULT_PATH;
 
-use super::filter::Filter;
-use super::sys::{self, Fork};
-use super::users::{self, Identity};
-use crate::provider::TerminalSize;
-use crate::sandbox::wire::{self, Profile};
+use crate::run::TerminalSize;
+use crate::sys::{self, Fork};
+use crate::users::{self, Identity};
+use crate::wire;
 
 /// What becomes a command's standard descriptors.
-pub(super) enum Standard {
+pub enum Standard {
+    /// These.
     Streams([OwnedFd; 3]),
+    /// This terminal, for all three.
     Terminal(OwnedFd),
 }
 
 /// Starts a command and returns its process id once its program runs; otherwise a sentence
 /// about what failed.
-pub(super) fn spawn(
-    command: &Command,
-    standard: Standard,
-    profile: Profile,
-) -> Result<i32, String> {
+pub fn spawn(command: &Command, standard: Standard, rights: CapabilitySet) -> Result<i32, String> {
     let prepared = Prepared::new(command)?;
     // Closed by a successful exec, so reading ends without an answer; an answer is a failure.
     let (ours, theirs) = wire::pair().map_err(|error| format!("make a socket: {error}"))?;
     match sys::fork(0).map_err(|error| format!("fork: {error}"))? {
         Fork::Child => {
             drop(ours);
-            let reason = prepared.become_command(&standard, profile);
+            let reason = prepared.become_command(&standard, rights);
             let _ = wire::send(&theirs, &reason, &[]);
             sys::exit(127)
         }
@@ -51,7 +48,7 @@ pub(super) fn spawn(
 }
 
 /// A new terminal of this view: the side to read and write, and the side for the command.
-pub(super) fn open_terminal(size: TerminalSize) -> io::Result<(OwnedFd, OwnedFd)> {
+pub fn open_terminal(size: TerminalSize) -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let ours = rustix::pty::openpt(flags)?;
     rustix::pty::grantpt(&ours)?;
@@ -59,13 +56,7 @@ pub(super) fn open_terminal(size: TerminalSize) -> io::Result<(OwnedFd, OwnedFd)
     let name = rustix::pty::ptsname(&ours, Vec::new())?;
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let theirs = rustix::fs::openat(CWD, name, flags, Mode::empty())?;
-    let size = rustix::termios::Winsize {
-        ws_col: size.columns,
-        ws_row: size.rows,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    rustix::termios::tcsetwinsize(&ours, size)?;
+    rustix::termios::tcsetwinsize(&ours, size.winsize())?;
     Ok((ours, theirs))
 }
 
@@ -102,14 +93,14 @@ impl Prepared {
     }
 
     /// Replaces this process by the command; returns only to say why it could not.
-    fn become_command(&self, standard: &Standard, profile: Profile) -> String {
-        match self.set_up(standard, profile) {
+    fn become_command(&self, standard: &Standard, rights: CapabilitySet) -> String {
+        match self.set_up(standard, rights) {
             Ok(()) => self.exec(),
             Err(reason) => reason,
         }
     }
 
-    fn set_up(&self, standard: &Standard, profile: Profile) -> Result<(), String> {
+    fn set_up(&self, standard: &Standard, rights: CapabilitySet) -> Result<(), String> {
         let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         sys::reset_signals();
         rustix::process::setsid().map_err(|e| said("begin a session")(e.into()))?;
@@ -118,7 +109,7 @@ impl Prepared {
             .map_err(|error| format!("enter directory {}: {error}", self.cwd.to_string_lossy()))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
         judge_by_size().map_err(said("set the out-of-memory score"))?;
-        limit_rights(profile).map_err(said("drop capabilities"))?;
+        limit_rights(rights).map_err(said("drop capabilities"))?;
         let Identity { uid, gid, groups } = &self.identity;
         sys::set_ids(*uid, *gid, groups).map_err(said("become the user"))
     }
@@ -163,67 +154,7 @@ fn take_standard(standard: &Standard) -> io::Result<()> {
     Ok(())
 }
 
-/// What a shadow's root may do within its own namespaces.
-const SHADOW_RIGHTS: CapabilitySet = CapabilitySet::CHOWN
-    .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::FOWNER)
-    .union(CapabilitySet::FSETID)
-    .union(CapabilitySet::KILL)
-    .union(CapabilitySet::SETGID)
-    .union(CapabilitySet::SETUID)
-    .union(CapabilitySet::SETPCAP)
-    .union(CapabilitySet::SETFCAP)
-    .union(CapabilitySet::NET_BIND_SERVICE)
-    .union(CapabilitySet::NET_RAW)
-    .union(CapabilitySet::SYS_CHROOT)
-    .union(CapabilitySet::AUDIT_WRITE);
-
-/// A build step also makes device nodes (packages do), and has no packets of its own making:
-/// it may be in the machine's own network.
-const BUILDER_RIGHTS: CapabilitySet =
-    SHADOW_RIGHTS.union(CapabilitySet::MKNOD).difference(CapabilitySet::NET_RAW);
-
-/// An image's own systemd mounts, limits and looks after what it starts, within the shadow's
-/// namespaces; its kernel is still the machine's.
-const SYSTEM_RIGHTS: CapabilitySet = SHADOW_RIGHTS
-    .union(CapabilitySet::SYS_ADMIN)
-    .union(CapabilitySet::NET_ADMIN)
-    .union(CapabilitySet::NET_BROADCAST)
-    .union(CapabilitySet::DAC_READ_SEARCH)
-    .union(CapabilitySet::IPC_OWNER)
-    .union(CapabilitySet::LEASE)
-    .union(CapabilitySet::LINUX_IMMUTABLE)
-    .union(CapabilitySet::SYS_NICE)
-    .union(CapabilitySet::SYS_PTRACE)
-    .union(CapabilitySet::SYS_RESOURCE)
-    .union(CapabilitySet::SYS_TTY_CONFIG);
-
-/// Confines an init and all it will start: what no command may regain, and which system calls
-/// none may make. Done once, since each costs more than starting a command.
-pub(super) fn confine(profile: Profile) -> io::Result<()> {
-    for right in CapabilitySet::all().difference(rights_of(profile)).iter() {
-        match rustix::thread::remove_capability_from_bounding_set(right) {
-            // Kernels know fewer capabilities than the library.
-            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if profile != Profile::Builder {
-        rustix::thread::set_no_new_privs(true)?;
-    }
-    Filter::compiled().install(profile)
-}
-
-fn rights_of(profile: Profile) -> CapabilitySet {
-    match profile {
-        Profile::Shadow => SHADOW_RIGHTS,
-        Profile::Builder => BUILDER_RIGHTS,
-        Profile::System => SYSTEM_RIGHTS,
-    }
-}
-
-fn limit_rights(profile: Profile) -> io::Result<()> {
-    let kept = rights_of(profile);
+fn limit_rights(kept: CapabilitySet) -> io::Result<()> {
     let held = rustix::thread::capabilities(None)?.permitted.intersection(kept);
     let sets =
         CapabilitySets { effective: held, permitted: held, inheritable: CapabilitySet::empty() };
@@ -234,7 +165,7 @@ fn limit_rights(profile: Profile) -> io::Result<()> {
 /// Takes back what the launcher granted itself: when memory is short, commands are ended before
 /// their init. The file is this process's own only while it counts as dumpable; its rights,
 /// greater than any command's, still keep others from tracing it.
-pub(super) fn judge_by_size() -> io::Result<()> {
+pub fn judge_by_size() -> io::Result<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)?;
     sys::set_oom_score("0")
 }

@@ -7,21 +7,21 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use rustix::thread::CapabilitySet;
 use umbra_state::Exit;
 
-use super::exec::{self, Standard};
-use super::sys;
-use crate::sandbox::wire::{self, Profile, RunControl, RunEvent, RunRequest};
+use crate::exec::{self, Standard};
+use crate::run::{RunControl, RunEvent, RunRequest};
+use crate::sys;
+use crate::wire;
 
-/// Serves until the socket closes; returning ends the view.
-pub(super) fn serve(socket: &OwnedFd, profile: Profile) -> io::Result<()> {
-    exec::confine(profile)?;
-    serve_confined(socket, profile)
-}
-
-/// Serves in a process that is confined already.
-pub(super) fn serve_confined(socket: &OwnedFd, profile: Profile) -> io::Result<()> {
-    let mut init = Init { signals: sys::child_signals()?, runs: HashMap::new(), profile };
+/// Serves until the socket closes; returning ends the view. Commands get what they may of
+/// `rights`.
+///
+/// # Errors
+/// The kernel refuses what it needs, or what comes is no request.
+pub fn serve(socket: &OwnedFd, rights: CapabilitySet) -> io::Result<()> {
+    let mut init = Init { signals: sys::child_signals()?, runs: HashMap::new(), rights };
     loop {
         let ready = init.wait(socket)?;
         if ready.child {
@@ -39,9 +39,16 @@ pub(super) fn serve_confined(socket: &OwnedFd, profile: Profile) -> io::Result<(
 
 struct Init {
     signals: OwnedFd,
-    /// Running commands by process id, each with its own socket until its caller is gone.
-    runs: HashMap<i32, Option<OwnedFd>>,
-    profile: Profile,
+    /// Running commands by process id.
+    runs: HashMap<i32, Run>,
+    rights: CapabilitySet,
+}
+
+struct Run {
+    /// Its own, until its caller is gone.
+    socket: Option<OwnedFd>,
+    /// Our side of it, to tell it its size.
+    terminal: Option<OwnedFd>,
 }
 
 struct Ready {
@@ -53,7 +60,7 @@ struct Ready {
 impl Init {
     fn wait(&self, socket: &OwnedFd) -> io::Result<Ready> {
         let attached: Vec<(i32, &OwnedFd)> =
-            self.runs.iter().filter_map(|(pid, run)| Some((*pid, run.as_ref()?))).collect();
+            self.runs.iter().filter_map(|(pid, run)| Some((*pid, run.socket.as_ref()?))).collect();
         let mut fds =
             vec![PollFd::new(socket, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
         fds.extend(attached.iter().map(|(_, run)| PollFd::new(*run, PollFlags::IN)));
@@ -72,10 +79,10 @@ impl Init {
         }
         match self.spawn(request, fds) {
             Ok((pid, terminal)) => {
-                let terminal: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+                let fds: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
                 // A failure means the caller is gone; its socket's end kills the run.
-                let _ = wire::send(&run, &RunEvent::Started, &terminal);
-                self.runs.insert(pid, Some(run));
+                let _ = wire::send(&run, &RunEvent::Started, &fds);
+                self.runs.insert(pid, Run { socket: Some(run), terminal });
             }
             Err(reason) => {
                 let _ = wire::send(&run, &RunEvent::NotStarted(reason), &[]);
@@ -101,18 +108,25 @@ impl Init {
                 (Standard::Streams([next()?, next()?, next()?]), None)
             }
         };
-        let pid = exec::spawn(&request.command, standard, self.profile)?;
+        let pid = exec::spawn(&request.command, standard, self.rights)?;
         Ok((pid, terminal))
     }
 
     /// Handles what came on a run's own socket.
     fn control(&mut self, pid: i32) {
-        let Some(Some(run)) = self.runs.get(&pid) else { return };
-        match wire::receive::<RunControl>(run) {
+        let Some(run) = self.runs.get_mut(&pid) else { return };
+        let Some(socket) = &run.socket else { return };
+        match wire::receive::<RunControl>(socket) {
             Ok(Some((RunControl::Kill, _))) => kill_session(pid),
+            Ok(Some((RunControl::Resize(size), _))) => {
+                if let Some(terminal) = &run.terminal {
+                    // One whose command has closed it has no size any more.
+                    let _ = rustix::termios::tcsetwinsize(terminal, size.winsize());
+                }
+            }
             Ok(None) | Err(_) => {
                 kill_session(pid);
-                self.runs.insert(pid, None);
+                run.socket = None;
             }
         }
     }
@@ -132,13 +146,13 @@ impl Init {
     fn ended(&mut self, pid: i32, status: WaitStatus) {
         let Some(run) = self.runs.remove(&pid) else { return };
         // What the command left in its session must not hold its output open or go on.
-        if let Some(run) = run {
+        if let Some(socket) = run.socket {
             kill_session(pid);
             let exit = match status.terminating_signal() {
                 Some(signal) => Exit::Signal(signal),
                 None => Exit::Code(status.exit_status().unwrap_or(-1)),
             };
-            let _ = wire::send(&run, &RunEvent::Ended(exit), &[]);
+            let _ = wire::send(&socket, &RunEvent::Ended(exit), &[]);
         }
     }
 }
