@@ -10,6 +10,7 @@
 //! | [`init`] | the first process of a view: runs commands, reaps |
 //! | [`run`] | what it is asked for, and answers |
 //! | [`exec`], [`users`] | one command: its rights, its user, its terminal |
+//! | [`order`], [`tunnel`] | what a virtual machine is asked for, and the way there |
 //! | [`wire`], [`failure`] | messages with descriptors on a socket; why a step failed |
 //! | [`mounts`], [`netlink`], [`sys`] | small steps that the kernel takes |
 
@@ -18,7 +19,9 @@ pub mod failure;
 pub mod init;
 pub mod mounts;
 pub mod netlink;
+pub mod order;
 pub mod run;
 pub mod sys;
+pub mod tunnel;
 pub mod users;
 pub mod wire;

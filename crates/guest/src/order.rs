@@ -1,0 +1,100 @@
+//! What a guest is told to do beside running commands.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::netlink::Mac;
+use crate::run::{RunEvent, RunRequest};
+
+/// What a channel is opened for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Opening {
+    /// A command in the current view.
+    Run(RunRequest),
+    /// A connection from inside.
+    Connect(SocketAddr),
+    /// Something for the guest itself.
+    Order(Order),
+}
+
+/// What is told on a channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Told {
+    /// Of a command.
+    Run(RunEvent),
+    /// The connection is there.
+    Connected,
+    /// It is not; the kernel's number says why.
+    Refused(i32),
+    /// What became of an order.
+    Done(Answer),
+}
+
+/// What became of an order.
+pub type Answer = Result<Done, Failure>;
+
+/// Something for the guest itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Order {
+    /// Say that you are there.
+    Hello,
+    /// Be this machine: the one you were before you were copied has another name.
+    Be(Identity),
+    /// End the view there is, and show another one.
+    View(View),
+    /// Become the image's own system. There is no way back but a reset.
+    Boot(View),
+}
+
+/// It was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Done {
+    /// The guest's kernel.
+    Hello {
+        /// As `uname -r` says.
+        release: String,
+    },
+    /// Whatever was asked for.
+    Done,
+}
+
+/// What makes one machine another than its copy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Nanoseconds since 1970.
+    pub now_ns: u64,
+    /// Fresh random bytes, for a kernel that may have drawn from the same pool as its copies.
+    pub entropy: Vec<u8>,
+    /// Its place in a network, if it has one.
+    pub network: Option<Place>,
+}
+
+/// A place in a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The interface's Ethernet address.
+    pub mac: Mac,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Bits of the subnet.
+    pub prefix: u8,
+    /// Where packets that may leave the subnet go.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// A root to show, and what its processes find around them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// Its name in the shared directory.
+    pub dir: String,
+    /// What the machine is called.
+    pub hostname: String,
+    /// The size of /dev/shm.
+    pub shm_bytes_max: u64,
+    /// Memory of the view.
+    pub memory_bytes_max: Option<u64>,
+    /// Processes and threads of the view.
+    pub pids_max: Option<u32>,
+}
