@@ -10,10 +10,12 @@
 //! | [`init`] | the first process of a view: runs commands, reaps |
 //! | [`run`] | what it is asked for, and answers |
 //! | [`exec`], [`users`] | one command: its rights, its user, its terminal |
+//! | [`boot`] | a virtual machine's first process |
 //! | [`order`], [`tunnel`] | what a virtual machine is asked for, and the way there |
 //! | [`wire`], [`failure`] | messages with descriptors on a socket; why a step failed |
 //! | [`mounts`], [`netlink`], [`sys`] | small steps that the kernel takes |
 
+pub mod boot;
 pub mod exec;
 pub mod failure;
 pub mod init;

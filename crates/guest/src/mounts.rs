@@ -27,6 +27,15 @@ pub fn new_mount(
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).doing(doing)
 }
 
+/// Mounts a new filesystem at a path.
+///
+/// # Errors
+/// The kernel's.
+pub fn mount(kind: &str, target: &str, options: &[(&str, &str)]) -> Result<(), Failure> {
+    let attributes = MountAttrFlags::empty();
+    attach(&new_mount(kind, options, attributes)?, target)
+}
+
 /// A copy of what is at a path, attached nowhere.
 pub fn copy_of(path: &Path) -> Result<OwnedFd, Failure> {
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;

@@ -8,6 +8,12 @@ use crate::failure::Failure;
 use crate::netlink::Mac;
 use crate::run::{RunEvent, RunRequest};
 
+/// The name of the virtio-serial port between host and guest.
+pub const PORT: &str = "umbra";
+
+/// The tag of the directory that the host shares, in which roots are.
+pub const SHARE_TAG: &str = "views";
+
 /// What a channel is opened for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Opening {

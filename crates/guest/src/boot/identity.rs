@@ -1,0 +1,66 @@
+//! What makes this machine another than the one it was copied from.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+
+use rustix::time::{ClockId, Timespec, clock_settime};
+
+use crate::failure::{Doing, Failure};
+use crate::netlink::Netlink;
+use crate::order::{Identity, Place};
+
+/// The first interface that is not loopback.
+const INTERFACE: &str = "eth0";
+
+/// More is not taken at once.
+const ENTROPY_BYTES_MAX: usize = 256;
+
+/// Becomes it.
+pub(super) fn take(identity: &Identity) -> Result<(), Failure> {
+    draw_from(&identity.entropy)?;
+    let now = Timespec {
+        tv_sec: (identity.now_ns / 1_000_000_000) as i64,
+        tv_nsec: (identity.now_ns % 1_000_000_000) as i64,
+    };
+    clock_settime(ClockId::Realtime, now).doing(|| "set the clock".to_owned())?;
+    identity.network.as_ref().map_or(Ok(()), join)
+}
+
+/// Adds entropy that no copy has, and has the kernel draw from it at once.
+fn draw_from(entropy: &[u8]) -> Result<(), Failure> {
+    /// `RNDADDENTROPY` and `RNDRESEEDCRNG` of `linux/random.h`.
+    const ADD: libc::c_ulong = 0x4008_5203;
+    const RESEED: libc::c_ulong = 0x5207;
+    let doing = || "add entropy".to_owned();
+    let entropy = &entropy[..entropy.len().min(ENTROPY_BYTES_MAX)];
+    let pool = File::options().write(true).open("/dev/urandom").doing(doing)?;
+    // `struct rand_pool_info`: bits, bytes, the bytes.
+    let mut info = ((entropy.len() * 8) as i32).to_ne_bytes().to_vec();
+    info.extend((entropy.len() as i32).to_ne_bytes());
+    info.extend(entropy);
+    // SAFETY: the buffer is laid out as the call expects, says its own length, and outlives it.
+    let added = unsafe { libc::ioctl(pool.as_raw_fd(), ADD, info.as_ptr()) };
+    // SAFETY: a call without arguments.
+    let drawn = unsafe { libc::ioctl(pool.as_raw_fd(), RESEED) };
+    if added < 0 || drawn < 0 {
+        return Err(Failure::new(doing(), &std::io::Error::last_os_error()));
+    }
+    Ok(())
+}
+
+/// Takes its place in a network.
+fn join(place: &Place) -> Result<(), Failure> {
+    let doing = || format!("bring up {INTERFACE}");
+    // Addresses come from the host; nothing is configured by announcement.
+    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{INTERFACE}/disable_ipv6"), "1");
+    let mut netlink = Netlink::open().doing(doing)?;
+    let index = netlink.index(INTERFACE).doing(doing)?;
+    netlink.set_up(index).doing(doing)?;
+    netlink
+        .add_address(index, place.address, place.prefix)
+        .doing(|| format!("give {INTERFACE} its address"))?;
+    match place.gateway {
+        Some(gateway) => netlink.add_default_route(gateway).doing(|| "add a route".to_owned()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,150 @@
+//! The life of a guest's first process: from the kernel's hand-over to the view it is told to
+//! show.
+//!
+//! ```text
+//!   kernel ──> this ──fork──> tunnel      frames from and to the host
+//!               │ <── orders ────┘
+//!               ├─clone──> init of a view, and the next one's
+//!               └─exec───> the image's own system, if it is told to become that
+//! ```
+
+mod group;
+mod identity;
+mod modules;
+mod port;
+mod root;
+mod system;
+mod view;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::WaitOptions;
+use rustix::thread::UnshareFlags;
+
+use crate::failure::{Doing, Failure};
+use crate::mounts::mount;
+use crate::netlink::Netlink;
+use crate::order::{Answer, Done, Order};
+use crate::sys::{self, Fork};
+use crate::tunnel;
+use crate::wire;
+use view::Shown;
+
+/// What a guest prints on its console once it can be spoken to.
+pub const UP: &str = "umbra-guest: up";
+
+const LOOPBACK_INDEX: u32 = 1;
+
+/// Serves until the host is gone; the machine ends with this.
+pub fn main() -> ! {
+    let ended = start().and_then(|orders| serve(&orders));
+    if let Err(failure) = ended {
+        println!("umbra-guest: failed to {}: {}", failure.doing, failure.error());
+    }
+    power_off()
+}
+
+fn power_off() -> ! {
+    rustix::fs::sync();
+    let _ = rustix::system::reboot(rustix::system::RebootCommand::PowerOff);
+    sys::exit(1)
+}
+
+/// Makes the kernel's things ready and starts the tunnel; where its orders come out.
+fn start() -> Result<OwnedFd, Failure> {
+    mount("devtmpfs", "/dev", &[])?;
+    mount("proc", "/proc", &[])?;
+    mount("sysfs", "/sys", &[])?;
+    modules::load()?;
+    group::prepare();
+    Netlink::open()
+        .and_then(|mut netlink| netlink.set_up(LOOPBACK_INDEX))
+        .doing(|| "bring up loopback".to_owned())?;
+    // A view's connections must not linger into the next view's.
+    let _ = std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0");
+    let port = port::open()?;
+    let (orders, theirs) = wire::pair().doing(|| "make a socket".to_owned())?;
+    match sys::fork(0).doing(|| "start the tunnel".to_owned())? {
+        Fork::Parent(_) => {}
+        Fork::Child => {
+            drop(orders);
+            sys::exit(i32::from(carry(port, theirs).is_err()))
+        }
+    }
+    println!("{UP}");
+    Ok(orders)
+}
+
+/// The tunnel's life: nothing that a system does to mounts concerns it.
+fn carry(port: OwnedFd, orders: OwnedFd) -> io::Result<()> {
+    // SAFETY: this process has one thread; it only gets a copy of the mount table.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
+    // It outlives what eats the memory.
+    let _ = sys::set_oom_score("-1000");
+    tunnel::guest::serve(port, orders)
+}
+
+/// Carries out orders, one after the other.
+fn serve(orders: &OwnedFd) -> Result<(), Failure> {
+    let doing = || "serve the host".to_owned();
+    let signals = sys::child_signals().doing(doing)?;
+    let mut shown: Option<Shown> = None;
+    loop {
+        let mut fds = [PollFd::new(orders, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut fds, None)).doing(doing)?;
+        let ready = fds.map(|fd| !fd.revents().is_empty());
+        if ready[1] {
+            reap(&signals, &mut shown);
+        }
+        if !ready[0] {
+            continue;
+        }
+        let Some((order, _)) = wire::receive::<Order>(orders).doing(doing)? else { return Ok(()) };
+        let answer = match &order {
+            Order::Boot(view) => {
+                drop(shown.take());
+                // Returns only where it could not.
+                Err(system::boot(view, orders))
+            }
+            Order::View(view) => {
+                drop(shown.take());
+                Shown::new(view).map(|(new, socket)| {
+                    shown = Some(new);
+                    (Done::Done, Some(socket))
+                })
+            }
+            Order::Hello => hello().map(|done| (done, None)),
+            Order::Be(identity) => identity::take(identity).map(|()| (Done::Done, None)),
+        };
+        reply(orders, answer).doing(doing)?;
+    }
+}
+
+fn reply(orders: &OwnedFd, answer: Result<(Done, Option<OwnedFd>), Failure>) -> io::Result<()> {
+    let (answer, fd): (Answer, _) = match answer {
+        Ok((done, fd)) => (Ok(done), fd),
+        Err(failure) => (Err(failure), None),
+    };
+    let fds: Vec<_> = fd.iter().map(AsFd::as_fd).collect();
+    wire::send(orders, &answer, &fds)
+}
+
+fn hello() -> Result<Done, Failure> {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    Ok(Done::Hello { release })
+}
+
+/// Whatever has lost its parent ends here.
+fn reap(signals: &OwnedFd, shown: &mut Option<Shown>) {
+    let mut drained = [0u8; 1024];
+    while rustix::io::read(signals, &mut drained).is_ok() {}
+    while let Ok(Some((pid, _))) = rustix::process::wait(WaitOptions::NOHANG) {
+        if shown.as_ref().is_some_and(|shown| shown.is(pid)) {
+            if let Some(shown) = shown.take() {
+                shown.ended();
+            }
+        }
+    }
+}
