@@ -25,6 +25,9 @@ pub mod fake;
 mod inside;
 pub mod probe;
 pub mod provider;
+// Used by the provider of virtual machines, which comes next.
+#[allow(dead_code, unused_imports)]
+mod qemu;
 pub mod sandbox;
 pub mod startup;
 pub mod target;

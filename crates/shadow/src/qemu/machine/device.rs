@@ -1,0 +1,142 @@
+//! What is on a machine from its start or is added to it later, as the JSON that both the
+//! command line and the monitor take.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Endpoint, MachineError};
+
+/// A disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Disk {
+    /// What QEMU calls it, and the guest, as `/dev/disk/by-id/virtio-ID`: 1 to 20 letters,
+    /// digits and `-`, beginning with a letter.
+    pub(crate) id: String,
+    /// The file it is in.
+    pub(crate) image: PathBuf,
+    /// How it is in the file.
+    pub(crate) format: DiskFormat,
+    /// Whether the guest can only read it.
+    pub(crate) read_only: bool,
+}
+
+/// How a disk is in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DiskFormat {
+    /// As it is.
+    Raw,
+    /// As QEMU writes it, sparse or on top of another.
+    Qcow2,
+}
+
+impl Disk {
+    /// The argument of `-blockdev` and `blockdev-add`.
+    pub(crate) fn blockdev(&self) -> Result<Value, MachineError> {
+        let driver = match self.format {
+            DiskFormat::Raw => "raw",
+            DiskFormat::Qcow2 => "qcow2",
+        };
+        let mut value = json!({
+            "driver": driver,
+            "node-name": checked_id(&self.id)?,
+            "read-only": self.read_only,
+            "file": { "driver": "file", "filename": checked_path(&self.image)? },
+        });
+        if !self.read_only {
+            // What a shadow writes is gone when this machine goes down, flushed or not.
+            value["cache"] = json!({ "no-flush": true });
+            value["discard"] = json!("unmap");
+        }
+        Ok(value)
+    }
+
+    /// The argument of `-device` and `device_add`; `bus` where it is not the first free place.
+    pub(crate) fn device(&self, bus: Option<&str>) -> Result<Value, MachineError> {
+        let id = checked_id(&self.id)?;
+        let value = json!({
+            "driver": "virtio-blk-pci",
+            "id": format!("{id}-disk"),
+            "drive": id,
+            "serial": id,
+        });
+        Ok(on_bus(value, bus))
+    }
+}
+
+/// A directory of this machine that a guest sees, served by virtiofsd. The machine's memory
+/// must be [`super::Backing::Shared`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// What the guest mounts: 1 to 36 letters, digits and `-`, beginning with a letter.
+    pub(crate) tag: String,
+    /// Where virtiofsd is.
+    pub(crate) server: Endpoint,
+}
+
+/// Requests under way between guest and virtiofsd.
+const SHARE_QUEUE: u16 = 1024;
+
+impl Share {
+    /// What QEMU calls the socket to virtiofsd.
+    pub(crate) fn chardev(&self) -> String {
+        format!("{}-server", self.tag)
+    }
+
+    /// The argument of `-device` and `device_add`, which needs [`Share::chardev`] first.
+    pub(crate) fn device(&self, bus: Option<&str>) -> Result<Value, MachineError> {
+        let tag = checked_word("a share's tag", &self.tag, 36)?;
+        let value = json!({
+            "driver": "vhost-user-fs-pci",
+            "id": format!("{tag}-share"),
+            "chardev": self.chardev(),
+            "tag": tag,
+            "queue-size": SHARE_QUEUE,
+        });
+        Ok(on_bus(value, bus))
+    }
+}
+
+fn on_bus(mut value: Value, bus: Option<&str>) -> Value {
+    if let Some(bus) = bus {
+        value["bus"] = json!(bus);
+    }
+    value
+}
+
+/// A disk's serial number has twenty bytes.
+fn checked_id(id: &str) -> Result<&str, MachineError> {
+    checked_word("a disk's id", id, 20)
+}
+
+/// What stands for itself wherever QEMU reads it.
+pub(super) fn checked_word<'a>(
+    what: &str,
+    word: &'a str,
+    chars_max: usize,
+) -> Result<&'a str, MachineError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let fine = word.len() <= chars_max
+        && word.starts_with(|first: char| first.is_ascii_alphabetic())
+        && word.bytes().all(plain);
+    let expected = || {
+        let is = umbra_state::escape::line(word.as_bytes(), 60);
+        MachineError(format!(
+            "{what} is {is:?}, expected 1 to {chars_max} letters, digits and -, a letter first"
+        ))
+    };
+    if fine { Ok(word) } else { Err(expected()) }
+}
+
+/// A path that QEMU takes for a file's: a colon before the first slash would be a protocol.
+pub(super) fn checked_path(path: &Path) -> Result<&str, MachineError> {
+    let text = path.to_str().filter(|text| {
+        path.is_absolute() && !text.starts_with("//") && !text.contains(char::is_control)
+    });
+    text.ok_or_else(|| {
+        let is = umbra_state::escape::line(path.as_os_str().as_encoded_bytes(), 200);
+        MachineError(format!("a path is {is:?}, expected an absolute one of printable text"))
+    })
+}

@@ -1,0 +1,253 @@
+use std::path::PathBuf;
+
+use super::*;
+
+/// Small, without devices of its own.
+pub(crate) fn plain() -> Machine {
+    Machine {
+        name: "umbra-web-1".to_owned(),
+        accel: Accel::Tcg,
+        board: Board::Pc,
+        cpus: 1,
+        memory: Memory { bytes: 512 << 20, backing: Backing::Own },
+        boot: Boot {
+            kernel: PathBuf::from("/k/vmlinuz"),
+            initrd: PathBuf::from("/k/initrd"),
+            cmdline: "console=ttyS0 quiet".to_owned(),
+        },
+        console: Console::Stdout,
+        monitor: Endpoint::Inherited(3),
+        ports: Vec::new(),
+        share: None,
+        disks: Vec::new(),
+        network: Network::None,
+        slots: 0,
+        balloon: false,
+        start: Start::Runs,
+        reboots: false,
+    }
+}
+
+fn port(name: &str, endpoint: Endpoint) -> Port {
+    Port { name: name.to_owned(), endpoint }
+}
+
+fn disk(id: &str, format: DiskFormat, read_only: bool) -> Disk {
+    Disk { id: id.to_owned(), image: PathBuf::from(format!("/d/{id}")), format, read_only }
+}
+
+#[track_caller]
+fn check(machine: &Machine, expected: &str) {
+    // One option with its value a line.
+    let mut lines = String::new();
+    for argument in machine.arguments().expect("arguments") {
+        let option = argument.starts_with('-') && !argument.starts_with("-:");
+        lines.push_str(if option && !lines.is_empty() {
+            "\n"
+        } else if option {
+            ""
+        } else {
+            " "
+        });
+        lines.push_str(&argument);
+    }
+    assert_eq!(lines, expected);
+}
+
+const MAC: Mac = Mac([0x52, 0x54, 0, 0xab, 0, 1]);
+
+#[test]
+fn a_plain_machine() {
+    check(
+        &plain(),
+        r#"-nodefaults
+-no-user-config
+-display none
+-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
+-name umbra-web-1
+-machine pc,memory-backend=memory,usb=off,vmport=off,dump-guest-core=off
+-accel tcg
+-cpu max
+-smp 1
+-m 512M
+-object {"id":"memory","qom-type":"memory-backend-ram","size":536870912}
+-kernel /k/vmlinuz
+-initrd /k/initrd
+-append console=ttyS0 quiet
+-no-reboot
+-chardev stdio,id=console,signal=off
+-serial chardev:console
+-chardev socket,id=monitor,fd=3
+-mon chardev=monitor,mode=control
+-device {"driver":"virtio-rng-pci","id":"entropy"}
+-device {"driver":"vmgenid","guid":"auto","id":"generation"}"#,
+    );
+}
+
+#[test]
+fn a_machine_with_a_share_and_a_tap() {
+    let machine = Machine {
+        cpus: 2,
+        memory: Memory { bytes: 1 << 30, backing: Backing::Shared },
+        console: Console::File(PathBuf::from("/run/a,b/console")),
+        monitor: Endpoint::Listen(PathBuf::from("/run/a,b/monitor")),
+        ports: vec![
+            port("umbra.run", Endpoint::Inherited(5)),
+            port("umbra.log", Endpoint::Connect(PathBuf::from("/run/log"))),
+        ],
+        share: Some(Share {
+            tag: "root".to_owned(),
+            server: Endpoint::Connect(PathBuf::from("/run/virtiofsd")),
+        }),
+        network: Network::Tap { descriptor: 7, mac: MAC },
+        slots: 4,
+        balloon: true,
+        reboots: true,
+        ..plain()
+    };
+    check(
+        &machine,
+        r#"-nodefaults
+-no-user-config
+-display none
+-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
+-name umbra-web-1
+-machine pc,memory-backend=memory,usb=off,vmport=off,dump-guest-core=off
+-accel tcg
+-cpu max
+-smp 2
+-m 1024M
+-object {"id":"memory","qom-type":"memory-backend-memfd","share":true,"size":1073741824}
+-kernel /k/vmlinuz
+-initrd /k/initrd
+-append console=ttyS0 quiet
+-chardev file,id=console,path=/run/a,,b/console,append=on
+-serial chardev:console
+-chardev socket,id=monitor,path=/run/a,,b/monitor,server=on,wait=off
+-mon chardev=monitor,mode=control
+-chardev socket,id=port0,fd=5
+-chardev socket,id=port1,path=/run/log
+-chardev socket,id=root-server,path=/run/virtiofsd
+-device {"driver":"virtio-rng-pci","id":"entropy"}
+-device {"driver":"vmgenid","guid":"auto","id":"generation"}
+-device {"driver":"virtio-balloon-pci","id":"balloon"}
+-device {"driver":"virtio-serial-pci","id":"ports","max_ports":3}
+-device {"bus":"ports.0","chardev":"port0","driver":"virtserialport","name":"umbra.run","nr":1}
+-device {"bus":"ports.0","chardev":"port1","driver":"virtserialport","name":"umbra.log","nr":2}
+-device {"chardev":"root-server","driver":"vhost-user-fs-pci","id":"root-share","queue-size":1024,"tag":"root"}
+-netdev tap,id=network,fd=7
+-device {"driver":"virtio-net-pci","id":"interface","mac":"52:54:00:ab:00:01","netdev":"network","romfile":""}"#,
+    );
+}
+
+#[test]
+fn a_clone_with_disks() {
+    let machine = Machine {
+        accel: Accel::Kvm,
+        board: Board::Q35,
+        memory: Memory { bytes: 512 << 20, backing: Backing::Clone(PathBuf::from("/t/memory")) },
+        console: Console::Socket(Endpoint::Inherited(4)),
+        disks: vec![disk("root", DiskFormat::Raw, true), disk("writes", DiskFormat::Qcow2, false)],
+        network: Network::Restricted {
+            mac: MAC,
+            doors: vec![Door { host: Ipv4Addr::LOCALHOST, host_port: 8080, guest_port: 80 }],
+        },
+        slots: 2,
+        start: Start::Incoming,
+        ..plain()
+    };
+    check(
+        &machine,
+        r#"-nodefaults
+-no-user-config
+-display none
+-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
+-name umbra-web-1
+-machine q35,memory-backend=memory,usb=off,vmport=off,dump-guest-core=off
+-accel kvm
+-cpu host
+-smp 1
+-m 512M
+-object {"id":"memory","mem-path":"/t/memory","qom-type":"memory-backend-file","share":false,"size":536870912}
+-kernel /k/vmlinuz
+-initrd /k/initrd
+-append console=ttyS0 quiet
+-incoming defer
+-no-reboot
+-chardev socket,id=console,fd=4
+-serial chardev:console
+-chardev socket,id=monitor,fd=3
+-mon chardev=monitor,mode=control
+-device {"driver":"virtio-rng-pci","id":"entropy"}
+-device {"driver":"vmgenid","guid":"auto","id":"generation"}
+-blockdev {"driver":"raw","file":{"driver":"file","filename":"/d/root"},"node-name":"root","read-only":true}
+-device {"drive":"root","driver":"virtio-blk-pci","id":"root-disk","serial":"root"}
+-blockdev {"cache":{"no-flush":true},"discard":"unmap","driver":"qcow2","file":{"driver":"file","filename":"/d/writes"},"node-name":"writes","read-only":false}
+-device {"drive":"writes","driver":"virtio-blk-pci","id":"writes-disk","serial":"writes"}
+-netdev user,id=network,restrict=on,hostfwd=tcp:127.0.0.1:8080-:80
+-device {"driver":"virtio-net-pci","id":"interface","mac":"52:54:00:ab:00:01","netdev":"network","romfile":""}
+-device {"chassis":1,"driver":"pcie-root-port","id":"slot0"}
+-device {"chassis":2,"driver":"pcie-root-port","id":"slot1"}"#,
+    );
+}
+
+#[test]
+fn a_template_writes_its_memory_and_a_paused_machine_stands() {
+    let machine = Machine {
+        memory: Memory { bytes: 256 << 20, backing: Backing::Template(PathBuf::from("/t/memory")) },
+        start: Start::Paused,
+        ..plain()
+    };
+    let arguments = machine.arguments().expect("arguments");
+    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
+    assert!(has("-S"), "{arguments:?}");
+    assert!(
+        has(
+            r#"{"id":"memory","mem-path":"/t/memory","qom-type":"memory-backend-file","share":true,"size":268435456}"#
+        ),
+        "{arguments:?}"
+    );
+}
+
+#[test]
+fn what_is_added_later_has_a_place() {
+    let share = Share { tag: "root".to_owned(), server: Endpoint::Inherited(3) };
+    let pc = plain();
+    assert_eq!(pc.slot(1), "pci.0");
+    let q35 = Machine { board: Board::Q35, ..plain() };
+    let device = share.device(Some(&q35.slot(1))).expect("a device");
+    assert_eq!(device["bus"], "slot1");
+}
+
+#[track_caller]
+fn check_refused(change: impl FnOnce(&mut Machine), word: &str) {
+    let mut machine = plain();
+    change(&mut machine);
+    let refused = machine.arguments().expect_err("refused").to_string();
+    assert!(refused.contains(word), "{refused}");
+}
+
+#[test]
+fn what_qemu_would_read_differently_is_refused() {
+    check_refused(|machine| machine.cpus = 0, "processor");
+    check_refused(|machine| machine.memory.bytes = 0, "memory");
+    check_refused(|machine| machine.memory.bytes = (1 << 20) + 1, "memory");
+    check_refused(|machine| machine.name = "a,process=b".to_owned(), "name");
+    check_refused(|machine| machine.name = "-x".to_owned(), "name");
+    check_refused(|machine| machine.boot.cmdline = "a\nb".to_owned(), "command line");
+    check_refused(|machine| machine.boot.cmdline = "a".repeat(2048), "command line");
+    check_refused(|machine| machine.boot.kernel = PathBuf::from("vmlinuz"), "path");
+    check_refused(|machine| machine.console = Console::File(PathBuf::from("/a\n")), "path");
+    check_refused(|machine| machine.ports = vec![port("a b", Endpoint::Inherited(3))], "port");
+    check_refused(|machine| machine.slots = 17, "slots");
+    check_refused(
+        |machine| machine.disks = vec![disk(&"a".repeat(21), DiskFormat::Raw, true)],
+        "disk",
+    );
+    check_refused(
+        |machine| {
+            machine.share = Some(Share { tag: "root".to_owned(), server: Endpoint::Inherited(3) });
+        },
+        "shared memory",
+    );
+}

@@ -1,0 +1,15 @@
+//! What virtual machines are made with: QEMU as a value, its monitor, kernels, the initrd.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`machine`] | a virtual machine as a value, and the arguments QEMU makes it from |
+//! | [`initrd`] | what it boots: the agent and the kernel's modules |
+//! | [`kernel`] | which kernel boots it, and which of its modules it needs |
+//! | [`programs`] | the programs of this machine that are needed, and which package has them |
+//! | [`shelf`] | directories of things that are made once |
+
+pub(crate) mod initrd;
+pub(crate) mod kernel;
+pub(crate) mod machine;
+pub(crate) mod programs;
+pub(crate) mod shelf;
