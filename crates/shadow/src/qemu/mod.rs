@@ -6,10 +6,12 @@
 //! | [`initrd`] | what it boots: the agent and the kernel's modules |
 //! | [`kernel`] | which kernel boots it, and which of its modules it needs |
 //! | [`programs`] | the programs of this machine that are needed, and which package has them |
+//! | [`qmp`] | its monitor |
 //! | [`shelf`] | directories of things that are made once |
 
 pub(crate) mod initrd;
 pub(crate) mod kernel;
 pub(crate) mod machine;
 pub(crate) mod programs;
+pub(crate) mod qmp;
 pub(crate) mod shelf;
