@@ -91,13 +91,12 @@ impl Netlink {
         Ok(())
     }
 
-    /// Makes an interface a port of bridge number `bridge`, and sets it up.
+    /// Makes an interface a port of bridge number `bridge`.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn add_port(&mut self, index: u32, bridge: u32) -> io::Result<()> {
-        let up = libc::IFF_UP as u32;
-        let mut request = Request::new(libc::RTM_NEWLINK, NLM_F_ACK, &link_header(index, up, up));
+    pub fn set_master(&mut self, index: u32, bridge: u32) -> io::Result<()> {
+        let mut request = Request::new(libc::RTM_NEWLINK, NLM_F_ACK, &link_header(index, 0, 0));
         request.number(libc::IFLA_MASTER, bridge);
         self.exchange(request)?;
         Ok(())

@@ -91,9 +91,21 @@ pub fn exec(program: &CString, argv: &[CString], env: &[CString]) -> io::Error {
 }
 
 /// Makes `fd` one of the standard descriptors, open across exec.
+///
+/// # Errors
+/// The kernel's.
 pub fn become_standard(fd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
-    // SAFETY: dup2 onto 0, 1 or 2 closes what stood there, which nothing here uses by value;
-    // a descriptor already in place only loses close-on-exec.
+    become_number(fd, number)
+}
+
+/// Gives `fd` a number that the program knows it by, open across exec.
+///
+/// # Errors
+/// The kernel's.
+pub fn become_number(fd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+    // SAFETY: dup2 closes what stood there: a standard descriptor, which nothing here uses by
+    // value, or one of a process that does nothing but exec from here on; a descriptor already in
+    // place only loses close-on-exec.
     let result = unsafe {
         if fd.as_raw_fd() == number {
             libc::fcntl(number, libc::F_SETFD, 0)

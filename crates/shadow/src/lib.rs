@@ -24,6 +24,7 @@ pub mod error;
 pub mod fake;
 mod inside;
 pub mod probe;
+pub mod qemu;
 pub mod provider;
 // Used by the provider of virtual machines, which comes next.
 #[allow(dead_code, unused_imports)]

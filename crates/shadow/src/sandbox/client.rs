@@ -12,7 +12,8 @@ use umbra_state::command::DEFAULT_PATH;
 use super::launcher::LAUNCHER_FD;
 use super::tenancy;
 use super::wire::{
-    self, InitHello, KeeperHello, KeeperReply, KeeperRequest, KeeperSpec, LauncherHello, ViewSpec,
+    self, InitHello, Keep, KeeperHello, KeeperReply, KeeperRequest, KeeperSpec, LauncherHello,
+    MachineReply, MachineRequest, MachineSpec, ViewSpec,
 };
 use crate::error::ShadowError;
 use crate::inside::Inside;
@@ -69,19 +70,32 @@ impl Launcher {
         }
     }
 
-    /// Makes a keeper and waits until it is ready.
-    pub(crate) fn keeper(&self, spec: &KeeperSpec) -> Result<Keeper, ShadowError> {
+    /// Makes a keeper of views and waits until it is ready.
+    pub(crate) fn keeper(&self, spec: KeeperSpec) -> Result<Keeper, ShadowError> {
+        let name = spec.name.clone();
+        let (socket, fds) = self.keep(&Keep::Views(spec))?;
+        Ok(Keeper { name, socket, netns: fds.into_iter().next() })
+    }
+
+    /// Makes a keeper of a virtual machine and waits until it is ready.
+    pub(crate) fn machine_keeper(
+        &self,
+        name: &str,
+        spec: MachineSpec,
+    ) -> Result<MachineKeeper, ShadowError> {
+        let (socket, _) = self.keep(&Keep::Machine(spec))?;
+        Ok(MachineKeeper { name: name.to_owned(), socket })
+    }
+
+    fn keep(&self, what: &Keep) -> Result<(OwnedFd, Vec<OwnedFd>), ShadowError> {
         let (ours, theirs) = wire::pair().map_err(talk)?;
         {
             let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-            wire::send(&*socket, spec, &[theirs.as_fd()]).map_err(talk)?;
+            wire::send(&*socket, what, &[theirs.as_fd()]).map_err(talk)?;
         }
         drop(theirs);
         match expect::<KeeperHello>(&ours)? {
-            (KeeperHello::Ready, fds) => {
-                let netns = fds.into_iter().next();
-                Ok(Keeper { name: spec.name.clone(), socket: ours, netns })
-            }
+            (KeeperHello::Ready, fds) => Ok((ours, fds)),
             (KeeperHello::Failed(failure), _) => Err(failure.into()),
         }
     }
@@ -170,6 +184,29 @@ impl Keeper {
 
     fn gone(&self) -> ShadowError {
         ShadowError::Gone(self.name.clone())
+    }
+}
+
+/// A virtual machine's keeper. Dropping it ends the keeper and its machine.
+pub(crate) struct MachineKeeper {
+    name: String,
+    socket: OwnedFd,
+}
+
+impl MachineKeeper {
+    /// Asks for one thing and waits until it is done.
+    pub(crate) fn ask(
+        &self,
+        request: &MachineRequest,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Vec<OwnedFd>, ShadowError> {
+        let gone = || ShadowError::Gone(self.name.clone());
+        wire::send(&self.socket, request, fds).map_err(|_| gone())?;
+        match wire::receive(&self.socket).map_err(talk)? {
+            Some((MachineReply::Done, fds)) => Ok(fds),
+            Some((MachineReply::Failed(failure), _)) => Err(failure.into()),
+            None => Err(gone()),
+        }
     }
 }
 

@@ -17,16 +17,16 @@ use crate::error::ShadowError;
 use crate::provider::Limits;
 
 /// What a provider and all it made share; it ends with the last of them.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     names: Mutex<BTreeSet<String>>,
     images: Mutex<Images>,
-    pub(super) sweeper: Sweeper,
+    pub(crate) sweeper: Sweeper,
     /// No other provider uses the directory before all this one made is gone.
     _lock: File,
 }
 
 impl Shared {
-    pub(super) fn new(sweeper: Sweeper, lock: File) -> Self {
+    pub(crate) fn new(sweeper: Sweeper, lock: File) -> Self {
         Self { names: Mutex::default(), images: Mutex::default(), sweeper, _lock: lock }
     }
 
@@ -39,36 +39,36 @@ impl Shared {
     }
 
     /// The names in use.
-    pub(super) fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    pub(crate) fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
         // The set is consistent between any two statements.
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// See the module. Fields are dropped in this order: processes first, the name last.
-pub(super) struct Grounds {
-    pub(super) group: Group,
-    pub(super) place: Option<Place>,
-    pub(super) dir: OwnedDir,
+pub(crate) struct Grounds {
+    pub(crate) group: Group,
+    pub(crate) place: Option<Place>,
+    pub(crate) dir: OwnedDir,
     /// The memory limit, which what views write counts against.
-    pub(super) memory_bytes_max: Option<u64>,
+    pub(crate) memory_bytes_max: Option<u64>,
     /// The name of its control groups; then, where that is another, of its directory and of
     /// the shadow.
-    pub(super) names: Vec<TakenName>,
+    pub(crate) names: Vec<TakenName>,
 }
 
 impl Grounds {
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.names.last().map_or("", TakenName::as_str)
     }
 
     /// The mounted image of what `layers` have at their bottom, shared with other shadows.
-    pub(super) fn image(&self, layers: &Layers) -> Result<Option<OwnedFd>, ShadowError> {
+    pub(crate) fn image(&self, layers: &Layers) -> Result<Option<OwnedFd>, ShadowError> {
         self.dir.shared.image(layers)
     }
 
     /// Makes what was made ahead, for any shadow, this shadow's.
-    pub(super) fn assign(&mut self, name: String, limits: &Limits) -> Result<(), ShadowError> {
+    pub(crate) fn assign(&mut self, name: String, limits: &Limits) -> Result<(), ShadowError> {
         let name = TakenName::take(&self.dir.shared, name)?;
         let system = |doing: &str| {
             let doing = format!("{doing} {}", name.as_str());
@@ -83,20 +83,20 @@ impl Grounds {
 }
 
 /// A name in use, free again when dropped.
-pub(super) struct TakenName {
+pub(crate) struct TakenName {
     name: String,
     shared: Arc<Shared>,
 }
 
 impl TakenName {
-    pub(super) fn take(shared: &Arc<Shared>, name: String) -> Result<Self, ShadowError> {
+    pub(crate) fn take(shared: &Arc<Shared>, name: String) -> Result<Self, ShadowError> {
         if !shared.names().insert(name.clone()) {
             return Err(ShadowError::Taken(name));
         }
         Ok(Self { name, shared: Arc::clone(shared) })
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.name
     }
 }
@@ -108,14 +108,14 @@ impl Drop for TakenName {
 }
 
 /// A directory that goes when dropped.
-pub(super) struct OwnedDir {
+pub(crate) struct OwnedDir {
     path: PathBuf,
     shared: Arc<Shared>,
 }
 
 impl OwnedDir {
     /// Makes the directory with an empty `scratch` in it.
-    pub(super) fn make(shared: &Arc<Shared>, path: PathBuf) -> Result<Self, ShadowError> {
+    pub(crate) fn make(shared: &Arc<Shared>, path: PathBuf) -> Result<Self, ShadowError> {
         let owned = Self { path, shared: Arc::clone(shared) };
         fs::create_dir_all(owned.scratch()).map_err(|source| ShadowError::System {
             doing: format!("make {}", owned.path.display()),
@@ -124,7 +124,7 @@ impl OwnedDir {
         Ok(owned)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -136,12 +136,12 @@ impl OwnedDir {
     }
 
     /// Where layers are attached.
-    pub(super) fn scratch(&self) -> PathBuf {
+    pub(crate) fn scratch(&self) -> PathBuf {
         self.path.join("scratch")
     }
 
     /// Removes something in it, off the hot path.
-    pub(super) fn sweep(&self, path: &Path) {
+    pub(crate) fn sweep(&self, path: &Path) {
         if let Err(error) = self.shared.sweeper.take(path) {
             tracing::warn!(path = %path.display(), %error, "could not remove a directory");
         }
@@ -155,17 +155,17 @@ impl Drop for OwnedDir {
 }
 
 /// A port and the bridge it belongs to.
-pub(super) struct Place {
+pub(crate) struct Place {
     port: Port,
     bridge: Arc<Bridge>,
 }
 
 impl Place {
-    pub(super) fn new(port: Port, bridge: Arc<Bridge>) -> Self {
+    pub(crate) fn new(port: Port, bridge: Arc<Bridge>) -> Self {
         Self { port, bridge }
     }
 
-    pub(super) fn port(&self) -> &Port {
+    pub(crate) fn port(&self) -> &Port {
         &self.port
     }
 }

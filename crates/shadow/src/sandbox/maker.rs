@@ -1,20 +1,28 @@
 //! Makes what shadows and workshops stand on: control groups, a directory, a port, a keeper.
 
 use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::fs::FlockOperation;
+
+use super::IDS_BASE;
 use super::cgroup::Hierarchies;
-use super::client::{Keeper, Launcher};
+use super::client::{Keeper, Launcher, MachineKeeper};
 use super::grounds::{Grounds, OwnedDir, Place, Shared, TakenName};
 use super::net::{self, Bridge};
-use super::wire::{KeeperNetwork, KeeperSpec, Profile};
+use super::sweeper::{self, Sweeper};
+use super::warm;
+use super::wire::{KeeperNetwork, KeeperSpec, MachineSpec, Profile};
 use crate::error::ShadowError;
-use crate::provider::{Limits, Network};
+use crate::provider::{Limits, Network, Reaped};
 
 /// See the module. Dropping it ends all that stands on what it made.
-pub(super) struct Maker {
+pub(crate) struct Maker {
     pub(super) owner: String,
     pub(super) dir: PathBuf,
     pub(super) hierarchies: Hierarchies,
@@ -41,6 +49,63 @@ pub(super) enum Use<'a> {
 }
 
 impl Maker {
+    /// In a directory that no other uses, with a launcher of its own.
+    pub(crate) fn open(
+        dir: &Path,
+        launcher: &Path,
+        ids_base: Option<u32>,
+    ) -> Result<Self, ShadowError> {
+        let (dir, lock) = lock_dir(dir)?;
+        let sweeper = Sweeper::start(&dir).map_err(system("start a thread"))?;
+        let owner = owner_of(&dir);
+        let hierarchies = Hierarchies::probe().claim();
+        let launcher = Launcher::start(launcher, &owner)?;
+        Bridge::remove_remains(&net::bridge_name(&owner)).map_err(ShadowError::from)?;
+        Ok(Self {
+            owner,
+            dir,
+            hierarchies,
+            launcher,
+            bridge: Mutex::default(),
+            ids_base,
+            shared: Arc::new(Shared::new(sweeper, lock)),
+        })
+    }
+
+    /// The names of the shadows that live.
+    pub(crate) fn list(&self) -> Vec<String> {
+        let names = self.shared.names();
+        names.iter().filter(|name| !name.contains('.')).cloned().collect()
+    }
+
+    /// Removes what dead owners left in the directory.
+    pub(crate) fn reap(&self) -> Result<Reaped, ShadowError> {
+        // Held until the end: nothing is made meanwhile.
+        let Self { owner, dir, hierarchies, shared, .. } = self;
+        let living = shared.names();
+        let mut reaped = Reaped::default();
+        hierarchies.remove_others(owner, &living).map_err(system("remove old control groups"))?;
+        for entry in fs::read_dir(dir).map_err(system("list old shadows"))? {
+            let entry = entry.map_err(system("list old shadows"))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if !is_dir || living.contains(&name) {
+                continue;
+            }
+            if name == sweeper::TRASH {
+                if living.is_empty() {
+                    sweeper::remove(&entry.path()).map_err(system("remove old directories"))?;
+                }
+                continue;
+            }
+            sweeper::remove(&entry.path()).map_err(system("remove an old shadow"))?;
+            if !name.starts_with(warm::PREFIX) {
+                reaped.shadows.push(name);
+            }
+        }
+        Ok(reaped)
+    }
+
     /// Makes a site called `name` on this machine, which must be free. Without limits it is
     /// made ready for any.
     pub(super) fn site(
@@ -62,7 +127,7 @@ impl Maker {
             }
             (Use::Shadow(_, profile, _), None) => (KeeperNetwork::Loopback, self.ids_base, profile),
         };
-        let keeper = self.launcher.keeper(&KeeperSpec {
+        let keeper = self.launcher.keeper(KeeperSpec {
             name: grounds.name().to_owned(),
             scratch: grounds.dir.scratch(),
             cgroups: grounds.group.procs(),
@@ -72,6 +137,25 @@ impl Maker {
             systems: grounds.group.v2().filter(|_| profile == Profile::System),
         })?;
         Ok(Site { grounds, keeper })
+    }
+
+    /// What a virtual machine stands on, and its keeper.
+    pub(crate) fn machine(
+        &self,
+        name: String,
+        limits: &Limits,
+        network: &Network,
+        address: Option<IpAddr>,
+    ) -> Result<(Grounds, MachineKeeper), ShadowError> {
+        let grounds = self.grounds(name, Some(limits), Some((network, address)))?;
+        let spec = MachineSpec {
+            scratch: grounds.dir.scratch(),
+            cgroups: grounds.group.procs(),
+            port: grounds.place.as_ref().map(|place| place.port().clone()),
+            user: IDS_BASE,
+        };
+        let keeper = self.launcher.machine_keeper(grounds.name(), spec)?;
+        Ok((grounds, keeper))
     }
 
     fn grounds(
@@ -122,6 +206,8 @@ impl Maker {
         Ok(Some(Place::new(port, bridge)))
     }
 }
+
+
 
 impl Drop for Maker {
     fn drop(&mut self) {

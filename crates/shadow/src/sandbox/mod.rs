@@ -15,26 +15,23 @@
 //! | `cgroup` | limits, freezing, killing |
 
 mod cgroup;
-mod client;
-mod grounds;
+pub(crate) mod client;
+pub(crate) mod grounds;
 pub mod launcher;
-mod maker;
-mod net;
+pub(crate) mod maker;
+pub(crate) mod net;
 mod shadow;
 mod sweeper;
 mod tenancy;
-mod views;
+pub(crate) mod views;
 mod warm;
-mod wire;
+pub(crate) mod wire;
 pub mod workshop;
 
-use std::fs::{self, File};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use rustix::fs::FlockOperation;
 use umbra_store::overlay::Layers;
 
 use crate::error::ShadowError;
@@ -42,19 +39,15 @@ use crate::provider::{
     Capabilities, Init, Network, Provider, Reaped, Shadow, ShadowSpec, check_name,
 };
 pub(crate) use cgroup::Hierarchies;
-use client::Launcher;
-use grounds::Shared;
 use maker::{Maker, Site, Use};
-use net::Bridge;
 use shadow::SandboxShadow;
-use sweeper::Sweeper;
 use warm::Warm;
 use wire::Profile;
 
 pub use workshop::{Bind, Finished, Stage, Workshop, WorkshopSpec};
 
 /// The first host id that shadows' users are mapped to, a range nothing else uses by default.
-const IDS_BASE: u32 = 100_000;
+pub(crate) const IDS_BASE: u32 = 100_000;
 
 /// How a [`SandboxProvider`] is to work.
 #[derive(Debug, Clone)]
@@ -93,26 +86,11 @@ impl SandboxProvider {
                 "sandboxes are made by root: run umbra as root".to_owned(),
             ));
         }
-        let (dir, lock) = lock_dir(&config.dir)?;
-        let sweeper = Sweeper::start(&dir).map_err(system("start a thread"))?;
-        let owner = owner_of(&dir);
-        let hierarchies = Hierarchies::probe().claim();
-        let launcher = Launcher::start(&config.launcher, &owner)?;
         let ids_base = config.user_namespaces.then_some(IDS_BASE);
-        let capabilities = capabilities(&hierarchies, ids_base.is_some());
-        let maker = Arc::new(Maker {
-            owner,
-            dir,
-            hierarchies,
-            launcher,
-            bridge: Mutex::default(),
-            ids_base,
-            shared: Arc::new(Shared::new(sweeper, lock)),
-        });
+        let maker = Arc::new(Maker::open(&config.dir, &config.launcher, ids_base)?);
+        let capabilities = capabilities(&maker.hierarchies, ids_base.is_some());
         let provider = Self { warm: Warm::new(&maker, config.warm), maker, capabilities };
         provider.reap()?;
-        Bridge::remove_remains(&net::bridge_name(&provider.maker.owner))
-            .map_err(ShadowError::from)?;
         Ok(provider)
     }
 
@@ -163,35 +141,41 @@ impl Provider for SandboxProvider {
     }
 
     fn list(&self) -> Result<Vec<String>, ShadowError> {
-        let names = self.maker.shared.names();
-        Ok(names.iter().filter(|name| !name.contains('.')).cloned().collect())
+        Ok(self.maker.list())
     }
 
     fn reap(&self) -> Result<Reaped, ShadowError> {
-        // Held until the end: nothing is made meanwhile.
-        let Maker { owner, dir, hierarchies, shared, .. } = &*self.maker;
-        let living = shared.names();
-        let mut reaped = Reaped::default();
-        hierarchies.remove_others(owner, &living).map_err(system("remove old control groups"))?;
-        for entry in fs::read_dir(dir).map_err(system("list old shadows"))? {
-            let entry = entry.map_err(system("list old shadows"))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if !is_dir || living.contains(&name) {
-                continue;
-            }
-            if name == sweeper::TRASH {
-                if living.is_empty() {
-                    sweeper::remove(&entry.path()).map_err(system("remove old directories"))?;
-                }
-                continue;
-            }
-            sweeper::remove(&entry.path()).map_err(system("remove an old shadow"))?;
-            if !name.starts_with(warm::PREFIX) {
-                reaped.shadows.push(name);
-            }
-        }
-        Ok(reaped)
+        self.maker.reap()
+    }
+}
+
+/// Makes a bridge in the current network namespace, to see whether it can be made.
+pub(crate) fn try_bridge() -> io::Result<()> {
+    net::try_bridge("umbra-probe")
+}
+
+/// A user namespace like a shadow's, held open by this descriptor only.
+pub(crate) fn try_user_namespace() -> io::Result<std::os::fd::OwnedFd> {
+    launcher::user_namespace(IDS_BASE)
+}
+
+fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn spawn(&self, layers: &Layers, spec: &ShadowSpec) -> Result<Box<dyn Shadow>, ShadowError> {
+        spec.check_name()?;
+        let site = self.site(spec)?;
+        let ids_base = self.maker.ids_base.unwrap_or(0);
+        Ok(Box::new(SandboxShadow::new(site, ids_base, layers)?))
+    }
+
+    fn list(&self) -> Result<Vec<String>, ShadowError> {
+        Ok(self.maker.list())
+    }
+
+    fn reap(&self) -> Result<Reaped, ShadowError> {
+        self.maker.reap()
     }
 }
 

@@ -14,26 +14,26 @@ use crate::error::ShadowError;
 
 /// Where one view writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct WritablePaths {
-    pub(super) upper: PathBuf,
-    pub(super) work: PathBuf,
+pub(crate) struct WritablePaths {
+    pub(crate) upper: PathBuf,
+    pub(crate) work: PathBuf,
 }
 
 /// Where the views of one shadow write, one after the other.
-pub(super) struct Views {
+pub(crate) struct Views {
     memory_bytes_max: Option<u64>,
     number: u64,
 }
 
 impl Views {
     /// For a shadow with this memory limit.
-    pub(super) fn new(memory_bytes_max: Option<u64>) -> Self {
+    pub(crate) fn new(memory_bytes_max: Option<u64>) -> Self {
         Self { memory_bytes_max, number: 0 }
     }
 
     /// A place for the next view: in memory where the kernel's memory filesystem can be an
     /// overlay's upper layer in every respect, else below `dir`.
-    pub(super) fn next(&mut self, dir: &OwnedDir) -> Result<Writes, ShadowError> {
+    pub(crate) fn next(&mut self, dir: &OwnedDir) -> Result<Writes, ShadowError> {
         let roomy = self.memory_bytes_max.is_none_or(|limit| limit >= MEMORY_LIMIT_MIN);
         if roomy && memory_serves() {
             return Ok(Writes::Memory { bytes_max: self.memory_bytes_max.map(|limit| limit / 2) });
@@ -46,12 +46,12 @@ impl Views {
     /// The size of a view's /dev/shm. Files in memory cannot be taken back by ending processes,
     /// so together they must stay below the limit: whoever fills them is told the disk is full,
     /// where at the limit everything would be killed.
-    pub(super) fn shm_bytes_max(&self) -> u64 {
+    pub(crate) fn shm_bytes_max(&self) -> u64 {
         self.memory_bytes_max.map_or(SHM_BYTES_MAX, |limit| SHM_BYTES_MAX.min(limit / 4))
     }
 
     /// Removes the pair before the current one.
-    pub(super) fn remove_former(&self, dir: &OwnedDir) {
+    pub(crate) fn remove_former(&self, dir: &OwnedDir) {
         if let Some(former) = self.number.checked_sub(1) {
             dir.sweep(&self.path(dir, former));
         }
@@ -63,7 +63,7 @@ impl Views {
 }
 
 /// The size of /dev/shm where nothing speaks against it.
-pub(super) const SHM_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const SHM_BYTES_MAX: u64 = 64 << 20;
 
 /// A shadow with less memory than this writes to disk: what it keeps in files would soon be all
 /// it has.
@@ -75,7 +75,7 @@ fn memory_serves() -> bool {
 }
 
 /// Makes an empty upper and work directory below `dir`.
-pub(super) fn make_writable(dir: &Path) -> Result<WritablePaths, ShadowError> {
+pub(crate) fn make_writable(dir: &Path) -> Result<WritablePaths, ShadowError> {
     let paths = WritablePaths { upper: dir.join("upper"), work: dir.join("work") };
     for path in [&paths.upper, &paths.work] {
         fs::create_dir_all(path).map_err(|source| ShadowError::System {

@@ -16,6 +16,70 @@ pub(crate) enum LauncherHello {
 
 /// To the launcher, with the keeper's end of a socket: start a keeper.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Keep {
+    /// Of views on this machine's kernel.
+    Views(KeeperSpec),
+    /// Of a virtual machine.
+    Machine(MachineSpec),
+}
+
+/// A keeper of a virtual machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MachineSpec {
+    /// As of [`KeeperSpec`].
+    pub(crate) scratch: PathBuf,
+    /// As of [`KeeperSpec`].
+    pub(crate) cgroups: Vec<PathBuf>,
+    /// Where frames of the machine go.
+    pub(crate) port: Option<super::net::Port>,
+    /// The user and group that the machine runs as, nobody's on this one.
+    pub(crate) user: u32,
+}
+
+/// To a machine's keeper.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum MachineRequest {
+    /// Show these layers in the shared directory under this name, with the mounted image of their
+    /// base, if they have one. The answer carries the root.
+    Show(ShareSpec),
+    /// Do not show that any more.
+    Hide(String),
+    /// End the machine that runs, if one does, and begin this one; with its monitor, port and
+    /// console.
+    Begin(ProgramsSpec),
+}
+
+/// A root in the shared directory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ShareSpec {
+    pub(crate) name: String,
+    pub(crate) layers: Layers,
+    pub(crate) writes: Writes,
+}
+
+/// The programs a machine is made of. Descriptors are inherited under the numbers of
+/// [`crate::qemu::inherited`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ProgramsSpec {
+    /// QEMU, with arguments.
+    pub(crate) machine: Vec<String>,
+    /// What serves the shared directory, with arguments, if anything does.
+    pub(crate) server: Option<Vec<String>>,
+    /// What the machine boots.
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: PathBuf,
+}
+
+/// A machine's keeper's answer to each request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum MachineReply {
+    /// With the root, where one is shown.
+    Done,
+    Failed(Failure),
+}
+
+/// A keeper of views.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct KeeperSpec {
     /// The shadow's name, for its host name and the process list.
     pub(crate) name: String,

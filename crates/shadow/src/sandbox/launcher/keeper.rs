@@ -146,10 +146,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn mount_root(&self, view: &ViewSpec, image: Option<OwnedFd>) -> Result<OwnedFd, Failure> {
-        let writable = match &view.writes {
-            Writes::Dirs { upper, work } => Writable::dirs(upper, work),
-            Writes::Memory { bytes_max } => Writable::memory(*bytes_max),
-        };
+        let writable = writable(&view.writes);
         let userns = self.namespaces.user.as_ref().map(AsFd::as_fd);
         let mounted = writable.and_then(|writable| {
             if let (Some(_), Some(base)) = (userns, self.spec.ids_base) {
@@ -164,10 +161,7 @@ impl<'a> Keeper<'a> {
         // Other file ids made the kernel forget whose end this process follows, and a frozen
         // one does not see its socket close.
         end_with_parent().doing(|| "follow the launcher's end".to_owned())?;
-        mounted.map_err(|error| match error {
-            MountError::Step { doing, source } => Failure::new(doing, &source),
-            other => Failure::new(other.to_string(), &io::Error::from(rustix::io::Errno::ROFS)),
-        })
+        mounted.map_err(not_mounted)
     }
 
     /// Ends the init, and with it every process of the view, and waits until they are gone.
@@ -183,9 +177,24 @@ impl<'a> Keeper<'a> {
     }
 }
 
+/// Where an overlay writes.
+pub(super) fn writable(writes: &Writes) -> Result<Writable, MountError> {
+    match writes {
+        Writes::Dirs { upper, work } => Writable::dirs(upper, work),
+        Writes::Memory { bytes_max } => Writable::memory(*bytes_max),
+    }
+}
+
+pub(super) fn not_mounted(error: MountError) -> Failure {
+    match error {
+        MountError::Step { doing, source } => Failure::new(doing, &source),
+        other => Failure::new(other.to_string(), &io::Error::from(rustix::io::Errno::ROFS)),
+    }
+}
+
 /// Makes mounts of this process invisible to everybody else's namespaces, and gives it a place
 /// of its own to attach layers.
-fn private_mounts(scratch: &Path) -> Result<(), Failure> {
+pub(super) fn private_mounts(scratch: &Path) -> Result<(), Failure> {
     // SAFETY: this process has one thread; it only gets a copy of the mount table.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }
         .doing(|| "make a mount namespace".to_owned())?;

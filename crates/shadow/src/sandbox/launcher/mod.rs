@@ -17,6 +17,7 @@
 mod antechamber;
 mod filter;
 mod keeper;
+mod machine;
 mod namespaces;
 mod rights;
 mod system;
@@ -33,7 +34,7 @@ use umbra_guest::sys::{self, Fork};
 use super::cgroup::Hierarchies;
 use super::net::{self, Bridge};
 use super::tenancy::Tenancy;
-use super::wire::{self, Failure, KeeperHello, KeeperSpec, LauncherHello};
+use super::wire::{self, Failure, Keep, KeeperHello, LauncherHello};
 
 /// The descriptor on which the launcher finds the daemon.
 pub(crate) const LAUNCHER_FD: i32 = 3;
@@ -137,7 +138,7 @@ pub(crate) fn user_namespace(ids_base: u32) -> io::Result<OwnedFd> {
 
 fn serve(daemon: &OwnedFd, tenancy: &Tenancy) -> io::Result<()> {
     loop {
-        let Some((spec, fds)) = wire::receive::<KeeperSpec>(daemon)? else { return Ok(()) };
+        let Some((spec, fds)) = wire::receive::<Keep>(daemon)? else { return Ok(()) };
         let socket = wire::take_fd(&mut fds.into_iter())?;
         match sys::fork(0) {
             Ok(Fork::Child) => {
@@ -175,17 +176,17 @@ fn prepare() -> io::Result<()> {
     Ok(())
 }
 
-fn keeper_process(daemon: BorrowedFd<'_>, socket: OwnedFd, spec: KeeperSpec) -> ! {
+fn keeper_process(daemon: BorrowedFd<'_>, socket: OwnedFd, spec: Keep) -> ! {
     // The launcher's own socket must not stay open in a keeper: the launcher's end would not
     // be seen by the daemon.
     // SAFETY: this process never touches the number again; the parent's copy is another.
     unsafe { libc::close(std::os::fd::AsRawFd::as_raw_fd(&daemon)) };
     sys::reset_signals();
-    let code = match end_with_parent().and_then(|()| keeper::run(&socket, &spec)) {
-        Ok(()) => 0,
-        Err(_) => 1,
-    };
-    sys::exit(code)
+    let kept = end_with_parent().and_then(|()| match spec {
+        Keep::Views(spec) => keeper::run(&socket, &spec),
+        Keep::Machine(spec) => machine::run(&socket, &spec),
+    });
+    sys::exit(i32::from(kept.is_err()))
 }
 
 /// Asks the kernel to kill this process when its parent ends.

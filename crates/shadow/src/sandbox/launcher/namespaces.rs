@@ -33,9 +33,12 @@ pub(super) struct Standby {
 impl Namespaces {
     /// Made by a short-lived child, so that this process stays in the host's.
     pub(super) fn make(spec: &KeeperSpec) -> Result<Self, Failure> {
-        let own_network = spec.network != KeeperNetwork::Host;
+        Self::of(spec.ids_base, spec.network != KeeperNetwork::Host)
+    }
+
+    fn of(ids_base: Option<u32>, own_network: bool) -> Result<Self, Failure> {
         let mut flags = 0;
-        if spec.ids_base.is_some() {
+        if ids_base.is_some() {
             flags |= libc::CLONE_NEWUSER;
         }
         if own_network {
@@ -55,7 +58,7 @@ impl Namespaces {
             Fork::Parent(pid) => pid,
         };
         drop(theirs);
-        let opened = Self::open(pid, spec.ids_base, own_network);
+        let opened = Self::open(pid, ids_base, own_network);
         drop(ours);
         let _ = rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::empty());
         opened
@@ -65,6 +68,15 @@ impl Namespaces {
         let user = ids_base.map(|base| open_user_namespace(pid, base)).transpose()?;
         let net = own_network.then(|| open_namespace(pid, "net")).transpose()?;
         Ok(Self { user, net })
+    }
+
+    /// A network namespace with nothing in it.
+    pub(super) fn empty_network() -> Result<OwnedFd, Failure> {
+        let made = Self::of(None, true)?.net;
+        made.ok_or_else(|| {
+            let error = io::Error::from(rustix::io::Errno::NONET);
+            Failure::new("make a network namespace", &error)
+        })
     }
 
     /// Starts an init. Forks twice: the first child enters these namespaces, its child (of

@@ -8,6 +8,7 @@
 
 mod bridge;
 mod fence;
+mod tap;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -46,7 +47,7 @@ const LOOPBACK_INDEX: u32 = 1;
 
 impl Port {
     /// The shadow's Ethernet address: locally administered, made of its IP address.
-    fn mac(&self) -> Mac {
+    pub(crate) fn mac(&self) -> Mac {
         mac_of(self.address)
     }
 }
@@ -115,6 +116,12 @@ fn plug(port: &Port, netns: BorrowedFd<'_>) -> Result<(), Failure> {
         }
         other => other.doing(doing)?,
     }
+    fence_port(&mut here, port)
+}
+
+/// Lets nothing through an interface that is a port of the bridge but what its shadow may send.
+fn fence_port(here: &mut Netlink, port: &Port) -> Result<(), Failure> {
+    let name = &port.host_name;
     // A port is an interface of this machine, which would announce itself to the shadow as soon
     // as the other end is up.
     let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
@@ -124,6 +131,23 @@ fn plug(port: &Port, netns: BorrowedFd<'_>) -> Result<(), Failure> {
         .doing(|| format!("tell the bridge what is behind {name}"))?;
     here.add_neighbour(port.bridge, port.address, port.mac())
         .doing(|| format!("enter {} as a neighbour", port.address))
+}
+
+/// Makes the interface through which a virtual machine's frames come to the bridge, fenced before
+/// it is up; it is there as long as what is returned is open.
+pub(crate) fn plug_tap(port: &Port) -> Result<OwnedFd, Failure> {
+    let mut here = Netlink::open().doing(|| "open netlink".to_owned())?;
+    let name = &port.host_name;
+    if here.index(name).is_ok() {
+        // The kernel removes a dead shadow's interface in its own time.
+        here.remove(name).doing(|| format!("remove the old interface {name}"))?;
+    }
+    let tap = tap::open(name).doing(|| format!("make the interface {name}"))?;
+    let index = here.index(name).doing(|| format!("find {name}"))?;
+    here.set_master(index, port.bridge).doing(|| format!("connect {name} to its bridge"))?;
+    fence_port(&mut here, port)?;
+    here.set_up(index).doing(|| format!("bring up {name}"))?;
+    Ok(tap)
 }
 
 fn address(there: &mut Netlink, port: &Port) -> Result<(), Failure> {

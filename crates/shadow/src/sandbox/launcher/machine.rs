@@ -1,0 +1,245 @@
+//! Keeps a virtual machine: shows roots in the directory it shares with this one, and is the parent
+//! of the programs it is made of, so that nothing of it outlives this process.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use umbra_guest::mounts::attach;
+use umbra_guest::sys::{self, Fork};
+use umbra_state::command::DEFAULT_PATH;
+use umbra_store::overlay::Mounter;
+
+use super::keeper::{not_mounted, private_mounts, writable};
+use super::namespaces::Namespaces;
+use super::end_with_parent;
+use crate::qemu::inherited;
+use crate::sandbox::net;
+use crate::sandbox::wire::{
+    self, Doing, Failure, KeeperHello, KeeperNetwork, MachineReply, MachineRequest, MachineSpec,
+    ProgramsSpec, ShareSpec,
+};
+
+/// The shared directory, in the scratch directory, where this process is.
+const SHARED: &str = "views";
+
+/// Where QEMU finds the shared directory's server.
+const SERVER: &str = "server.sock";
+
+/// Serves one machine until its socket closes.
+pub(super) fn run(socket: &OwnedFd, spec: &MachineSpec) -> io::Result<()> {
+    let mut keeper = match Keeper::open(spec) {
+        Ok(keeper) => keeper,
+        Err(failure) => return wire::send(socket, &KeeperHello::Failed(failure), &[]),
+    };
+    wire::send(socket, &KeeperHello::Ready, &[])?;
+    while let Some((request, fds)) = wire::receive::<MachineRequest>(socket)? {
+        let done = match request {
+            MachineRequest::Show(share) => show(&share, fds).map(Some),
+            MachineRequest::Hide(name) => hide(&name).map(|()| None),
+            MachineRequest::Begin(programs) => keeper.begin(&programs, fds).map(|()| None),
+        };
+        match done {
+            Ok(root) => {
+                let fds: Vec<_> = root.iter().map(AsFd::as_fd).collect();
+                wire::send(socket, &MachineReply::Done, &fds)?;
+            }
+            Err(failure) => wire::send(socket, &MachineReply::Failed(failure), &[])?,
+        }
+    }
+    keeper.end();
+    Ok(())
+}
+
+struct Keeper<'a> {
+    spec: &'a MachineSpec,
+    /// A network namespace with nothing in it, in which the programs are.
+    nowhere: OwnedFd,
+    /// Frames of the machine; whoever holds it holds its interface.
+    tap: Option<OwnedFd>,
+    programs: Vec<Pid>,
+}
+
+impl<'a> Keeper<'a> {
+    fn open(spec: &'a MachineSpec) -> Result<Self, Failure> {
+        for procs in &spec.cgroups {
+            fs::write(procs, "0").doing(|| format!("join control group {}", procs.display()))?;
+        }
+        private_mounts(&spec.scratch)?;
+        // What is shown later is to be seen by the server, which has mounts of its own.
+        rustix::mount::mount_change(".", MountPropagationFlags::SHARED)
+            .doing(|| "share a directory's mounts".to_owned())?;
+        fs::create_dir(SHARED).doing(|| "make the shared directory".to_owned())?;
+        let nowhere = Namespaces::empty_network()?;
+        let tap = spec.port.as_ref().map(net::plug_tap).transpose()?;
+        Ok(Self { spec, nowhere, tap, programs: Vec::new() })
+    }
+
+    fn begin(&mut self, programs: &ProgramsSpec, fds: Vec<OwnedFd>) -> Result<(), Failure> {
+        self.end();
+        let doing = || "begin a machine".to_owned();
+        let mut fds = fds.into_iter();
+        let mut next = || wire::take_fd(&mut fds).doing(doing);
+        let (monitor, port, console) = (next()?, next()?, next()?);
+        let open = |path: &Path| File::open(path).doing(|| format!("open {}", path.display()));
+        let (kernel, initrd) = (open(&programs.kernel)?, open(&programs.initrd)?);
+        let mut passed = vec![
+            (inherited::MONITOR, monitor.as_fd()),
+            (inherited::PORT, port.as_fd()),
+            (inherited::CONSOLE, console.as_fd()),
+            (inherited::KERNEL, kernel.as_fd()),
+            (inherited::INITRD, initrd.as_fd()),
+        ];
+        let server = programs.server.as_ref().map(|_| connect_server()).transpose()?;
+        if let (Some(arguments), Some((listener, client))) = (&programs.server, &server) {
+            self.start(arguments, &[(inherited::SERVER, listener.as_fd())], None)?;
+            passed.push((inherited::SHARE, client.as_fd()));
+        }
+        if let Some(tap) = &self.tap {
+            passed.push((inherited::TAP, tap.as_fd()));
+        }
+        self.start(&programs.machine, &passed, Some(self.spec.user))
+    }
+
+    /// Starts a program that ends with this process; as nobody, where a user is given.
+    fn start(
+        &mut self,
+        arguments: &[String],
+        passed: &[(i32, BorrowedFd<'_>)],
+        user: Option<u32>,
+    ) -> Result<(), Failure> {
+        let program = arguments.first().cloned().unwrap_or_default();
+        let doing = || format!("start {program}");
+        // Closed by a successful exec, so reading ends without an answer; an answer is a failure.
+        let (ours, theirs) = wire::pair().doing(doing)?;
+        match sys::fork(0).doing(doing)? {
+            Fork::Child => {
+                drop(ours);
+                let failure = self.become_program(arguments, passed, user, &theirs);
+                let _ = wire::send(&theirs, &failure, &[]);
+                sys::exit(127)
+            }
+            Fork::Parent(pid) => {
+                drop(theirs);
+                self.programs.extend(Pid::from_raw(pid));
+                match wire::receive::<Failure>(&ours).doing(doing)? {
+                    None => Ok(()),
+                    Some((failure, _)) => Err(failure),
+                }
+            }
+        }
+    }
+
+    fn become_program(
+        &self,
+        arguments: &[String],
+        passed: &[(i32, BorrowedFd<'_>)],
+        user: Option<u32>,
+        answer: &OwnedFd,
+    ) -> Failure {
+        let set_up = || -> Result<(CString, Vec<CString>, Vec<CString>), Failure> {
+            let doing = || "prepare a program".to_owned();
+            sys::reset_signals();
+            move_into_link_name_space(self.nowhere.as_fd(), Some(LinkNameSpaceType::Network))
+                .doing(doing)?;
+            sys::set_oom_score("0").doing(doing)?;
+            pass(passed, answer).doing(doing)?;
+            if let Some(user) = user {
+                let kvm = fs::metadata("/dev/kvm").map(|kvm| kvm.gid()).ok();
+                sys::set_ids(user, user, kvm.as_slice()).doing(doing)?;
+                rustix::thread::set_no_new_privs(true).doing(doing)?;
+            }
+            end_with_parent().doing(doing)?;
+            let text = |value: &String| CString::new(value.as_str()).map_err(io::Error::from);
+            let argv: Vec<_> = arguments.iter().map(text).collect::<Result<_, _>>().doing(doing)?;
+            let program = argv.first().cloned().unwrap_or_default();
+            let path = text(&format!("PATH={DEFAULT_PATH}")).doing(doing)?;
+            Ok((program, argv, vec![path]))
+        };
+        match set_up() {
+            Ok((program, argv, env)) => {
+                let error = sys::exec(&program, &argv, &env);
+                Failure::new(format!("start {}", program.to_string_lossy()), &error)
+            }
+            Err(failure) => failure,
+        }
+    }
+
+    fn end(&mut self) {
+        for pid in &self.programs {
+            let _ = rustix::process::kill_process(*pid, Signal::KILL);
+        }
+        for pid in self.programs.drain(..) {
+            let _ = rustix::io::retry_on_intr(|| {
+                rustix::process::waitpid(Some(pid), WaitOptions::empty())
+            });
+        }
+    }
+}
+
+/// A socket for the server to listen on, and QEMU's connection to it.
+fn connect_server() -> Result<(UnixListener, UnixStream), Failure> {
+    let doing = || "connect a machine to its shared directory".to_owned();
+    let _ = fs::remove_file(SERVER);
+    let listener = UnixListener::bind(SERVER).doing(doing)?;
+    let client = UnixStream::connect(SERVER).doing(doing)?;
+    Ok((listener, client))
+}
+
+/// Gives descriptors their numbers, and closes all others but the one for an answer.
+fn pass(passed: &[(i32, BorrowedFd<'_>)], answer: &OwnedFd) -> io::Result<()> {
+    // Beyond any number that is given.
+    const AWAY: i32 = 64;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    for number in 0..2 {
+        sys::become_standard(null.as_fd(), number)?;
+    }
+    let mut away = Vec::new();
+    for (number, fd) in passed {
+        away.push((*number, rustix::io::fcntl_dupfd_cloexec(fd, AWAY)?));
+    }
+    let answer = rustix::io::fcntl_dupfd_cloexec(answer, AWAY)?;
+    for (number, fd) in &away {
+        sys::become_number(fd.as_fd(), *number)?;
+    }
+    // They are closed on exec, the answer's last.
+    std::mem::forget((away, answer));
+    Ok(())
+}
+
+/// Mounts a root and shows it.
+fn show(share: &ShareSpec, image: Vec<OwnedFd>) -> Result<OwnedFd, Failure> {
+    let place = place_of(&share.name)?;
+    let here = Path::new(".");
+    let mounted = writable(&share.writes).and_then(|writable| {
+        let image = image.into_iter().next();
+        Mounter::new().mount(&share.layers, image, Some(writable), here, None)
+    });
+    let mount = mounted.map_err(not_mounted)?;
+    fs::create_dir(&place).doing(|| format!("make {place}"))?;
+    attach(&mount, &place)?;
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    rustix::fs::openat(&mount, ".", flags, rustix::fs::Mode::empty())
+        .doing(|| "open the root".to_owned())
+}
+
+fn hide(name: &str) -> Result<(), Failure> {
+    let place = place_of(name)?;
+    rustix::mount::unmount(&*place, UnmountFlags::DETACH).doing(|| format!("unmount {place}"))?;
+    fs::remove_dir(&place).doing(|| format!("remove {place}"))
+}
+
+fn place_of(name: &str) -> Result<String, Failure> {
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        let error = io::Error::from(rustix::io::Errno::INVAL);
+        return Err(Failure::new("show what has no name", &error));
+    }
+    Ok(format!("{SHARED}/{name}"))
+}
