@@ -1,6 +1,41 @@
-//! Which kernel boots a state, and which of its modules it needs for that.
+//! Which kernel boots a state, and which of its modules a machine needs for that.
+//!
+//! In this order: the one that was named (`--kernel`, `UMBRA_KERNEL`), the image's own, this
+//! machine's own, Debian's kernel for virtual machines, fetched. Whichever it is, a copy of it
+//! is kept, with its modules unpacked and in the order of loading: QEMU, which runs as nobody,
+//! reads the copy, and what an image's links lead to or its lists say is looked at once, here.
 
-use std::path::PathBuf;
+mod fetch;
+pub(crate) mod image;
+pub(crate) mod index;
+pub(crate) mod modinfo;
+mod order;
+mod tree;
+mod unpack;
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use umbra_state::escape;
+
+use super::programs::{MissingProgram, Places};
+use super::shelf::{self, Shelf};
+use index::{Index, LIST_BYTES_MAX};
+pub(crate) use order::{WANTED, Wanted};
+use tree::Root;
+
+/// A kernel that is ready to boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kernel {
+    /// The kernel itself.
+    pub(crate) image: PathBuf,
+    /// Its release, such as `6.1.0-57-cloud-amd64`.
+    pub(crate) release: String,
+    /// Its modules, in the order in which they are loaded.
+    pub(crate) modules: Vec<Module>,
+}
 
 /// A module, not compressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,3 +45,320 @@ pub(crate) struct Module {
     /// The file it is in.
     pub(crate) path: PathBuf,
 }
+
+/// Where a kernel is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Somebody named it.
+    Named,
+    /// The image has it.
+    Image,
+    /// This machine has it.
+    Machine,
+    /// It was fetched from the distribution.
+    Fetched,
+}
+
+/// A kernel was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The kernel.
+    pub(crate) kernel: Kernel,
+    /// Where it is from.
+    pub(crate) source: Source,
+    /// Sources that have one which cannot be used, and why. Whoever boots another kernel than
+    /// the image's own should say so.
+    pub(crate) passed_over: Vec<(Source, KernelError)>,
+}
+
+/// Why there is no kernel.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KernelError {
+    /// Something of it could not be read.
+    #[error("read {path} of a kernel")]
+    Read {
+        /// What, fit to be shown.
+        path: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// It is something else.
+    #[error("use {0} as a kernel: it is no Linux kernel for x86 (bzImage)")]
+    NotOne(String),
+    /// The kernel was named and its modules are not where they should be.
+    #[error("use kernel {release}: its modules are in none of {places:?}")]
+    NoModules {
+        /// Its release.
+        release: String,
+        /// Where they could be.
+        places: Vec<PathBuf>,
+    },
+    /// It lacks what a virtual machine needs.
+    #[error("use kernel {release}: it has no module {}", names.join(", "))]
+    Missing {
+        /// Its release.
+        release: String,
+        /// The modules it lacks.
+        names: Vec<String>,
+    },
+    /// A module is broken.
+    #[error("use a kernel's module {name}: {why}")]
+    Module {
+        /// Its name.
+        name: String,
+        /// In what way.
+        why: &'static str,
+    },
+    /// None is here, and none could be fetched.
+    #[error(
+        "fetch a kernel: {0}; name one with --kernel or UMBRA_KERNEL, with its modules in /lib/modules/RELEASE"
+    )]
+    Fetch(String),
+    /// None is here, and a program that could fetch one is missing.
+    #[error("fetch a kernel (or name one with --kernel or UMBRA_KERNEL)")]
+    Program(#[from] MissingProgram),
+    /// The copy could not be written.
+    #[error("keep a kernel")]
+    Keep(#[from] io::Error),
+}
+
+impl KernelError {
+    fn missing(names: Vec<String>) -> Self {
+        Self::Missing { release: String::new(), names }
+    }
+
+    fn of_release(self, of: &str) -> Self {
+        match self {
+            Self::Missing { names, .. } => Self::Missing { release: of.to_owned(), names },
+            other => other,
+        }
+    }
+}
+
+/// No kernel is longer.
+const IMAGE_BYTES_MAX: u64 = 64 << 20;
+
+/// Where modules are, below a root.
+const MODULES: &str = "lib/modules";
+
+/// Finds the kernel for a state. `image` is its root, if it may have a kernel of its own.
+pub(crate) fn choose(
+    named: Option<&Path>,
+    image: Option<BorrowedFd<'_>>,
+    shelf: &Shelf,
+    wanted: &[Wanted],
+) -> Result<Found, KernelError> {
+    let found = |kernel, source, passed_over| Ok(Found { kernel, source, passed_over });
+    if let Some(path) = named {
+        // Who names one wants that one.
+        return found(self::named(path, shelf, wanted)?, Source::Named, Vec::new());
+    }
+    let mut passed_over = Vec::new();
+    let own = image.map_or(Ok(None), |root| of_root(root, shelf, wanted));
+    if let Some(kernel) = usable(own, Source::Image, &mut passed_over) {
+        return found(kernel, Source::Image, passed_over);
+    }
+    if let Some(kernel) = usable(of_machine(shelf, wanted), Source::Machine, &mut passed_over) {
+        return found(kernel, Source::Machine, passed_over);
+    }
+    let kernel = fetched(shelf, wanted, &Places::of_this_process())?;
+    found(kernel, Source::Fetched, passed_over)
+}
+
+/// A source's kernel; why one is of no use is remembered.
+fn usable(
+    looked: Result<Option<Kernel>, KernelError>,
+    source: Source,
+    passed_over: &mut Vec<(Source, KernelError)>,
+) -> Option<Kernel> {
+    looked.unwrap_or_else(|error| {
+        passed_over.push((source, error));
+        None
+    })
+}
+
+/// The newest kernel below a root, which may be anybody's; `None` if it has none.
+pub(crate) fn of_root(
+    root: BorrowedFd<'_>,
+    shelf: &Shelf,
+    wanted: &[Wanted],
+) -> Result<Option<Kernel>, KernelError> {
+    let root = Root(root);
+    newest(root)?.map(|parts| keep(&parts.with_modules(root, wanted)?, shelf)).transpose()
+}
+
+/// This machine's own kernel: one for virtual machines, else the newest.
+fn of_machine(shelf: &Shelf, wanted: &[Wanted]) -> Result<Option<Kernel>, KernelError> {
+    let root = File::open("/")?;
+    of_root(root.as_fd(), shelf, wanted)
+}
+
+/// The kernel somebody named, with its modules beside it (as a package has them) or here.
+fn named(path: &Path, shelf: &Shelf, wanted: &[Wanted]) -> Result<Kernel, KernelError> {
+    let failed = |source| read_error(&path.to_string_lossy(), source);
+    let whole = path.canonicalize().map_err(failed)?;
+    let dir = File::open(whole.parent().unwrap_or(&whole)).map_err(failed)?;
+    let name = whole.file_name().unwrap_or_default().to_string_lossy();
+    let parts = Bare::read(Root(dir.as_fd()), &name)?;
+    let parts = parts.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    let beside = whole.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+    let places = [beside, Path::new("/")];
+    for place in places {
+        let root = File::open(place).map_err(failed)?;
+        if parts.has_modules(Root(root.as_fd()))? {
+            return keep(&parts.with_modules(Root(root.as_fd()), wanted)?, shelf);
+        }
+    }
+    let places = places.map(|place| place.join(MODULES).join(&parts.release)).to_vec();
+    Err(KernelError::NoModules { release: parts.release, places })
+}
+
+/// The distribution's kernel for virtual machines, fetched once.
+pub(crate) fn fetched(
+    shelf: &Shelf,
+    wanted: &[Wanted],
+    places: &Places,
+) -> Result<Kernel, KernelError> {
+    // What is kept of it is what was wanted.
+    let of = shelf::name(wanted.iter().map(|module| module.name.as_bytes()));
+    let dir = shelf.entry(&format!("fetched-{}", of.short()), |path| {
+        fs::create_dir(path)?;
+        let scratch = path.join("scratch");
+        fs::create_dir(&scratch)?;
+        fetch::fetch(&scratch, places)?;
+        let root = File::open(&scratch)?;
+        let root = Root(root.as_fd());
+        let none = || KernelError::Fetch("the packages have no kernel with modules".to_owned());
+        let parts = newest(root)?.ok_or_else(none)?.with_modules(root, wanted)?;
+        fs::remove_dir_all(&scratch)?;
+        parts.write(path)
+    })?;
+    load(&dir)
+}
+
+/// A kernel's own file.
+struct Bare {
+    release: String,
+    image: Vec<u8>,
+}
+
+/// A kernel with its modules, in the order of loading.
+struct Parts {
+    release: String,
+    image: Vec<u8>,
+    modules: Vec<(String, Vec<u8>)>,
+}
+
+/// The newest kernel below a root whose modules are there, one for virtual machines first.
+fn newest(root: Root<'_>) -> Result<Option<Bare>, KernelError> {
+    let names = root.names("boot").map_err(|error| read_error("boot", error))?;
+    let mut releases: Vec<&str> = names
+        .iter()
+        .filter_map(|name| name.strip_prefix("vmlinuz-"))
+        .filter(|release| image::is_release(release))
+        .collect();
+    let small = |release: &str| release.contains("cloud");
+    releases.sort_by(|a, b| small(a).cmp(&small(b)).then_with(|| image::compare(a, b)).reverse());
+    for release in releases {
+        let Some(bare) = Bare::read(root, &format!("boot/vmlinuz-{release}"))? else { continue };
+        if bare.has_modules(root)? {
+            return Ok(Some(bare));
+        }
+    }
+    Ok(None)
+}
+
+impl Bare {
+    fn read(root: Root<'_>, path: &str) -> Result<Option<Self>, KernelError> {
+        let image = root.read(path, IMAGE_BYTES_MAX).map_err(|error| read_error(path, error))?;
+        let of = |image: Vec<u8>| match image::release(&image) {
+            Some(release) => Ok(Self { release, image }),
+            None => Err(KernelError::NotOne(shown(path))),
+        };
+        image.map(of).transpose()
+    }
+
+    fn has_modules(&self, root: Root<'_>) -> Result<bool, KernelError> {
+        Ok(self.list(root, "modules.dep")?.is_some() || self.list(root, "modules.order")?.is_some())
+    }
+
+    fn list(&self, root: Root<'_>, name: &str) -> Result<Option<Vec<u8>>, KernelError> {
+        let path = format!("{MODULES}/{}/{name}", self.release);
+        root.read(&path, LIST_BYTES_MAX).map_err(|error| read_error(&path, error))
+    }
+
+    fn with_modules(self, root: Root<'_>, wanted: &[Wanted]) -> Result<Parts, KernelError> {
+        // A package that was only unpacked has the second alone.
+        let list = match self.list(root, "modules.dep")? {
+            Some(list) => list,
+            None => self.list(root, "modules.order")?.unwrap_or_default(),
+        };
+        let builtin = self.list(root, "modules.builtin")?.unwrap_or_default();
+        let dir = format!("{MODULES}/{}", self.release);
+        let modules =
+            order::order(wanted, &Index::parse(&list, &builtin), &|path| module(root, &dir, path))
+                .map_err(|error| error.of_release(&self.release))?;
+        Ok(Parts { release: self.release, image: self.image, modules })
+    }
+}
+
+/// A module's bytes, however it is packed.
+fn module(root: Root<'_>, dir: &str, path: &str) -> Result<Vec<u8>, KernelError> {
+    for ending in unpack::ENDINGS {
+        let path = format!("{dir}/{path}{ending}");
+        let failed = |error| read_error(&path, error);
+        if let Some(packed) = root.read(&path, unpack::BYTES_MAX).map_err(failed)? {
+            return unpack::unpack(packed).map_err(failed);
+        }
+    }
+    Err(read_error(&format!("{dir}/{path}"), io::ErrorKind::NotFound.into()))
+}
+
+/// The copy of a kernel, by its content.
+fn keep(parts: &Parts, shelf: &Shelf) -> Result<Kernel, KernelError> {
+    let modules = parts.modules.iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes]);
+    let all = [parts.release.as_bytes(), &parts.image].into_iter().chain(modules);
+    let name = shelf::name(all).to_string();
+    load(&shelf.entry(&name, |path| {
+        fs::create_dir(path)?;
+        parts.write(path)
+    })?)
+}
+
+impl Parts {
+    /// See [`load`].
+    fn write(&self, dir: &Path) -> Result<(), KernelError> {
+        shelf::write(&dir.join("vmlinuz"), &self.image)?;
+        shelf::write(&dir.join("release"), self.release.as_bytes())?;
+        for (number, (name, bytes)) in self.modules.iter().enumerate() {
+            shelf::write(&dir.join(format!("{number:03}-{name}.ko")), bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// The kernel in a directory of ours.
+fn load(dir: &Path) -> Result<Kernel, KernelError> {
+    let release = fs::read_to_string(dir.join("release"))?;
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    paths.sort_unstable();
+    let modules = paths.into_iter().filter_map(|path| {
+        let stem = path.file_name()?.to_str()?.strip_suffix(".ko")?;
+        let name = stem.split_once('-')?.1.to_owned();
+        Some(Module { name, path })
+    });
+    Ok(Kernel { image: dir.join("vmlinuz"), release, modules: modules.collect() })
+}
+
+fn read_error(path: &str, source: io::Error) -> KernelError {
+    KernelError::Read { path: shown(path), source }
+}
+
+fn shown(path: &str) -> String {
+    escape::line(path.as_bytes(), 200)
+}
+
+#[cfg(test)]
+mod tests;

@@ -112,8 +112,10 @@ impl Machine {
             Console::Socket(endpoint) => socket("console", endpoint)?,
         };
         arguments.option("-chardev", console).option("-serial", "chardev:console");
-        arguments.option("-chardev", socket("monitor", &self.monitor)?);
-        arguments.option("-mon", "chardev=monitor,mode=control");
+        if let Some(monitor) = &self.monitor {
+            arguments.option("-chardev", socket("monitor", monitor)?);
+            arguments.option("-mon", "chardev=monitor,mode=control");
+        }
         for (number, port) in self.ports.iter().enumerate() {
             arguments.option("-chardev", socket(&format!("port{number}"), &port.endpoint)?);
         }

@@ -31,8 +31,8 @@ pub(crate) struct Machine {
     pub(crate) boot: Boot,
     /// Where its serial console goes.
     pub(crate) console: Console,
-    /// Where the monitor is.
-    pub(crate) monitor: Endpoint,
+    /// Where the monitor is, if it has one.
+    pub(crate) monitor: Option<Endpoint>,
     /// Its virtio-serial ports, in order; it sees them as `/dev/virtio-ports/NAME`.
     pub(crate) ports: Vec<Port>,
     /// A directory of this machine that it sees.

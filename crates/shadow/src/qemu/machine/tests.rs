@@ -16,7 +16,7 @@ pub(crate) fn plain() -> Machine {
             cmdline: "console=ttyS0 quiet".to_owned(),
         },
         console: Console::Stdout,
-        monitor: Endpoint::Inherited(3),
+        monitor: Some(Endpoint::Inherited(3)),
         ports: Vec::new(),
         share: None,
         disks: Vec::new(),
@@ -90,7 +90,7 @@ fn a_machine_with_a_share_and_a_tap() {
         cpus: 2,
         memory: Memory { bytes: 1 << 30, backing: Backing::Shared },
         console: Console::File(PathBuf::from("/run/a,b/console")),
-        monitor: Endpoint::Listen(PathBuf::from("/run/a,b/monitor")),
+        monitor: Some(Endpoint::Listen(PathBuf::from("/run/a,b/monitor"))),
         ports: vec![
             port("umbra.run", Endpoint::Inherited(5)),
             port("umbra.log", Endpoint::Connect(PathBuf::from("/run/log"))),

@@ -1,0 +1,301 @@
+//! What runs a guest's processors on this machine: KVM where a guest really came up under it,
+//! else QEMU's translator (TCG), and why.
+//!
+//! That `/dev/kvm` is there says little: it may belong to a kernel that cannot enter guests, or
+//! hang. So a guest is booted, for a bounded time, by a QEMU of its own; nothing of ours opens
+//! the device.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use umbra_state::escape;
+
+use super::child::{self, Ending, Finished};
+use super::kernel::Kernel;
+use super::machine::{
+    Accel, Backing, Board, Boot, Console, Machine, MachineError, Memory, Network, Start,
+};
+
+/// What a guest writes to its console, at the beginning of a line, once it is up.
+pub(crate) const MARKER: &str = "umbra-guest: up";
+
+/// How long a guest under KVM may take to come up; with KVM that is less than one second.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The device of KVM.
+pub(crate) const DEVICE: &str = "/dev/kvm";
+
+/// Memory of the guest that is tried.
+const MEMORY_BYTES: u64 = 256 << 20;
+
+/// How long `qemu --version` may take.
+const VERSION_MAX: Duration = Duration::from_secs(10);
+
+/// What is shown of what a program said.
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Probed {
+    /// What runs guests here.
+    pub(crate) accel: Accel,
+    /// What was seen, as a sentence's end: why it is not KVM, or that it is.
+    pub(crate) seen: String,
+}
+
+/// A guest to be tried.
+#[derive(Debug)]
+pub(crate) struct Trial<'a> {
+    /// [`DEVICE`].
+    pub(crate) device: &'a Path,
+    /// QEMU.
+    pub(crate) program: &'a Path,
+    /// What the guest boots; it writes `marker` to `console=ttyS0`.
+    pub(crate) boot: Boot,
+    /// [`MARKER`].
+    pub(crate) marker: &'a str,
+    /// [`PATIENCE`].
+    pub(crate) patience: Duration,
+}
+
+/// What a result is good for: another boot of this machine, another QEMU or another kernel may
+/// behave differently.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Key {
+    boot_id: String,
+    qemu: String,
+    kernel: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Cached {
+    key: Key,
+    probed: Probed,
+}
+
+/// What `probe` found the last time, or finds now, kept in this file.
+pub(crate) fn cached(path: &Path, key: &Key, probe: impl FnOnce() -> Probed) -> Probed {
+    let text = fs::read(path).unwrap_or_default();
+    if let Ok(cached) = serde_json::from_slice::<Cached>(&text)
+        && cached.key == *key
+    {
+        return cached.probed;
+    }
+    let cached = Cached { key: key.clone(), probed: probe() };
+    if let Err(error) = write(path, &cached) {
+        tracing::warn!(%error, "what runs guests here is not remembered");
+    }
+    cached.probed
+}
+
+fn write(path: &Path, cached: &Cached) -> io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{}", std::process::id()));
+    let unfinished = PathBuf::from(unfinished);
+    fs::write(&unfinished, serde_json::to_vec(cached)?)?;
+    fs::rename(&unfinished, path)
+}
+
+impl Key {
+    /// Of this machine, this QEMU and this kernel of guests.
+    pub(crate) fn of(program: &Path, kernel: &Kernel) -> io::Result<Self> {
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+        Ok(Self { boot_id, qemu: version(program)?, kernel: kernel.release.clone() })
+    }
+}
+
+/// What QEMU says it is, in one line.
+pub(crate) fn version(program: &Path) -> io::Result<String> {
+    let finished = child::run(Command::new(program).arg("--version"), VERSION_MAX, &|_| false)?;
+    match finished.ending {
+        Ending::Exited(status) if status.success() => Ok(last_line(&finished.stdout, true)),
+        _ => Err(io::Error::other("qemu does not say its version")),
+    }
+}
+
+impl Trial<'_> {
+    /// Looks whether the guest comes up. Takes no longer than the patience and two seconds.
+    pub(crate) fn probe(&self) -> Probed {
+        match self.attempt() {
+            Ok(()) => Probed { accel: Accel::Kvm, seen: "a guest came up under KVM".to_owned() },
+            Err(seen) => Probed { accel: Accel::Tcg, seen },
+        }
+    }
+
+    fn attempt(&self) -> Result<(), String> {
+        let device = self.device.display();
+        match fs::metadata(self.device) {
+            Ok(meta) if meta.file_type().is_char_device() => {}
+            Ok(_) => return Err(format!("{device} is no device")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(format!("there is no {device}"));
+            }
+            Err(error) => return Err(format!("{device} cannot be looked at: {error}")),
+        }
+        let arguments = self.machine().arguments().map_err(|error: MachineError| {
+            format!("no guest could be tried under KVM: failed to {error}")
+        })?;
+        let mut command = Command::new(self.program);
+        command.args(arguments);
+        let finished = child::run(&mut command, self.patience, &|out| self.is_up(out));
+        self.judge(&finished.map_err(|error| format!("qemu could not be started: {error}"))?)
+    }
+
+    fn judge(&self, finished: &Finished) -> Result<(), String> {
+        let mut seen = match finished.ending {
+            Ending::Enough => return Ok(()),
+            // It may have come up, said so and ended before anybody looked.
+            Ending::Exited(_) if self.is_up(&finished.stdout) => return Ok(()),
+            Ending::Exited(status) => {
+                format!("a guest under KVM ended before it came up ({status})")
+            }
+            Ending::Late => {
+                let seconds = self.patience.as_secs_f32();
+                format!("a guest under KVM did not come up within {seconds} s")
+            }
+        };
+        for (who, said) in [("qemu", &finished.stderr), ("its console", &finished.stdout)] {
+            let line = last_line(said, false);
+            if !line.is_empty() {
+                seen.push_str(&format!("; {who} said last: {line}"));
+            }
+        }
+        if finished.lingers {
+            seen.push_str("; it could not be killed");
+        }
+        Err(seen)
+    }
+
+    fn is_up(&self, console: &[u8]) -> bool {
+        let marker = self.marker.as_bytes();
+        // A kernel's message may end without the line's end on a console just opened.
+        console.windows(marker.len()).any(|piece| piece == marker)
+    }
+
+    fn machine(&self) -> Machine {
+        Machine {
+            name: "umbra-probe".to_owned(),
+            accel: Accel::Kvm,
+            board: Board::for_accel(Accel::Kvm),
+            cpus: 1,
+            memory: Memory { bytes: MEMORY_BYTES, backing: Backing::Own },
+            boot: self.boot.clone(),
+            console: Console::Stdout,
+            monitor: None,
+            ports: Vec::new(),
+            share: None,
+            disks: Vec::new(),
+            network: Network::None,
+            slots: 0,
+            balloon: false,
+            start: Start::Runs,
+            reboots: false,
+        }
+    }
+}
+
+/// The last line that says something, or the first, fit to be shown.
+fn last_line(text: &[u8], first: bool) -> String {
+    let mut lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let says = |line: &&[u8]| !line.is_empty();
+    let line = if first { lines.find(says) } else { lines.rfind(says) };
+    escape::line(line.unwrap_or_default(), SHOWN_CHARS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Instant;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(300);
+
+    fn boot() -> Boot {
+        let path = |name: &str| PathBuf::from(name);
+        Boot { kernel: path("/k"), initrd: path("/i"), cmdline: "console=ttyS0".to_owned() }
+    }
+
+    /// What is found with a program that does this instead of QEMU.
+    fn probed(script: &str, patience: Duration) -> Probed {
+        let dir = tempfile::tempdir().expect("a directory");
+        let program = dir.path().join("qemu");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
+        let device = Path::new("/dev/null");
+        Trial { device, program: &program, boot: boot(), marker: MARKER, patience }.probe()
+    }
+
+    #[track_caller]
+    fn check_tcg(probed: &Probed, words: &[&str]) {
+        assert_eq!(probed.accel, Accel::Tcg);
+        for word in words {
+            assert!(probed.seen.contains(word), "{}", probed.seen);
+        }
+        assert!(!probed.seen.contains(char::is_control), "{:?}", probed.seen);
+    }
+
+    #[test]
+    fn a_guest_that_came_up_is_kvm() {
+        let script = "echo 'umbra-guest: up'; sleep 600";
+        assert_eq!(probed(script, PATIENCE).accel, Accel::Kvm);
+        assert_eq!(probed("echo 'umbra-guest: up'", PATIENCE).accel, Accel::Kvm);
+        let asked = "case \"$*\" in *'-accel kvm'*'-kernel /k'*) echo 'umbra-guest: up';; esac";
+        assert_eq!(probed(asked, PATIENCE).accel, Accel::Kvm);
+    }
+
+    #[test]
+    fn anything_else_is_tcg_with_the_reason() {
+        check_tcg(&probed("sleep 600", SHORT), &["did not come up within 0.3 s"]);
+        check_tcg(
+            &probed("echo 'umbra-guest: u'; sleep 600", SHORT),
+            &["within 0.3 s", "its console said last: umbra-guest: u"],
+        );
+        check_tcg(
+            &probed("printf 'Could not access KVM\\033[2J' >&2; exit 1", PATIENCE),
+            &["exit status: 1", "qemu said last: Could not access KVM\\u{1b}[2J"],
+        );
+        check_tcg(&probed("kill -ABRT $$", PATIENCE), &["ended before it came up"]);
+    }
+
+    #[test]
+    fn where_there_is_no_device_nothing_is_started() {
+        let trial = |device: &str| {
+            let device = Path::new(device);
+            let program = Path::new("/nowhere/qemu");
+            Trial { device, program, boot: boot(), marker: MARKER, patience: PATIENCE }.probe()
+        };
+        check_tcg(&trial("/nowhere/kvm"), &["there is no /nowhere/kvm"]);
+        check_tcg(&trial("/proc/version"), &["no device"]);
+        check_tcg(&trial("/dev/null"), &["qemu could not be started"]);
+    }
+
+    #[test]
+    fn a_result_is_remembered_for_its_key_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("accel.json");
+        let key = |kernel: &str| Key {
+            boot_id: "b".to_owned(),
+            qemu: "q".to_owned(),
+            kernel: kernel.to_owned(),
+        };
+        let looked = Cell::new(0);
+        let look = || {
+            looked.set(looked.get() + 1);
+            Probed { accel: Accel::Kvm, seen: looked.get().to_string() }
+        };
+        assert_eq!(cached(&path, &key("6.1"), look).seen, "1");
+        assert_eq!(cached(&path, &key("6.1"), look).seen, "1");
+        assert_eq!(cached(&path, &key("6.2"), look).seen, "2");
+        fs::write(&path, "{").expect("written");
+        assert_eq!(cached(&path, &key("6.2"), look).seen, "3");
+        assert_eq!(cached(Path::new("/nowhere/file"), &key("6.2"), look).seen, "4");
+        assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
+    }
+}
