@@ -14,6 +14,7 @@
 //! | `inside` | commands, services and terminals in a shadow, whatever it is made of |
 //! | [`target`] | a shadow's view as the suite sees it |
 //! | [`sandbox`] | the provider on this machine's own kernel |
+//! | [`qemu`] | the provider of virtual machines |
 //! | [`fake`] | the provider that needs nothing, for tests of what uses shadows |
 //! | [`conformance`] | what every provider must do, as a suite |
 //! | [`probe`] | what this machine has of what shadows and builds need |
@@ -24,11 +25,8 @@ pub mod error;
 pub mod fake;
 mod inside;
 pub mod probe;
-pub mod qemu;
 pub mod provider;
-// Used by the provider of virtual machines, which comes next.
-#[allow(dead_code, unused_imports)]
-mod qemu;
+pub mod qemu;
 pub mod sandbox;
 pub mod startup;
 pub mod target;

@@ -32,7 +32,7 @@ use crate::tunnel;
 use crate::wire;
 use view::Shown;
 
-/// What a guest prints on its console once it can be spoken to.
+/// What a guest prints on its console: its kernel runs, and programs on it.
 pub const UP: &str = "umbra-guest: up";
 
 const LOOPBACK_INDEX: u32 = 1;
@@ -57,6 +57,7 @@ fn start() -> Result<OwnedFd, Failure> {
     mount("devtmpfs", "/dev", &[])?;
     mount("proc", "/proc", &[])?;
     mount("sysfs", "/sys", &[])?;
+    println!("{UP}");
     modules::load()?;
     group::prepare();
     Netlink::open()
@@ -73,7 +74,6 @@ fn start() -> Result<OwnedFd, Failure> {
             sys::exit(i32::from(carry(port, theirs).is_err()))
         }
     }
-    println!("{UP}");
     Ok(orders)
 }
 

@@ -16,13 +16,12 @@ use serde::{Deserialize, Serialize};
 use umbra_state::escape;
 
 use super::child::{self, Ending, Finished};
-use super::kernel::Kernel;
 use super::machine::{
     Accel, Backing, Board, Boot, Console, Machine, MachineError, Memory, Network, Start,
 };
 
 /// What a guest writes to its console, at the beginning of a line, once it is up.
-pub(crate) const MARKER: &str = "umbra-guest: up";
+pub(crate) const MARKER: &str = umbra_guest::boot::UP;
 
 /// How long a guest under KVM may take to come up; with KVM that is less than one second.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -103,9 +102,9 @@ fn write(path: &Path, cached: &Cached) -> io::Result<()> {
 
 impl Key {
     /// Of this machine, this QEMU and this kernel of guests.
-    pub(crate) fn of(program: &Path, kernel: &Kernel) -> io::Result<Self> {
+    pub(crate) fn of(program: &Path, kernel: &str) -> io::Result<Self> {
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
-        Ok(Self { boot_id, qemu: version(program)?, kernel: kernel.release.clone() })
+        Ok(Self { boot_id, qemu: version(program)?, kernel: kernel.to_owned() })
     }
 }
 

@@ -1,5 +1,7 @@
 //! The numbers under which the programs of a machine know the descriptors they inherit.
 
+/// Its standard error.
+pub(crate) const ERRORS: i32 = 2;
 /// QEMU: where its monitor is asked.
 pub(crate) const MONITOR: i32 = 3;
 /// QEMU: the other end of the guest's port.

@@ -26,11 +26,12 @@ impl Line {
     pub(crate) fn open(shadow: &str, port: OwnedFd) -> io::Result<Self> {
         let (asks, asked) = wire::pair()?;
         let name = shadow.to_owned();
-        let carrier = std::thread::Builder::new().name("umbra-line".to_owned()).spawn(move || {
-            if let Err(error) = host::serve(port, asked) {
-                tracing::warn!(shadow = name, %error, "the line to a guest broke");
-            }
-        })?;
+        let carrier =
+            std::thread::Builder::new().name("umbra-line".to_owned()).spawn(move || {
+                if let Err(error) = host::serve(port, asked) {
+                    tracing::warn!(shadow = name, %error, "the line to a guest broke");
+                }
+            })?;
         Ok(Self { shadow: shadow.to_owned(), asks: Some(asks), carrier: Some(carrier) })
     }
 
@@ -55,7 +56,8 @@ impl Line {
         let (ours, theirs) = loopback_pair()?;
         let theirs = OwnedFd::from(theirs);
         let deadline = Instant::now() + timeout;
-        let asked = self.ask::<Result<(), i32>>(&Ask::Connect(to), Some(theirs.as_fd()), deadline)?;
+        let asked =
+            self.ask::<Result<(), i32>>(&Ask::Connect(to), Some(theirs.as_fd()), deadline)?;
         match asked {
             Some(Ok(())) => Ok(ours),
             Some(Err(errno)) => Err(io::Error::from_raw_os_error(errno)),

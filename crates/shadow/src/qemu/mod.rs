@@ -1,7 +1,17 @@
-//! What virtual machines are made with: QEMU as a value, its monitor, kernels, the initrd.
+//! The provider that makes shadows virtual machines: a kernel of their own, and inside it the same
+//! first process as a sandbox's.
+//!
+//! ```text
+//!   provider ──> launcher ──fork──> keeper     shows roots in a directory, owns the tap
+//!      │                              ├── virtiofsd   serves the directory to the guest
+//!      └═══ line (virtio-serial) ═════╪══ QEMU ── guest: umbra-guest ── init of a view
+//!                                     └── nothing else: all of it ends with the keeper
+//! ```
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`provider`], `shadow` | the provider, and a machine as a shadow |
+//! | `line`, `memory`, [`inherited`] | the line to a guest; its memory; what its programs inherit |
 //! | [`accel`] | what runs a guest's processors here |
 //! | [`machine`] | a virtual machine as a value, and the arguments QEMU makes it from |
 //! | [`initrd`] | what it boots: the agent and the kernel's modules |
@@ -13,12 +23,19 @@
 
 pub(crate) mod accel;
 pub(crate) mod child;
+pub(crate) mod inherited;
 pub(crate) mod initrd;
 pub(crate) mod kernel;
+mod line;
 pub(crate) mod machine;
+mod memory;
 pub(crate) mod programs;
+pub mod provider;
 pub(crate) mod qmp;
+mod shadow;
 pub(crate) mod shelf;
+
+pub use provider::{QemuConfig, QemuProvider};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use umbra_guest::netlink;
 use umbra_guest::order::{PORT, SHARE_TAG};
 use umbra_store::overlay::Layers;
 
-use super::accel::{self, Probed};
+use super::accel::{self, Key, Probed, Trial};
 use super::inherited;
 use super::initrd;
 use super::kernel::{self, Kernel, WANTED};
@@ -21,9 +21,7 @@ use super::programs;
 use super::shadow::QemuShadow;
 use super::shelf::Shelf;
 use crate::error::ShadowError;
-use crate::provider::{
-    Capabilities, EnforcedLimits, Init, Provider, Reaped, Shadow, ShadowSpec,
-};
+use crate::provider::{Capabilities, EnforcedLimits, Init, Provider, Reaped, Shadow, ShadowSpec};
 use crate::sandbox::IDS_BASE;
 use crate::sandbox::maker::Maker;
 
@@ -159,7 +157,7 @@ impl Works {
             ShadowError::Unsupported(format!("failed to {}", umbra_state::chain(error)))
         };
         let root = root.map(AsFd::as_fd);
-        let found = kernel::choose(self.kernel.as_deref(), root, &self.shelf, WANTED)
+        let found = kernel::choose(self.kernel.as_deref(), root, &self.shelf, &WANTED)
             .map_err(|error| unsupported(&error))?;
         for (source, error) in &found.passed_over {
             tracing::warn!(?source, %error, "a kernel cannot be used");
@@ -197,7 +195,7 @@ impl Works {
                 cmdline: cmdline(name),
             },
             console: Console::Socket(at(inherited::CONSOLE)),
-            monitor: at(inherited::MONITOR),
+            monitor: Some(at(inherited::MONITOR)),
             ports: vec![Port { name: PORT.to_owned(), endpoint: at(inherited::PORT) }],
             share: Some(Share { tag: SHARE_TAG.to_owned(), server: at(inherited::SHARE) }),
             disks: Vec::new(),
@@ -209,17 +207,21 @@ impl Works {
         }
     }
 
-    /// What serves the shared directory.
-    pub(super) fn server(&self) -> Vec<String> {
+    /// What serves a shared directory.
+    pub(super) fn server(&self, shared: &Path) -> Vec<String> {
+        let shared = shared.display().to_string();
         let mut arguments =
             vec![self.virtiofsd.display().to_string(), format!("--fd={}", inherited::SERVER)];
-        let rest: &[&str] = if self.virtiofsd.starts_with("/usr/lib/qemu") {
-            // The one that came with QEMU until 7.2.
-            &["-o", "source=views,cache=auto,xattr,sandbox=namespace,allow_direct_io"]
+        arguments.extend(if self.virtiofsd.starts_with("/usr/lib/qemu") {
+            // The one that came with QEMU until 7.2; its options end with commas.
+            let shared = shared.replace('\\', "\\\\").replace(',', "\\,");
+            let options = "cache=auto,xattr,sandbox=namespace,allow_direct_io";
+            vec!["-o".to_owned(), format!("source={shared},{options}")]
         } else {
-            &["--shared-dir=views", "--cache=auto", "--xattr", "--sandbox=namespace"]
-        };
-        arguments.extend(rest.iter().map(|word| (*word).to_owned()));
+            let options = ["--cache=auto", "--xattr", "--sandbox=namespace"];
+            let shared = format!("--shared-dir={shared}");
+            std::iter::once(shared).chain(options.map(str::to_owned)).collect()
+        });
         arguments
     }
 
@@ -230,9 +232,18 @@ impl Works {
             return Ok(Probed { accel: Accel::Tcg, seen });
         }
         let boots = self.generic()?;
-        accel::of_machine(cache, &self.qemu, &boots.kernel, &boots.initrd, &boots.release).map_err(
-            |source| ShadowError::System { doing: "try a virtual machine".to_owned(), source },
-        )
+        let key = Key::of(&self.qemu, &boots.release).map_err(|source| ShadowError::System {
+            doing: "look which qemu this is".to_owned(),
+            source,
+        })?;
+        let trial = Trial {
+            device,
+            program: &self.qemu,
+            boot: Boot { kernel: boots.kernel, initrd: boots.initrd, cmdline: cmdline("trial") },
+            marker: accel::MARKER,
+            patience: accel::PATIENCE,
+        };
+        Ok(accel::cached(&cache.join("accel.json"), &key, || trial.probe()))
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -254,11 +265,7 @@ impl Works {
             systemd: true,
             clustered: false,
             user_namespace: true,
-            limits: EnforcedLimits {
-                memory: true,
-                cpu: self.maker.hierarchies.enforced().cpu,
-                pids: true,
-            },
+            limits: EnforcedLimits { memory: true, cpu: self.maker.enforced().cpu, pids: true },
             missing,
         }
     }

@@ -23,7 +23,7 @@ use crate::provider::{Attached, Init, Running, Shadow, ShadowSpec, TerminalSize}
 use crate::sandbox::client::MachineKeeper;
 use crate::sandbox::grounds::Grounds;
 use crate::sandbox::views::Views;
-use crate::sandbox::wire::{MachineRequest, ProgramsSpec, ShareSpec};
+use crate::sandbox::wire::{MachineRequest, ProgramsSpec, SHARED, ShareSpec};
 
 /// How long a guest may take until it can be spoken to. Under TCG, on a machine that does much
 /// else, it takes its time.
@@ -85,16 +85,10 @@ impl QemuShadow {
             works.maker.machine(name.clone(), &plan.here, &spec.network, spec.address)?;
         let address = grounds.place.as_ref().map(|place| place.port().address.into());
         let views = Views::new(spec.limits.memory_bytes);
-        let mut life = Life {
-            shown: None,
-            machine: None,
-            keeper,
-            views,
-            number: 0,
-            frozen: false,
-            grounds,
-        };
-        let shadow = Self { name, address, works, spec: spec.clone(), plan, life: Mutex::default() };
+        let mut life =
+            Life { shown: None, machine: None, keeper, views, number: 0, frozen: false, grounds };
+        let shadow =
+            Self { name, address, works, spec: spec.clone(), plan, life: Mutex::default() };
         shadow.show(&mut life, layers)?;
         *shadow.life() = Some(life);
         Ok(shadow)
@@ -154,7 +148,7 @@ impl QemuShadow {
             (pair()?, pair()?, pair()?);
         let programs = ProgramsSpec {
             machine: arguments,
-            server: Some(self.works.server()),
+            server: Some(self.works.server(&life.grounds.dir.scratch().join(SHARED))),
             kernel: boots.kernel,
             initrd: boots.initrd,
         };
@@ -224,10 +218,8 @@ impl QemuShadow {
         systemd: bool,
     ) -> Result<Inside, ShadowError> {
         let machine = life.machine.as_ref().ok_or_else(|| self.gone())?;
-        let (ours, theirs) = wire::pair().map_err(|source| ShadowError::System {
-            doing: "make a socket".to_owned(),
-            source,
-        })?;
+        let (ours, theirs) = wire::pair()
+            .map_err(|source| ShadowError::System { doing: "make a socket".to_owned(), source })?;
         let view = View {
             dir,
             hostname: self.name.clone(),

@@ -20,13 +20,13 @@ use crate::provider::Limits;
 pub(crate) struct Shared {
     names: Mutex<BTreeSet<String>>,
     images: Mutex<Images>,
-    pub(crate) sweeper: Sweeper,
+    pub(in crate::sandbox) sweeper: Sweeper,
     /// No other provider uses the directory before all this one made is gone.
     _lock: File,
 }
 
 impl Shared {
-    pub(crate) fn new(sweeper: Sweeper, lock: File) -> Self {
+    pub(in crate::sandbox) fn new(sweeper: Sweeper, lock: File) -> Self {
         Self { names: Mutex::default(), images: Mutex::default(), sweeper, _lock: lock }
     }
 

@@ -19,7 +19,7 @@ use super::sweeper::{self, Sweeper};
 use super::warm;
 use super::wire::{KeeperNetwork, KeeperSpec, MachineSpec, Profile};
 use crate::error::ShadowError;
-use crate::provider::{Limits, Network, Reaped};
+use crate::provider::{EnforcedLimits, Limits, Network, Reaped};
 
 /// See the module. Dropping it ends all that stands on what it made.
 pub(crate) struct Maker {
@@ -70,6 +70,11 @@ impl Maker {
             ids_base,
             shared: Arc::new(Shared::new(sweeper, lock)),
         })
+    }
+
+    /// The limits that this machine's control groups enforce.
+    pub(crate) fn enforced(&self) -> EnforcedLimits {
+        self.hierarchies.enforced()
     }
 
     /// The names of the shadows that live.
@@ -207,7 +212,34 @@ impl Maker {
     }
 }
 
+fn system(doing: &str) -> impl FnOnce(io::Error) -> ShadowError {
+    let doing = doing.to_owned();
+    move |source| ShadowError::System { doing, source }
+}
 
+/// Makes the directory, locks it for this process and returns its one true name.
+fn lock_dir(dir: &Path) -> Result<(PathBuf, File), ShadowError> {
+    let system = |source| ShadowError::System { doing: format!("open {}", dir.display()), source };
+    fs::create_dir_all(dir).map_err(system)?;
+    let dir = fs::canonicalize(dir).map_err(system)?;
+    let lock = File::create(dir.join("lock")).map_err(system)?;
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+        ShadowError::System {
+            doing: format!("lock {}: another umbra uses it", dir.display()),
+            source: error.into(),
+        }
+    })?;
+    Ok((dir, lock))
+}
+
+/// Six letters that stand for a directory, in the names of its bridge and control groups
+/// (FNV-1a: interface names are short).
+fn owner_of(dir: &Path) -> String {
+    let hash = dir.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{:06x}", hash & 0xff_ffff)
+}
 
 impl Drop for Maker {
     fn drop(&mut self) {

@@ -159,65 +159,6 @@ pub(crate) fn try_user_namespace() -> io::Result<std::os::fd::OwnedFd> {
     launcher::user_namespace(IDS_BASE)
 }
 
-fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
-    }
-
-    fn spawn(&self, layers: &Layers, spec: &ShadowSpec) -> Result<Box<dyn Shadow>, ShadowError> {
-        spec.check_name()?;
-        let site = self.site(spec)?;
-        let ids_base = self.maker.ids_base.unwrap_or(0);
-        Ok(Box::new(SandboxShadow::new(site, ids_base, layers)?))
-    }
-
-    fn list(&self) -> Result<Vec<String>, ShadowError> {
-        Ok(self.maker.list())
-    }
-
-    fn reap(&self) -> Result<Reaped, ShadowError> {
-        self.maker.reap()
-    }
-}
-
-/// Makes a bridge in the current network namespace, to see whether it can be made.
-pub(crate) fn try_bridge() -> io::Result<()> {
-    net::try_bridge("umbra-probe")
-}
-
-/// A user namespace like a shadow's, held open by this descriptor only.
-pub(crate) fn try_user_namespace() -> io::Result<std::os::fd::OwnedFd> {
-    launcher::user_namespace(IDS_BASE)
-}
-
-fn system(doing: &str) -> impl FnOnce(io::Error) -> ShadowError {
-    let doing = doing.to_owned();
-    move |source| ShadowError::System { doing, source }
-}
-
-/// Makes the directory, locks it for this process and returns its one true name.
-fn lock_dir(dir: &Path) -> Result<(PathBuf, File), ShadowError> {
-    let system = |source| ShadowError::System { doing: format!("open {}", dir.display()), source };
-    fs::create_dir_all(dir).map_err(system)?;
-    let dir = fs::canonicalize(dir).map_err(system)?;
-    let lock = File::create(dir.join("lock")).map_err(system)?;
-    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-        ShadowError::System {
-            doing: format!("lock {}: another umbra uses it", dir.display()),
-            source: error.into(),
-        }
-    })?;
-    Ok((dir, lock))
-}
-
-/// Six letters that stand for a directory, in the names of its bridge and control groups
-/// (FNV-1a: interface names are short).
-fn owner_of(dir: &Path) -> String {
-    let hash = dir.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{:06x}", hash & 0xff_ffff)
-}
-
 fn capabilities(hierarchies: &Hierarchies, user_namespace: bool) -> Capabilities {
     let limits = hierarchies.enforced();
     let mut missing = Vec::new();

@@ -36,6 +36,10 @@ pub(crate) struct MachineSpec {
     pub(crate) user: u32,
 }
 
+/// The directory that a machine shares with this one, in its keeper's scratch directory, which is
+/// where that is.
+pub(crate) const SHARED: &str = "views";
+
 /// To a machine's keeper.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum MachineRequest {

@@ -17,18 +17,15 @@ use umbra_guest::sys::{self, Fork};
 use umbra_state::command::DEFAULT_PATH;
 use umbra_store::overlay::Mounter;
 
+use super::end_with_parent;
 use super::keeper::{not_mounted, private_mounts, writable};
 use super::namespaces::Namespaces;
-use super::end_with_parent;
 use crate::qemu::inherited;
 use crate::sandbox::net;
 use crate::sandbox::wire::{
-    self, Doing, Failure, KeeperHello, KeeperNetwork, MachineReply, MachineRequest, MachineSpec,
-    ProgramsSpec, ShareSpec,
+    self, Doing, Failure, KeeperHello, MachineReply, MachineRequest, MachineSpec, ProgramsSpec,
+    SHARED, ShareSpec,
 };
-
-/// The shared directory, in the scratch directory, where this process is.
-const SHARED: &str = "views";
 
 /// Where QEMU finds the shared directory's server.
 const SERVER: &str = "server.sock";
@@ -94,27 +91,32 @@ impl<'a> Keeper<'a> {
             (inherited::MONITOR, monitor.as_fd()),
             (inherited::PORT, port.as_fd()),
             (inherited::CONSOLE, console.as_fd()),
+            // What QEMU itself has to say is wanted where the guest says nothing.
+            (inherited::ERRORS, console.as_fd()),
             (inherited::KERNEL, kernel.as_fd()),
             (inherited::INITRD, initrd.as_fd()),
         ];
         let server = programs.server.as_ref().map(|_| connect_server()).transpose()?;
         if let (Some(arguments), Some((listener, client))) = (&programs.server, &server) {
-            self.start(arguments, &[(inherited::SERVER, listener.as_fd())], None)?;
+            let server = self.start(arguments, &[(inherited::SERVER, listener.as_fd())], None)?;
+            self.programs.push(server);
             passed.push((inherited::SHARE, client.as_fd()));
         }
         if let Some(tap) = &self.tap {
             passed.push((inherited::TAP, tap.as_fd()));
         }
-        self.start(&programs.machine, &passed, Some(self.spec.user))
+        let machine = self.start(&programs.machine, &passed, Some(self.spec.user))?;
+        self.programs.push(machine);
+        Ok(())
     }
 
     /// Starts a program that ends with this process; as nobody, where a user is given.
     fn start(
-        &mut self,
+        &self,
         arguments: &[String],
         passed: &[(i32, BorrowedFd<'_>)],
         user: Option<u32>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Pid, Failure> {
         let program = arguments.first().cloned().unwrap_or_default();
         let doing = || format!("start {program}");
         // Closed by a successful exec, so reading ends without an answer; an answer is a failure.
@@ -122,17 +124,19 @@ impl<'a> Keeper<'a> {
         match sys::fork(0).doing(doing)? {
             Fork::Child => {
                 drop(ours);
-                let failure = self.become_program(arguments, passed, user, &theirs);
-                let _ = wire::send(&theirs, &failure, &[]);
+                // Out of the way of the numbers that are given.
+                if let Ok(answer) = rustix::io::fcntl_dupfd_cloexec(&theirs, AWAY) {
+                    let failure = self.become_program(arguments, passed, user);
+                    let _ = wire::send(&answer, &failure, &[]);
+                }
                 sys::exit(127)
             }
             Fork::Parent(pid) => {
                 drop(theirs);
-                self.programs.extend(Pid::from_raw(pid));
-                match wire::receive::<Failure>(&ours).doing(doing)? {
-                    None => Ok(()),
-                    Some((failure, _)) => Err(failure),
-                }
+                let failed = wire::receive::<Failure>(&ours).doing(doing)?;
+                let pid = Pid::from_raw(pid).filter(|_| failed.is_none());
+                let gone = || Failure::new(doing(), &io::Error::from(rustix::io::Errno::SRCH));
+                pid.ok_or_else(|| failed.map_or_else(gone, |(failure, _)| failure))
             }
         }
     }
@@ -142,7 +146,6 @@ impl<'a> Keeper<'a> {
         arguments: &[String],
         passed: &[(i32, BorrowedFd<'_>)],
         user: Option<u32>,
-        answer: &OwnedFd,
     ) -> Failure {
         let set_up = || -> Result<(CString, Vec<CString>, Vec<CString>), Failure> {
             let doing = || "prepare a program".to_owned();
@@ -150,7 +153,7 @@ impl<'a> Keeper<'a> {
             move_into_link_name_space(self.nowhere.as_fd(), Some(LinkNameSpaceType::Network))
                 .doing(doing)?;
             sys::set_oom_score("0").doing(doing)?;
-            pass(passed, answer).doing(doing)?;
+            pass(passed).doing(doing)?;
             if let Some(user) = user {
                 let kvm = fs::metadata("/dev/kvm").map(|kvm| kvm.gid()).ok();
                 sys::set_ids(user, user, kvm.as_slice()).doing(doing)?;
@@ -193,10 +196,11 @@ fn connect_server() -> Result<(UnixListener, UnixStream), Failure> {
     Ok((listener, client))
 }
 
-/// Gives descriptors their numbers, and closes all others but the one for an answer.
-fn pass(passed: &[(i32, BorrowedFd<'_>)], answer: &OwnedFd) -> io::Result<()> {
-    // Beyond any number that is given.
-    const AWAY: i32 = 64;
+/// Beyond any number that is given.
+const AWAY: i32 = 64;
+
+/// Gives descriptors their numbers. What stood there is not used any more.
+fn pass(passed: &[(i32, BorrowedFd<'_>)]) -> io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     for number in 0..2 {
         sys::become_standard(null.as_fd(), number)?;
@@ -205,12 +209,9 @@ fn pass(passed: &[(i32, BorrowedFd<'_>)], answer: &OwnedFd) -> io::Result<()> {
     for (number, fd) in passed {
         away.push((*number, rustix::io::fcntl_dupfd_cloexec(fd, AWAY)?));
     }
-    let answer = rustix::io::fcntl_dupfd_cloexec(answer, AWAY)?;
     for (number, fd) in &away {
         sys::become_number(fd.as_fd(), *number)?;
     }
-    // They are closed on exec, the answer's last.
-    std::mem::forget((away, answer));
     Ok(())
 }
 
@@ -225,7 +226,8 @@ fn show(share: &ShareSpec, image: Vec<OwnedFd>) -> Result<OwnedFd, Failure> {
     let mount = mounted.map_err(not_mounted)?;
     fs::create_dir(&place).doing(|| format!("make {place}"))?;
     attach(&mount, &place)?;
-    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let flags =
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
     rustix::fs::openat(&mount, ".", flags, rustix::fs::Mode::empty())
         .doing(|| "open the root".to_owned())
 }
