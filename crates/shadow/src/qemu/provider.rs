@@ -215,10 +215,10 @@ impl Works {
         arguments.extend(if self.virtiofsd.starts_with("/usr/lib/qemu") {
             // The one that came with QEMU until 7.2; its options end with commas.
             let shared = shared.replace('\\', "\\\\").replace(',', "\\,");
-            let options = "cache=auto,xattr,sandbox=namespace,allow_direct_io";
+            let options = "cache=auto,xattr,sandbox=namespace,allow_direct_io,log_level=err";
             vec!["-o".to_owned(), format!("source={shared},{options}")]
         } else {
-            let options = ["--cache=auto", "--xattr", "--sandbox=namespace"];
+            let options = ["--cache=auto", "--xattr", "--sandbox=namespace", "--log-level=error"];
             let shared = format!("--shared-dir={shared}");
             std::iter::once(shared).chain(options.map(str::to_owned)).collect()
         });
