@@ -139,8 +139,11 @@ impl KernelError {
 /// No kernel is longer.
 const IMAGE_BYTES_MAX: u64 = 64 << 20;
 
-/// Where modules are, below a root.
-const MODULES: &str = "lib/modules";
+/// Where modules are, below a root; where a package was only unpacked the first may be missing.
+const MODULES: [&str; 2] = ["lib/modules", "usr/lib/modules"];
+
+/// What lists them. A package that was only unpacked has the second alone.
+const LISTS: [&str; 2] = ["modules.dep", "modules.order"];
 
 /// Finds the kernel for a state. `image` is its root, if it may have a kernel of its own.
 pub(crate) fn choose(
@@ -210,7 +213,7 @@ fn named(path: &Path, shelf: &Shelf, wanted: &[Wanted]) -> Result<Kernel, Kernel
             return keep(&parts.with_modules(Root(root.as_fd()), wanted)?, shelf);
         }
     }
-    let places = places.map(|place| place.join(MODULES).join(&parts.release)).to_vec();
+    let places = places.map(|place| place.join(MODULES[0]).join(&parts.release)).to_vec();
     Err(KernelError::NoModules { release: parts.release, places })
 }
 
@@ -280,27 +283,34 @@ impl Bare {
     }
 
     fn has_modules(&self, root: Root<'_>) -> Result<bool, KernelError> {
-        Ok(self.list(root, "modules.dep")?.is_some() || self.list(root, "modules.order")?.is_some())
+        Ok(self.modules(root)?.is_some())
     }
 
-    fn list(&self, root: Root<'_>, name: &str) -> Result<Option<Vec<u8>>, KernelError> {
-        let path = format!("{MODULES}/{}/{name}", self.release);
-        root.read(&path, LIST_BYTES_MAX).map_err(|error| read_error(&path, error))
+    /// The directory of its modules and the list of them.
+    fn modules(&self, root: Root<'_>) -> Result<Option<(String, Vec<u8>)>, KernelError> {
+        for dir in MODULES.map(|dir| format!("{dir}/{}", self.release)) {
+            for name in LISTS {
+                if let Some(list) = list(root, &dir, name)? {
+                    return Ok(Some((dir, list)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn with_modules(self, root: Root<'_>, wanted: &[Wanted]) -> Result<Parts, KernelError> {
-        // A package that was only unpacked has the second alone.
-        let list = match self.list(root, "modules.dep")? {
-            Some(list) => list,
-            None => self.list(root, "modules.order")?.unwrap_or_default(),
-        };
-        let builtin = self.list(root, "modules.builtin")?.unwrap_or_default();
-        let dir = format!("{MODULES}/{}", self.release);
-        let modules =
-            order::order(wanted, &Index::parse(&list, &builtin), &|path| module(root, &dir, path))
-                .map_err(|error| error.of_release(&self.release))?;
+        let (dir, names) = self.modules(root)?.unwrap_or_default();
+        let builtin = list(root, &dir, "modules.builtin")?.unwrap_or_default();
+        let index = Index::parse(&names, &builtin);
+        let modules = order::order(wanted, &index, &|path| module(root, &dir, path))
+            .map_err(|error| error.of_release(&self.release))?;
         Ok(Parts { release: self.release, image: self.image, modules })
     }
+}
+
+fn list(root: Root<'_>, dir: &str, name: &str) -> Result<Option<Vec<u8>>, KernelError> {
+    let path = format!("{dir}/{name}");
+    root.read(&path, LIST_BYTES_MAX).map_err(|error| read_error(&path, error))
 }
 
 /// A module's bytes, however it is packed.

@@ -98,9 +98,9 @@ impl<'a> Keeper<'a> {
         ];
         let server = programs.server.as_ref().map(|_| connect_server()).transpose()?;
         if let (Some(arguments), Some((listener, client))) = (&programs.server, &server) {
-            let passed =
+            let its =
                 [(inherited::SERVER, listener.as_fd()), (inherited::ERRORS, console.as_fd())];
-            let server = self.start(arguments, &passed, None)?;
+            let server = self.start(arguments, &its, None)?;
             self.programs.push(server);
             passed.push((inherited::SHARE, client.as_fd()));
         }
