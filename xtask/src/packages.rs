@@ -40,7 +40,7 @@ pub(crate) struct Need {
     why: &'static str,
 }
 
-const NEEDS: [Need; 37] = [
+const NEEDS: [Need; 39] = [
     need("gcc", Purpose::Build, Sign::Program("cc"), "compiles SQLite, zstd and AWS-LC"),
     need("libc6-dev", Purpose::Build, Sign::File("/usr/include/stdio.h"), "C headers"),
     need("pkg-config", Purpose::Build, Sign::Program("pkg-config"), "finds OpenSSL"),
@@ -104,7 +104,7 @@ const NEEDS: [Need; 37] = [
     need("lynis", Purpose::Test, Sign::Program("lynis"), "audits shadows that have none"),
     need("openscap-scanner", Purpose::Test, Sign::Program("oscap"), "likewise, benchmarks"),
     need("augeas-tools", Purpose::Test, Sign::Program("augtool"), "reads what our formats read"),
-    need("qemu-system-x86", Purpose::Test, Sign::Program("qemu-system-x86_64"), "boots disks"),
+    need("qemu-system-x86", Purpose::Test, Sign::Program("qemu-system-x86_64"), "virtual machines"),
     need("qemu-utils", Purpose::Test, Sign::Program("qemu-img"), "reads what we write"),
     need(
         "ovmf",
@@ -114,6 +114,8 @@ const NEEDS: [Need; 37] = [
     ),
     need("e2fsprogs", Purpose::Test, Sign::Program("e2fsck"), "checks what we write"),
     need("dosfstools", Purpose::Test, Sign::Program("fsck.fat"), "likewise"),
+    need("xz-utils", Purpose::Test, Sign::Program("xz"), "packs modules as Debian does"),
+    need("erofs-utils", Purpose::Test, Sign::Program("mkfs.erofs"), "their read-only disks"),
     need("rsync", Purpose::Bench, Sign::Program("rsync"), "what umbra is compared with"),
     need("nginx-light", Purpose::Bench, Sign::Program("nginx"), "likewise, as a proxy"),
     need("haproxy", Purpose::Bench, Sign::Program("haproxy"), "likewise"),

@@ -15,7 +15,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`api`], [`capture`], [`compare`], [`disk`], [`drift`], [`gateway`], [`judge`], [`recipe`], [`rollout`], [`store`], [`suite`], [`traffic`] | the targets |
+//! | [`api`], [`capture`], [`compare`], [`disk`], [`drift`], [`gateway`], [`judge`], [`recipe`], [`rollout`], [`shadow`], [`store`], [`suite`], [`traffic`] | the targets |
 //! | [`seeds`] | inputs to begin with: fixtures, and `fuzz/corpus` |
 //! | [`mutate`] | the next input |
 //! | [`run`], [`heap`] | trying a target, and measuring it |
@@ -33,6 +33,7 @@ pub mod recipe;
 pub mod rollout;
 pub mod run;
 pub mod seeds;
+pub mod shadow;
 pub mod store;
 pub mod suite;
 pub mod traffic;
@@ -100,6 +101,8 @@ pub const TARGETS: &[Target] = &[
     rollout::ROLLOUT,
     rollout::CONDITION,
     rollout::ANSWER,
+    shadow::QMP,
+    shadow::KERNEL,
 ];
 
 /// The target of this name.

@@ -23,6 +23,8 @@
 pub mod conformance;
 pub mod error;
 pub mod fake;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod inside;
 pub mod probe;
 pub mod provider;

@@ -2,8 +2,11 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use umbra_shadow::qemu::{QemuConfig, QemuProvider};
+use umbra_shadow::{Shadow, ShadowError};
+use umbra_state::{Command, Output};
 use umbra_store::overlay::{Base, Layers};
 
 const BUSYBOX: &str = "/bin/busybox";
@@ -34,36 +37,87 @@ fn guest() -> PathBuf {
 
 /// A directory with a busybox root in it.
 pub(crate) struct Ground {
-    provider: QemuProvider,
+    provider: Option<QemuProvider>,
     dir: tempfile::TempDir,
 }
 
 impl Ground {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        busybox_root(&dir.path().join("root"));
-        let config = QemuConfig {
-            dir: dir.path().join("shadows"),
-            // Kernels are fetched once.
-            cache: std::env::temp_dir().join("umbra-test-kernels"),
-            launcher: std::env::current_exe().expect("own path"),
-            guest: guest(),
-            kernel: None,
-            translate: true,
-        };
-        let provider = match QemuProvider::open(config) {
-            Ok(provider) => provider,
+        let mut ground = Self::without_provider();
+        ground.provider = match open(ground.path(), None) {
+            Ok(provider) => Some(provider),
             Err(error) => panic!("failed to {error}: {:?}", std::error::Error::source(&error)),
         };
-        Self { provider, dir }
+        ground
+    }
+
+    pub(crate) fn without_provider() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        busybox_root(&dir.path().join("root"));
+        Self { provider: None, dir }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     pub(crate) fn provider(&self) -> &QemuProvider {
-        &self.provider
+        self.provider.as_ref().expect("a provider")
     }
 
     pub(crate) fn layers(&self) -> Layers {
-        Layers::of(Base::Checkout(self.dir.path().join("root")))
+        layers(self.path())
+    }
+}
+
+/// The layers of a [`Ground`] in this directory.
+pub(crate) fn layers(dir: &Path) -> Layers {
+    Layers::of(Base::Checkout(dir.join("root")))
+}
+
+/// A provider in this directory whose guests have this first process, or the right one.
+pub(crate) fn open(dir: &Path, first: Option<&Path>) -> Result<QemuProvider, ShadowError> {
+    QemuProvider::open(QemuConfig {
+        dir: dir.join("shadows"),
+        // Kernels are fetched once.
+        cache: std::env::temp_dir().join("umbra-test-kernels"),
+        launcher: std::env::current_exe().expect("own path"),
+        guest: first.map_or_else(guest, Path::to_path_buf),
+        kernel: None,
+        translate: true,
+    })
+}
+
+/// The processes of machines of this name.
+pub(crate) fn machines_of(name: &str) -> Vec<i32> {
+    let named = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        words.next().is_some_and(|program| program.ends_with(b"qemu-system-x86_64"))
+            && words.any(|word| word == name.as_bytes())
+    };
+    let entries = std::fs::read_dir("/proc").expect("listed").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(named).collect()
+}
+
+#[track_caller]
+pub(crate) fn sh(shadow: &dyn Shadow, script: &str) -> Output {
+    let command = Command::shell(script).with_timeout(Duration::from_secs(20));
+    shadow.run(&command).expect("a command")
+}
+
+pub(crate) fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Waits for something that happens elsewhere and is announced nowhere.
+#[track_caller]
+pub(crate) fn until(what: &str, patience: Duration, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited too long until {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

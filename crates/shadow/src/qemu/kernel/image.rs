@@ -16,7 +16,7 @@ const VERSION_MIN: u16 = 0x0206;
 pub(super) const RELEASE_BYTES_MAX: usize = 64;
 
 /// The release of a kernel, such as `6.1.0-57-cloud-amd64`; `None` if it is no kernel.
-pub(super) fn release(image: &[u8]) -> Option<String> {
+pub(crate) fn release(image: &[u8]) -> Option<String> {
     let number = |at: usize| {
         let bytes = image.get(at..at + 2)?;
         Some(u16::from_le_bytes([bytes[0], bytes[1]]))
@@ -68,7 +68,7 @@ fn split(text: &str) -> (&str, &str, &str) {
 }
 
 /// The least that is a kernel to us, and to QEMU.
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fake(release: &str) -> Vec<u8> {
     let mut image = vec![0; 0x1000];
     image[0x1f1] = 1;

@@ -41,9 +41,9 @@ impl Index {
         self.paths.get(name).map(String::as_str)
     }
 
-    /// How many there are, in all.
-    pub(crate) fn len(&self) -> usize {
-        self.paths.len() + self.builtin.len()
+    /// All that are no part of the kernel, with where they are.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.paths.iter().map(|(name, path)| (name.as_str(), path.as_str()))
     }
 }
 
@@ -80,13 +80,13 @@ mod tests {
             assert_eq!(index.path("virtio_rng"), Some("kernel/drivers/virtio/virtio-rng.ko"));
             assert_eq!(index.path("fuse"), Some("kernel/fs/fuse/fuse.ko"));
             assert!(index.has_builtin("ext4") && !index.has_builtin("fuse"));
-            assert_eq!(index.len(), 3);
+            assert_eq!(index.paths().count(), 2);
         }
     }
 
     #[test]
     fn what_leads_elsewhere_is_no_module() {
         let list = b"../../../etc/x.ko\n/etc/y.ko\na//z.ko\n./w.ko\n\xff.ko\n.ko\na b.ko\nv\n\n";
-        assert_eq!(Index::parse(list, list).len(), 0);
+        assert_eq!(Index::parse(list, list), Index::default());
     }
 }

@@ -88,7 +88,7 @@ fn number<const BYTES: usize>(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 /// A module that says this of itself and does nothing.
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fake(modinfo: &str) -> Vec<u8> {
     let names = b"\0.shstrtab\0.modinfo\0";
     let (names_at, info_at) = (64, 64 + names.len());

@@ -16,7 +16,7 @@ const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resour
 
 /// QEMU's default processor with what programs are built for (x86-64-v2) and with random
 /// numbers of its own, at no cost; all that QEMU can translate makes a boot cost a tenth more.
-const TRANSLATED: &str = "qemu64,+cx16,+lahf-lm,+popcnt,+ssse3,+sse4.1,+sse4.2,+rdrand,+rdseed";
+const TRANSLATED: &str = "qemu64,+cx16,+lahf-lm,+popcnt,+ssse3,+sse4.1,+sse4.2,+rdrand";
 
 /// No machine has more.
 const PORTS_MAX: usize = 30;

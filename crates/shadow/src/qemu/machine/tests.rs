@@ -67,7 +67,7 @@ fn a_plain_machine() {
 -name umbra-web-1
 -machine pc,memory-backend=memory,usb=off,vmport=off,dump-guest-core=off
 -accel tcg
--cpu qemu64,+cx16,+lahf-lm,+popcnt,+ssse3,+sse4.1,+sse4.2,+rdrand,+rdseed
+-cpu qemu64,+cx16,+lahf-lm,+popcnt,+ssse3,+sse4.1,+sse4.2,+rdrand
 -smp 1
 -m 512M
 -object {"id":"memory","qom-type":"memory-backend-ram","size":536870912}
@@ -114,7 +114,7 @@ fn a_machine_with_a_share_and_a_tap() {
 -name umbra-web-1
 -machine pc,memory-backend=memory,usb=off,vmport=off,dump-guest-core=off
 -accel tcg
--cpu qemu64,+cx16,+lahf-lm,+popcnt,+ssse3,+sse4.1,+sse4.2,+rdrand,+rdseed
+-cpu qemu64,+cx16,+lahf-lm,+popcnt,+ssse3,+sse4.1,+sse4.2,+rdrand
 -smp 2
 -m 1024M
 -object {"id":"memory","qom-type":"memory-backend-memfd","share":true,"size":1073741824}
