@@ -10,6 +10,7 @@ pub(crate) mod image;
 pub(crate) mod index;
 pub(crate) mod modinfo;
 mod order;
+mod parts;
 mod tree;
 mod unpack;
 
@@ -22,8 +23,8 @@ use umbra_state::escape;
 
 use super::programs::{MissingProgram, Places};
 use super::shelf::{self, Shelf};
-use index::{Index, LIST_BYTES_MAX};
 pub(crate) use order::{WANTED, Wanted};
+use parts::{Bare, MODULES, keep, load, newest};
 use tree::Root;
 
 /// A kernel that is ready to boot.
@@ -136,15 +137,6 @@ impl KernelError {
     }
 }
 
-/// No kernel is longer.
-const IMAGE_BYTES_MAX: u64 = 64 << 20;
-
-/// Where modules are, below a root; where a package was only unpacked the first may be missing.
-const MODULES: [&str; 2] = ["lib/modules", "usr/lib/modules"];
-
-/// What lists them. A package that was only unpacked has the second alone.
-const LISTS: [&str; 2] = ["modules.dep", "modules.order"];
-
 /// Finds the kernel for a state. `image` is its root, if it may have a kernel of its own.
 pub(crate) fn choose(
     named: Option<&Path>,
@@ -187,14 +179,22 @@ pub(crate) fn of_root(
     shelf: &Shelf,
     wanted: &[Wanted],
 ) -> Result<Option<Kernel>, KernelError> {
-    let root = Root(root);
-    newest(root)?.map(|parts| keep(&parts.with_modules(root, wanted)?, shelf)).transpose()
+    newest_of(Root(root), false, shelf, wanted)
 }
 
 /// This machine's own kernel: one for virtual machines, else the newest.
 fn of_machine(shelf: &Shelf, wanted: &[Wanted]) -> Result<Option<Kernel>, KernelError> {
-    let root = File::open("/")?;
-    of_root(root.as_fd(), shelf, wanted)
+    newest_of(Root(File::open("/")?.as_fd()), true, shelf, wanted)
+}
+
+fn newest_of(
+    root: Root<'_>,
+    small_first: bool,
+    shelf: &Shelf,
+    wanted: &[Wanted],
+) -> Result<Option<Kernel>, KernelError> {
+    let bare = newest(root, small_first)?;
+    bare.map(|bare| keep(&bare.with_modules(root, wanted)?, shelf)).transpose()
 }
 
 /// The kernel somebody named, with its modules beside it (as a package has them) or here.
@@ -233,133 +233,11 @@ pub(crate) fn fetched(
         let root = File::open(&scratch)?;
         let root = Root(root.as_fd());
         let none = || KernelError::Fetch("the packages have no kernel with modules".to_owned());
-        let parts = newest(root)?.ok_or_else(none)?.with_modules(root, wanted)?;
+        let parts = newest(root, true)?.ok_or_else(none)?.with_modules(root, wanted)?;
         fs::remove_dir_all(&scratch)?;
         parts.write(path)
     })?;
     load(&dir)
-}
-
-/// A kernel's own file.
-struct Bare {
-    release: String,
-    image: Vec<u8>,
-}
-
-/// A kernel with its modules, in the order of loading.
-struct Parts {
-    release: String,
-    image: Vec<u8>,
-    modules: Vec<(String, Vec<u8>)>,
-}
-
-/// The newest kernel below a root whose modules are there, one for virtual machines first.
-fn newest(root: Root<'_>) -> Result<Option<Bare>, KernelError> {
-    let names = root.names("boot").map_err(|error| read_error("boot", error))?;
-    let mut releases: Vec<&str> = names
-        .iter()
-        .filter_map(|name| name.strip_prefix("vmlinuz-"))
-        .filter(|release| image::is_release(release))
-        .collect();
-    let small = |release: &str| release.contains("cloud");
-    releases.sort_by(|a, b| small(a).cmp(&small(b)).then_with(|| image::compare(a, b)).reverse());
-    for release in releases {
-        let Some(bare) = Bare::read(root, &format!("boot/vmlinuz-{release}"))? else { continue };
-        if bare.has_modules(root)? {
-            return Ok(Some(bare));
-        }
-    }
-    Ok(None)
-}
-
-impl Bare {
-    fn read(root: Root<'_>, path: &str) -> Result<Option<Self>, KernelError> {
-        let image = root.read(path, IMAGE_BYTES_MAX).map_err(|error| read_error(path, error))?;
-        let of = |image: Vec<u8>| match image::release(&image) {
-            Some(release) => Ok(Self { release, image }),
-            None => Err(KernelError::NotOne(shown(path))),
-        };
-        image.map(of).transpose()
-    }
-
-    fn has_modules(&self, root: Root<'_>) -> Result<bool, KernelError> {
-        Ok(self.modules(root)?.is_some())
-    }
-
-    /// The directory of its modules and the list of them.
-    fn modules(&self, root: Root<'_>) -> Result<Option<(String, Vec<u8>)>, KernelError> {
-        for dir in MODULES.map(|dir| format!("{dir}/{}", self.release)) {
-            for name in LISTS {
-                if let Some(list) = list(root, &dir, name)? {
-                    return Ok(Some((dir, list)));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    fn with_modules(self, root: Root<'_>, wanted: &[Wanted]) -> Result<Parts, KernelError> {
-        let (dir, names) = self.modules(root)?.unwrap_or_default();
-        let builtin = list(root, &dir, "modules.builtin")?.unwrap_or_default();
-        let index = Index::parse(&names, &builtin);
-        let modules = order::order(wanted, &index, &|path| module(root, &dir, path))
-            .map_err(|error| error.of_release(&self.release))?;
-        Ok(Parts { release: self.release, image: self.image, modules })
-    }
-}
-
-fn list(root: Root<'_>, dir: &str, name: &str) -> Result<Option<Vec<u8>>, KernelError> {
-    let path = format!("{dir}/{name}");
-    root.read(&path, LIST_BYTES_MAX).map_err(|error| read_error(&path, error))
-}
-
-/// A module's bytes, however it is packed.
-fn module(root: Root<'_>, dir: &str, path: &str) -> Result<Vec<u8>, KernelError> {
-    for ending in unpack::ENDINGS {
-        let path = format!("{dir}/{path}{ending}");
-        let failed = |error| read_error(&path, error);
-        if let Some(packed) = root.read(&path, unpack::BYTES_MAX).map_err(failed)? {
-            return unpack::unpack(packed).map_err(failed);
-        }
-    }
-    Err(read_error(&format!("{dir}/{path}"), io::ErrorKind::NotFound.into()))
-}
-
-/// The copy of a kernel, by its content.
-fn keep(parts: &Parts, shelf: &Shelf) -> Result<Kernel, KernelError> {
-    let modules = parts.modules.iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes]);
-    let all = [parts.release.as_bytes(), &parts.image].into_iter().chain(modules);
-    let name = shelf::name(all).to_string();
-    load(&shelf.entry(&name, |path| {
-        fs::create_dir(path)?;
-        parts.write(path)
-    })?)
-}
-
-impl Parts {
-    /// See [`load`].
-    fn write(&self, dir: &Path) -> Result<(), KernelError> {
-        shelf::write(&dir.join("vmlinuz"), &self.image)?;
-        shelf::write(&dir.join("release"), self.release.as_bytes())?;
-        for (number, (name, bytes)) in self.modules.iter().enumerate() {
-            shelf::write(&dir.join(format!("{number:03}-{name}.ko")), bytes)?;
-        }
-        Ok(())
-    }
-}
-
-/// The kernel in a directory of ours.
-fn load(dir: &Path) -> Result<Kernel, KernelError> {
-    let release = fs::read_to_string(dir.join("release"))?;
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
-    paths.sort_unstable();
-    let modules = paths.into_iter().filter_map(|path| {
-        let stem = path.file_name()?.to_str()?.strip_suffix(".ko")?;
-        let name = stem.split_once('-')?.1.to_owned();
-        Some(Module { name, path })
-    });
-    Ok(Kernel { image: dir.join("vmlinuz"), release, modules: modules.collect() })
 }
 
 fn read_error(path: &str, source: io::Error) -> KernelError {

@@ -1,8 +1,8 @@
 //! Real guests: that what this module describes is what QEMU makes of it and Linux boots.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
-use std::os::fd::AsFd;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -229,6 +229,32 @@ fn all_there_is_can_be_made() {
         let status = guest.qmp().execute(&QueryStatus {}, PATIENCE).expect("a status");
         assert_eq!(status.status, RunState::Prelaunch);
     }
+}
+
+/// What another process opened serves as well: its sockets, by their numbers.
+#[test]
+fn sockets_are_inherited() {
+    let Some(ground) = ground() else { return };
+    let ((ours, monitor), (console, port)) =
+        (UnixStream::pair().expect("a pair"), UnixStream::pair().expect("a pair"));
+    let plain = ground.machine("inherits", Backing::Own, Start::Paused);
+    let machine = Machine {
+        monitor: Some(Endpoint::Inherited(0)),
+        console: Console::Socket(Endpoint::Inherited(1)),
+        ports: Vec::new(),
+        ..plain
+    };
+    let child = Command::new(&ground.program)
+        .args(machine.arguments().expect("arguments"))
+        .stdin(OwnedFd::from(monitor))
+        .stdout(OwnedFd::from(port))
+        .spawn()
+        .expect("started");
+    let mut guest = Guest { child, qmp: Qmp::over(ours, PATIENCE).ok(), machine };
+    guest.qmp().execute(&Cont {}, PATIENCE).expect("it begins");
+    let mut first = [0; 1];
+    console.set_read_timeout(Some(PATIENCE)).expect("set");
+    { &console }.read_exact(&mut first).expect("it says something");
 }
 
 /// What the probe says is what it saw: on a machine whose device is there and whose guests do
