@@ -7,7 +7,8 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
+    open_tree,
 };
 
 use crate::failure::{Doing, Failure};
@@ -18,10 +19,26 @@ pub fn new_mount(
     options: &[(&str, &str)],
     attributes: MountAttrFlags,
 ) -> Result<OwnedFd, Failure> {
+    new_mount_with(kind, options, &[], attributes)
+}
+
+/// Likewise, with options that have no value.
+///
+/// # Errors
+/// The kernel's.
+pub fn new_mount_with(
+    kind: &str,
+    options: &[(&str, &str)],
+    flags: &[&str],
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Failure> {
     let doing = || format!("make a {kind} mount");
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).doing(doing)?;
     for (key, value) in options {
         fsconfig_set_string(&context, *key, *value).doing(doing)?;
+    }
+    for flag in flags {
+        fsconfig_set_flag(&context, *flag).doing(doing)?;
     }
     fsconfig_create(&context).doing(doing)?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).doing(doing)

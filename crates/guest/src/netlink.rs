@@ -102,6 +102,17 @@ impl Netlink {
         Ok(())
     }
 
+    /// Gives an interface an Ethernet address.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_mac(&mut self, index: u32, mac: Mac) -> io::Result<()> {
+        let mut request = Request::new(libc::RTM_NEWLINK, NLM_F_ACK, &link_header(index, 0, 0));
+        request.attribute(libc::IFLA_ADDRESS, &mac);
+        self.exchange(request)?;
+        Ok(())
+    }
+
     /// Makes a bridge, down. It joins no multicast groups, which it would announce on its ports:
     /// one that snoops joins one, and programs join others wherever multicast is possible.
     ///

@@ -14,6 +14,9 @@ pub const PORT: &str = "umbra";
 /// The tag of the directory that the host shares, in which roots are.
 pub const SHARE_TAG: &str = "views";
 
+/// The serial number of the disk with a root on it.
+pub const ROOT_DISK: &str = "root";
+
 /// What a channel is opened for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Opening {
@@ -71,6 +74,10 @@ pub enum Done {
 pub struct Identity {
     /// Nanoseconds since 1970.
     pub now_ns: u64,
+    /// What the machine is called.
+    pub hostname: String,
+    /// The contents of `/etc/machine-id`, where it is to have one of its own.
+    pub machine_id: Option<String>,
     /// Fresh random bytes, for a kernel that may have drawn from the same pool as its copies.
     pub entropy: Vec<u8>,
     /// Its place in a network, if it has one.
@@ -90,11 +97,20 @@ pub struct Place {
     pub gateway: Option<Ipv4Addr>,
 }
 
+/// Where a root is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Root {
+    /// In the shared directory, under this name.
+    Shared(String),
+    /// On the disk [`ROOT_DISK`], which is only read; what is written stays in memory.
+    Disk,
+}
+
 /// A root to show, and what its processes find around them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
-    /// Its name in the shared directory.
-    pub dir: String,
+    /// Where it is.
+    pub root: Root,
     /// What the machine is called.
     pub hostname: String,
     /// The size of /dev/shm.

@@ -24,6 +24,18 @@ pub trait Provider: Send + Sync {
     /// `spec.name` must be free. Blocking.
     fn spawn(&self, layers: &Layers, spec: &ShadowSpec) -> Result<Box<dyn Shadow>, ShadowError>;
 
+    /// Makes ready that shadows like `spec` showing `layers` begin from where `ready` leaves one:
+    /// they are forked from it, memory and all. Does nothing where `capabilities` have no
+    /// `memory_fork`, or it was done. Blocking.
+    fn prepare(
+        &self,
+        _layers: &Layers,
+        _spec: &ShadowSpec,
+        _ready: &dyn Fn(&dyn Shadow) -> Result<(), ShadowError>,
+    ) -> Result<(), ShadowError> {
+        Ok(())
+    }
+
     /// The names of all shadows of this provider that exist on this machine, whoever made them.
     fn list(&self) -> Result<Vec<String>, ShadowError>;
 
@@ -131,10 +143,24 @@ pub struct ShadowSpec {
     pub network: Network,
     /// The first process of its views.
     pub init: Init,
+    /// How a virtual machine has its files.
+    #[serde(default)]
+    pub files: Files,
     /// The address it should have, as one before it did; another where that is somebody's, or
     /// where this provider does not choose.
     #[serde(default)]
     pub address: Option<IpAddr>,
+}
+
+/// How a virtual machine has its files; other shadows have them one way only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Files {
+    /// Shared with this machine, on which they can be read and changed while it runs.
+    #[default]
+    Shared,
+    /// On a disk, which machines with memory of their own can be forked with.
+    Disk,
 }
 
 /// The first process in a view.
@@ -151,7 +177,14 @@ pub enum Init {
 impl ShadowSpec {
     /// With a small init, at any address.
     pub fn new(name: impl Into<String>, limits: Limits, network: Network) -> Self {
-        Self { name: name.into(), limits, network, init: Init::Small, address: None }
+        Self {
+            name: name.into(),
+            limits,
+            network,
+            init: Init::Small,
+            files: Files::Shared,
+            address: None,
+        }
     }
 
     /// Whether the name follows its rules.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::failure::{Doing, Failure};
 use crate::mounts::mount;
@@ -30,7 +31,9 @@ impl Group {
         if memory.is_none() && pids.is_none() {
             return Ok(None);
         }
-        let group = Self(PathBuf::from(ROOT).join(format!("view-{}", view.dir)));
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let group = Self(PathBuf::from(ROOT).join(format!("view-{number}")));
         fs::create_dir(&group.0).doing(|| "make a control group".to_owned())?;
         for (file, value) in [memory, pids].into_iter().flatten() {
             fs::write(group.0.join(file), value).doing(|| format!("set {file}"))?;

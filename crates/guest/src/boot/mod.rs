@@ -20,7 +20,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::WaitOptions;
+use rustix::process::{Pid, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 use crate::failure::{Doing, Failure};
@@ -115,8 +115,10 @@ fn serve(orders: &OwnedFd) -> Result<(), Failure> {
                     (Done::Done, Some(socket))
                 })
             }
-            Order::Hello => hello().map(|done| (done, None)),
-            Order::Be(identity) => identity::take(identity).map(|()| (Done::Done, None)),
+            Order::Hello | Order::Be(_) => {
+                let pid = shown.as_ref().and_then(Shown::pid);
+                about_itself(&order, pid).map(|done| (done, None))
+            }
         };
         reply(orders, answer).doing(doing)?;
     }
@@ -131,9 +133,20 @@ fn reply(orders: &OwnedFd, answer: Result<(Done, Option<OwnedFd>), Failure>) -> 
     wire::send(orders, &answer, &fds)
 }
 
-fn hello() -> Result<Done, Failure> {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    Ok(Done::Hello { release })
+/// Carries out what concerns the machine whatever it shows; `pid` is the first process of a view
+/// that has surroundings of its own.
+fn about_itself(order: &Order, pid: Option<Pid>) -> Result<Done, Failure> {
+    match order {
+        Order::Hello => {
+            let release = rustix::system::uname().release().to_string_lossy().into_owned();
+            Ok(Done::Hello { release })
+        }
+        Order::Be(identity) => identity::take(identity, pid).map(|()| Done::Done),
+        Order::View(_) | Order::Boot(_) => {
+            let busy = io::Error::from(rustix::io::Errno::BUSY);
+            Err(Failure::new("show something else: a system runs here", &busy))
+        }
+    }
 }
 
 /// Whatever has lost its parent ends here.

@@ -5,30 +5,71 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount};
+use rustix::mount::{MountAttrFlags, MoveMountFlags, move_mount};
 
 use crate::failure::{Doing, Failure};
-use crate::mounts::{attach, copy_of, mount, new_mount};
-use crate::order::SHARE_TAG;
+use crate::mounts::{attach, copy_of, mount, new_mount, new_mount_with};
+use crate::order::{ROOT_DISK, Root, SHARE_TAG};
 
 /// Where the host's directory is.
 const SHARE: &str = "/share";
 /// Where a root is put together.
 const VIEW: &str = "/view";
 
-/// The root called `dir`, attached at a place of its own.
-pub(super) fn attach_view(dir: &str) -> Result<OwnedFd, Failure> {
-    if dir.is_empty() || dir.contains(['/', '.']) {
-        return Err(Failure::new("show what has no name", &Errno::INVAL.into()));
+/// The root, attached at a place of its own.
+pub(super) fn attach_view(root: &Root) -> Result<OwnedFd, Failure> {
+    match root {
+        Root::Shared(name) => attach(&shared(name)?, VIEW)?,
+        Root::Disk => attach(&on_disk()?, VIEW)?,
     }
-    if !Path::new(SHARE).join(dir).exists() {
-        // Mounted with the first view; a machine that was copied has it from before.
-        let _ = rustix::mount::unmount(SHARE, UnmountFlags::DETACH);
-        mount("virtiofs", SHARE, &[("source", SHARE_TAG)])?;
-    }
-    attach(&copy_of(&Path::new(SHARE).join(dir))?, VIEW)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(VIEW, flags, Mode::empty()).doing(|| format!("open {VIEW}"))
+}
+
+fn shared(name: &str) -> Result<OwnedFd, Failure> {
+    if name.is_empty() || name.contains(['/', '.']) {
+        return Err(Failure::new("show what has no name", &Errno::INVAL.into()));
+    }
+    let place = Path::new(SHARE).join(name);
+    if !place.exists() {
+        // With the first view; later ones appear where it is mounted.
+        mount("virtiofs", SHARE, &[("source", SHARE_TAG)])?;
+    }
+    copy_of(&place)
+}
+
+/// The disk's files, with what is written to them in memory.
+fn on_disk() -> Result<OwnedFd, Failure> {
+    mount("tmpfs", SHARE, &[("mode", "0700")])?;
+    for dir in ["lower", "upper", "work"] {
+        let made = mkdirat(CWD, Path::new(SHARE).join(dir), Mode::from_raw_mode(0o755));
+        made.doing(|| format!("make {SHARE}/{dir}"))?;
+    }
+    let disk = find_disk()?;
+    let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let files = new_mount_with("erofs", &[("source", &disk)], &["ro"], read_only)?;
+    attach(&files, &format!("{SHARE}/lower"))?;
+    let dir = |name: &str| format!("{SHARE}/{name}");
+    let (lower, upper, work) = (dir("lower"), dir("upper"), dir("work"));
+    let options = [
+        ("source", "umbra"),
+        ("lowerdir", lower.as_str()),
+        ("upperdir", upper.as_str()),
+        ("workdir", work.as_str()),
+    ];
+    new_mount("overlay", &options, MountAttrFlags::empty())
+}
+
+/// The device whose serial number says that a root is on it.
+fn find_disk() -> Result<String, Failure> {
+    let none = || Failure::new("find the disk with the root", &Errno::NODEV.into());
+    let disks = std::fs::read_dir("/sys/block").doing(|| "list disks".to_owned())?;
+    let is_root = |name: &String| {
+        let serial = std::fs::read_to_string(format!("/sys/block/{name}/serial"));
+        serial.is_ok_and(|serial| serial.trim_end() == ROOT_DISK)
+    };
+    let mut names = disks.flatten().filter_map(|disk| disk.file_name().into_string().ok());
+    names.find(is_root).map(|name| format!("/dev/{name}")).ok_or_else(none)
 }
 
 /// Attaches a filesystem to the directory of this name at the top of a root. A state in which that
@@ -45,7 +86,7 @@ pub(super) fn place(
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
     let target = openat2(root, name, flags, Mode::empty(), resolve).doing(doing)?;
-    let made = new_mount(kind, options, rustix::mount::MountAttrFlags::empty())?;
+    let made = new_mount(kind, options, MountAttrFlags::empty())?;
     let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(made.as_fd(), "", &target, "", both).doing(doing)?;
     Ok(made)

@@ -12,7 +12,7 @@ use umbra_state::command::DEFAULT_PATH;
 use super::root;
 use crate::failure::{Doing, Failure};
 use crate::init;
-use crate::order::{Answer, Done, View};
+use crate::order::{Answer, Done, Order, View};
 use crate::sys::{self, Fork};
 use crate::wire;
 
@@ -31,7 +31,7 @@ pub(super) fn boot(view: &View, orders: &OwnedFd) -> Failure {
 fn become_system(view: &View, orders: &OwnedFd) -> Result<Infallible, Failure> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).doing(|| "make mounts private".to_owned())?;
-    let top = root::attach_view(&view.dir)?;
+    let top = root::attach_view(&view.root)?;
     root::place(&top, "proc", "proc", &[])?;
     root::place(&top, "sys", "sysfs", &[])?;
     root::place(&top, "dev", "devtmpfs", &[])?;
@@ -53,6 +53,7 @@ fn become_system(view: &View, orders: &OwnedFd) -> Result<Infallible, Failure> {
         })?;
     let attendant = start_attendant()?;
     let booting: Answer = Ok(Done::Done);
+    start_steward(orders)?;
     wire::send(orders, &booting, &[attendant.as_fd()]).doing(|| "answer the host".to_owned())?;
     drop(attendant);
     sys::reset_signals();
@@ -60,6 +61,24 @@ fn become_system(view: &View, orders: &OwnedFd) -> Result<Infallible, Failure> {
     let env = [format!("PATH={DEFAULT_PATH}"), "TERM=linux".to_owned()].map(|value| text(&value));
     let error = sys::exec(&text(program), &[text(program)], &env);
     Err(Failure::new(format!("start {program}"), &error))
+}
+
+/// Forks the process that carries out what concerns the machine from here on.
+fn start_steward(orders: &OwnedFd) -> Result<(), Failure> {
+    match sys::fork(0).doing(|| "start the steward".to_owned())? {
+        Fork::Parent(_) => Ok(()),
+        Fork::Child => {
+            let _ = rustix::process::setsid();
+            let _ = sys::set_oom_score("-900");
+            while let Ok(Some((order, _))) = wire::receive::<Order>(orders) {
+                let answer: Answer = super::about_itself(&order, None);
+                if wire::send(orders, &answer, &[]).is_err() {
+                    break;
+                }
+            }
+            sys::exit(0)
+        }
+    }
 }
 
 /// Forks the process that runs commands, in the view's root.

@@ -63,6 +63,11 @@ impl Shown {
         }
     }
 
+    /// Its first process.
+    pub(super) fn pid(&self) -> Option<Pid> {
+        self.pid
+    }
+
     pub(super) fn is(&self, pid: Pid) -> bool {
         self.pid == Some(pid)
     }
@@ -103,7 +108,7 @@ fn set_up(view: &View, group: Option<&Group>) -> Result<(), Failure> {
     rustix::mount::mount_change("/", private).doing(|| "make mounts private".to_owned())?;
     rustix::system::sethostname(view.hostname.as_bytes())
         .doing(|| "set the host name".to_owned())?;
-    let root = root::attach_view(&view.dir)?;
+    let root = root::attach_view(&view.root)?;
     root::place(&root, "proc", "proc", &[])?;
     root::place(&root, "sys", "sysfs", &[])?;
     let dev = root::place(&root, "dev", "tmpfs", &[("mode", "0755"), ("size", "4m")])?;

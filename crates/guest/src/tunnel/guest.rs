@@ -160,6 +160,10 @@ impl Guest {
             self.link.send(&Frame::message(id, &Told::Done(Err(busy))));
             return Ok(());
         }
+        if matches!(order, Order::Be(_)) {
+            // What was under way was the one's that this machine was copied from.
+            self.channels.clear();
+        }
         self.ordered = Some(id);
         wire::send(&self.orders, order, &[])
     }

@@ -49,7 +49,7 @@ impl Tunnel {
         let (runs, at) = wire::pair().expect("a pair");
         let tunnel = Self { asks: Some(asks), runs, ends };
         let order = Order::View(crate::order::View {
-            dir: "1".into(),
+            root: crate::order::Root::Disk,
             hostname: "web".into(),
             shm_bytes_max: 0,
             memory_bytes_max: None,

@@ -26,18 +26,24 @@ pub(crate) use service::Service;
 pub(crate) struct Inside {
     shadow: String,
     socket: OwnedFd,
-    root: OwnedFd,
+    /// Absent where it is not on this machine.
+    root: Option<OwnedFd>,
 }
 
 impl Inside {
     /// Of `shadow`: its first process reads requests from the other end of `socket`.
-    pub(crate) fn new(shadow: String, socket: OwnedFd, root: OwnedFd) -> Self {
+    pub(crate) fn new(shadow: String, socket: OwnedFd, root: Option<OwnedFd>) -> Self {
         Self { shadow, socket, root }
     }
 
     /// The view's root directory.
-    pub(crate) fn root(&self) -> io::Result<OwnedFd> {
-        self.root.try_clone()
+    pub(crate) fn root(&self) -> Result<OwnedFd, ShadowError> {
+        let Some(root) = &self.root else {
+            let why = format!("the files of {} are on a disk of its own", self.shadow);
+            return Err(ShadowError::Unsupported(why));
+        };
+        root.try_clone()
+            .map_err(|source| ShadowError::System { doing: "open the root".to_owned(), source })
     }
 
     /// Runs a command to its end. `on_output` sees what it prints as it comes.
@@ -229,7 +235,7 @@ mod tests {
     fn run_against(answer: fn(&OwnedFd)) -> Result<Output, ShadowError> {
         let (ours, theirs) = wire::pair().expect("sockets");
         let root = File::open("/").expect("a directory").into();
-        let inside = Inside::new("hostile".to_owned(), ours, root);
+        let inside = Inside::new("hostile".to_owned(), ours, Some(root));
         let hostile = std::thread::spawn(move || {
             let received = wire::receive::<RunRequest>(&theirs).expect("received");
             let (_, fds) = received.expect("a request");

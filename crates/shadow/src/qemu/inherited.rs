@@ -16,6 +16,10 @@ pub(crate) const TAP: i32 = 7;
 pub(crate) const KERNEL: i32 = 8;
 /// QEMU: likewise.
 pub(crate) const INITRD: i32 = 9;
+/// QEMU: the disk with the root.
+pub(crate) const DISK: i32 = 10;
+/// QEMU: the guest's memory.
+pub(crate) const MEMORY: i32 = 11;
 /// The shared directory's server: where it listens.
 pub(crate) const SERVER: i32 = 3;
 

@@ -11,6 +11,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`provider`], `shadow` | the provider, and a machine as a shadow |
+//! | `power`, `templates` | a machine that runs; machines that others are forked from |
 //! | `line`, `memory`, [`inherited`] | the line to a guest; its memory; what its programs inherit |
 //! | [`accel`] | what runs a guest's processors here |
 //! | [`machine`] | a virtual machine as a value, and the arguments QEMU makes it from |
@@ -29,11 +30,13 @@ pub(crate) mod kernel;
 mod line;
 pub(crate) mod machine;
 mod memory;
+mod power;
 pub(crate) mod programs;
 pub mod provider;
 pub(crate) mod qmp;
 mod shadow;
 pub(crate) mod shelf;
+mod templates;
 
 pub use provider::{QemuConfig, QemuProvider};
 

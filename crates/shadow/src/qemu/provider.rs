@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use umbra_guest::netlink;
-use umbra_guest::order::{PORT, SHARE_TAG};
+use umbra_guest::order::{PORT, ROOT_DISK, SHARE_TAG};
 use umbra_store::overlay::Layers;
 
 use super::accel::{self, Key, Probed, Trial};
@@ -13,15 +13,18 @@ use super::inherited;
 use super::initrd;
 use super::kernel::{self, Kernel, WANTED};
 use super::machine::{
-    Accel, Backing, Board, Boot, Console, Endpoint, Mac, Machine, Memory, Network, Port, Share,
-    Start,
+    Accel, Backing, Board, Boot, Console, Disk, DiskFormat, Endpoint, Mac, Machine, Memory,
+    Network, Port, Share, Start,
 };
 use super::memory::Plan;
 use super::programs;
 use super::shadow::QemuShadow;
 use super::shelf::Shelf;
+use super::templates::Templates;
 use crate::error::ShadowError;
-use crate::provider::{Capabilities, EnforcedLimits, Init, Provider, Reaped, Shadow, ShadowSpec};
+use crate::provider::{
+    Capabilities, EnforcedLimits, Files, Init, Provider, Reaped, Shadow, ShadowSpec,
+};
 use crate::sandbox::IDS_BASE;
 use crate::sandbox::maker::Maker;
 
@@ -74,6 +77,7 @@ impl QemuProvider {
         })?;
         let maker = Maker::open(&config.dir, &config.launcher, Some(IDS_BASE))?;
         maker.reap()?;
+        let templates = Templates::open(&maker)?;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let mut works = Works {
             maker,
@@ -85,6 +89,7 @@ impl QemuProvider {
             cpus,
             probed: Probed { accel: Accel::Tcg, seen: "it was told to translate".to_owned() },
             generic: Mutex::default(),
+            templates,
         };
         if !config.translate {
             works.probed = works.probe(&config.cache)?;
@@ -104,6 +109,22 @@ impl Provider for QemuProvider {
         Ok(Box::new(QemuShadow::begin(Arc::clone(&self.works), layers, spec)?))
     }
 
+    fn prepare(
+        &self,
+        layers: &Layers,
+        spec: &ShadowSpec,
+        ready: &dyn Fn(&dyn Shadow) -> Result<(), ShadowError>,
+    ) -> Result<(), ShadowError> {
+        spec.check_name()?;
+        if spec.files != Files::Disk {
+            return Ok(());
+        }
+        self.works.templates.make(layers, spec, |name, memory| {
+            QemuShadow::template(Arc::clone(&self.works), layers, spec, name, memory)
+                .and_then(|shadow| ready(&shadow).map(|()| shadow))
+        })
+    }
+
     fn list(&self) -> Result<Vec<String>, ShadowError> {
         Ok(self.works.maker.list())
     }
@@ -111,6 +132,19 @@ impl Provider for QemuProvider {
     fn reap(&self) -> Result<Reaped, ShadowError> {
         self.works.maker.reap()
     }
+}
+
+/// How a machine has its files and its memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Files shared with this machine.
+    Shared,
+    /// Files on a disk.
+    Disk,
+    /// Likewise, and memory in a file, to fork others from.
+    Template,
+    /// Likewise, forked.
+    Fork,
 }
 
 /// What machines are made with.
@@ -125,6 +159,7 @@ pub(super) struct Works {
     probed: Probed,
     /// What machines boot whose image's own kernel does not matter.
     generic: Mutex<Option<Boots>>,
+    pub(super) templates: Templates,
 }
 
 /// A kernel and what boots with it.
@@ -144,7 +179,7 @@ impl Works {
         }
     }
 
-    fn generic(&self) -> Result<Boots, ShadowError> {
+    pub(super) fn generic(&self) -> Result<Boots, ShadowError> {
         let mut kept = self.generic.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(boots) = &*kept {
             return Ok(boots.clone());
@@ -168,13 +203,13 @@ impl Works {
         Ok(Boots { kernel: image, initrd, release })
     }
 
-    /// The machine that boots this, with the descriptors its keeper passes on.
+    /// The machine, with the descriptors its keeper passes on.
     pub(super) fn machine(
         &self,
         name: &str,
         plan: &Plan,
-        boots: &Boots,
         mac: Option<netlink::Mac>,
+        kind: Kind,
     ) -> Machine {
         let accel = self.probed.accel;
         let at = Endpoint::Inherited;
@@ -182,13 +217,27 @@ impl Works {
             descriptor: inherited::TAP,
             mac: Mac(mac),
         });
-        tracing::debug!(name, release = boots.release, ?accel, "a machine begins");
+        let in_memory_file = || inherited::path(inherited::MEMORY);
+        let (backing, start) = match kind {
+            Kind::Shared => (Backing::Shared, Start::Runs),
+            Kind::Disk => (Backing::Own, Start::Runs),
+            Kind::Template => (Backing::Template(in_memory_file()), Start::Runs),
+            Kind::Fork => (Backing::Clone(in_memory_file()), Start::Incoming),
+        };
+        let shared = Share { tag: SHARE_TAG.to_owned(), server: at(inherited::SHARE) };
+        let disk = Disk {
+            id: ROOT_DISK.to_owned(),
+            image: inherited::path(inherited::DISK),
+            format: DiskFormat::Raw,
+            read_only: true,
+        };
+        tracing::debug!(name, ?kind, ?accel, "a machine begins");
         Machine {
-            name: format!("umbra-{name}"),
+            name: format!("umbra-{}", name.replace('.', "-")),
             accel,
             board: Board::for_accel(accel),
             cpus: plan.cpus,
-            memory: Memory { bytes: plan.machine_bytes, backing: Backing::Shared },
+            memory: Memory { bytes: plan.machine_bytes, backing },
             boot: Boot {
                 kernel: inherited::path(inherited::KERNEL),
                 initrd: inherited::path(inherited::INITRD),
@@ -197,12 +246,12 @@ impl Works {
             console: Console::Socket(at(inherited::CONSOLE)),
             monitor: Some(at(inherited::MONITOR)),
             ports: vec![Port { name: PORT.to_owned(), endpoint: at(inherited::PORT) }],
-            share: Some(Share { tag: SHARE_TAG.to_owned(), server: at(inherited::SHARE) }),
-            disks: Vec::new(),
+            share: (kind == Kind::Shared).then_some(shared),
+            disks: if kind == Kind::Shared { Vec::new() } else { vec![disk] },
             network,
             slots: 0,
             balloon: false,
-            start: Start::Runs,
+            start,
             reboots: false,
         }
     }
@@ -259,7 +308,7 @@ impl Works {
             provider: "qemu".to_owned(),
             live_edit: true,
             host_capture: true,
-            memory_fork: false,
+            memory_fork: true,
             network_mirror: true,
             vm: true,
             systemd: true,

@@ -1,29 +1,31 @@
 //! One virtual machine as a shadow: its keeper, its line, its current view.
 
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use umbra_guest::order::{Identity, Order, Place, View};
+use umbra_guest::order::{Identity, Order, Place, Root, View};
 use umbra_guest::wire;
-use umbra_state::escape::escape_output;
 use umbra_state::{Command, Output};
 use umbra_store::overlay::Layers;
 
-use super::line::Line;
+use super::machine::Machine;
 use super::memory::Plan;
-use super::provider::Works;
-use super::qmp::{Cont, Qmp, Stop};
+use super::power::{MONITOR_TIME_MAX, Parts, Powered, monitors};
+use super::provider::{Kind, Works};
+use super::qmp::{Cont, Stop};
+use super::templates::{OnDisk, Template};
 use crate::error::ShadowError;
-use crate::inside::{Inside, Printed};
-use crate::provider::{Attached, Init, Running, Shadow, ShadowSpec, TerminalSize};
+use crate::inside::Inside;
+use crate::provider::{Attached, Files, Init, Running, Shadow, ShadowSpec, TerminalSize};
 use crate::sandbox::client::MachineKeeper;
 use crate::sandbox::grounds::Grounds;
 use crate::sandbox::views::Views;
-use crate::sandbox::wire::{MachineRequest, ProgramsSpec, SHARED, ShareSpec};
+use crate::sandbox::wire::{MachineRequest, SHARED, ShareSpec};
 
 /// How long a guest may take until it can be spoken to. Under TCG, on a machine that does much
 /// else, it takes its time.
@@ -32,11 +34,8 @@ const BOOT_TIME_MAX: Duration = Duration::from_secs(120);
 /// How long a guest that runs may take for an order.
 const ORDER_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// How long QEMU may take for what its monitor is asked.
-const MONITOR_TIME_MAX: Duration = Duration::from_secs(10);
-
-/// How much of the console goes with a failure.
-const CONSOLE_BYTES: u64 = 2000;
+/// How long saving a machine's devices, or loading them, may take.
+const SAVE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// See the module.
 pub(super) struct QemuShadow {
@@ -58,6 +57,8 @@ struct Life {
     /// How many views there have been.
     number: u64,
     frozen: bool,
+    /// What the machine's files are on, if not here.
+    on_disk: Option<OnDisk>,
     grounds: Grounds,
 }
 
@@ -66,18 +67,32 @@ struct Shown {
     systemd: bool,
 }
 
-/// A machine that runs.
-struct Powered {
-    line: Arc<Line>,
-    monitor: Qmp,
-    console: Printed,
-}
-
 impl QemuShadow {
     pub(super) fn begin(
         works: Arc<Works>,
         layers: &Layers,
         spec: &ShadowSpec,
+    ) -> Result<Self, ShadowError> {
+        Self::begin_as(works, layers, spec.clone(), None)
+    }
+
+    /// One that is to be a template, with its memory in this file.
+    pub(super) fn template(
+        works: Arc<Works>,
+        layers: &Layers,
+        spec: &ShadowSpec,
+        name: String,
+        memory: &Path,
+    ) -> Result<Self, ShadowError> {
+        let spec = ShadowSpec { name, address: None, ..spec.clone() };
+        Self::begin_as(works, layers, spec, Some(memory))
+    }
+
+    fn begin_as(
+        works: Arc<Works>,
+        layers: &Layers,
+        spec: ShadowSpec,
+        memory: Option<&Path>,
     ) -> Result<Self, ShadowError> {
         let plan = Plan::of(&spec.limits, works.cpus);
         let name = spec.name.clone();
@@ -85,17 +100,43 @@ impl QemuShadow {
             works.maker.machine(name.clone(), &plan.here, &spec.network, spec.address)?;
         let address = grounds.place.as_ref().map(|place| place.port().address.into());
         let views = Views::new(spec.limits.memory_bytes);
-        let mut life =
-            Life { shown: None, machine: None, keeper, views, number: 0, frozen: false, grounds };
-        let shadow =
-            Self { name, address, works, spec: spec.clone(), plan, life: Mutex::default() };
-        shadow.show(&mut life, layers)?;
+        let mut life = Life {
+            shown: None,
+            machine: None,
+            keeper,
+            views,
+            number: 0,
+            frozen: false,
+            on_disk: None,
+            grounds,
+        };
+        let shadow = Self { name, address, works, spec, plan, life: Mutex::default() };
+        match (shadow.spec.files, memory) {
+            (Files::Shared, _) => shadow.show_shared(&mut life, layers)?,
+            (Files::Disk, None) => shadow.show_disk(&mut life, layers)?,
+            (Files::Disk, Some(_)) => shadow.show_cold(&mut life, layers, memory)?,
+        }
         *shadow.life() = Some(life);
         Ok(shadow)
     }
 
-    /// Shows a view in place of the one before, in a machine that is begun for it if need be.
-    fn show(&self, life: &mut Life, layers: &Layers) -> Result<(), ShadowError> {
+    /// Ends it, keeping what others are forked from: its devices' state, its disk, and whether it
+    /// is a system of its own.
+    pub(super) fn into_template(self) -> Result<(File, OnDisk, bool), ShadowError> {
+        let mut life = self.life();
+        let life = life.as_mut().ok_or_else(|| self.gone())?;
+        let systemd = life.shown.take().is_some_and(|shown| shown.systemd);
+        let machine = life.machine.as_mut().ok_or_else(|| self.gone())?;
+        machine.monitor.execute(&Stop {}, MONITOR_TIME_MAX).map_err(monitors)?;
+        let state = self.works.templates.nameless()?;
+        machine.monitor.save(state.as_fd(), SAVE_TIME_MAX).map_err(monitors)?;
+        let on_disk = life.on_disk.take().ok_or_else(|| self.gone())?;
+        Ok((state, on_disk, systemd))
+    }
+
+    /// Shows a view of shared files in place of the one before, in a machine that is begun for it
+    /// if need be.
+    fn show_shared(&self, life: &mut Life, layers: &Layers) -> Result<(), ShadowError> {
         life.shown = None;
         if self.spec.init == Init::Systemd {
             // A system that runs cannot be told to be another one.
@@ -105,17 +146,102 @@ impl QemuShadow {
         life.number += 1;
         let name = format!("v{}", life.number);
         let root = self.share(life, &name, layers)?;
-        if life.machine.is_none() {
-            life.machine = Some(self.power_on(life, &root)?);
-        }
         let systemd = self.spec.init == Init::Systemd && has_systemd(&root);
-        let inside = self.enter(life, name, root, systemd)?;
-        life.shown = Some(Shown { inside: Arc::new(inside), systemd });
+        let ran = life.machine.is_some();
+        if !ran {
+            life.machine = Some(self.power_on_shared(life, &root)?);
+        }
+        let place = Root::Shared(name);
+        let mut inside = self.enter(life, place.clone(), root.try_clone().ok(), systemd);
+        if ran && matches!(inside, Err(ShadowError::Gone(_))) {
+            // It died meanwhile; the shadow is as good as before with another machine.
+            life.machine = None;
+            life.machine = Some(self.power_on_shared(life, &root)?);
+            inside = self.enter(life, place, Some(root), systemd);
+        }
+        life.shown = Some(Shown { inside: Arc::new(inside?), systemd });
         if former > 0 {
             life.keeper.ask(&MachineRequest::Hide(format!("v{former}")), &[])?;
             life.views.remove_former(&life.grounds.dir);
         }
         Ok(())
+    }
+
+    /// Shows a view of files on a disk, forked where there is something to be forked from.
+    fn show_disk(&self, life: &mut Life, layers: &Layers) -> Result<(), ShadowError> {
+        life.shown = None;
+        life.machine = None;
+        match self.works.templates.of(layers, &self.spec) {
+            Some(template) => self.show_fork(life, &template),
+            None => self.show_cold(life, layers, None),
+        }
+    }
+
+    /// Boots from a disk, with the machine's memory in a file if one is given.
+    fn show_cold(
+        &self,
+        life: &mut Life,
+        layers: &Layers,
+        memory: Option<&Path>,
+    ) -> Result<(), ShadowError> {
+        life.number += 1;
+        let name = format!("v{}", life.number);
+        let root = self.share(life, &name, layers)?;
+        let tree = life.grounds.dir.scratch().join(SHARED).join(&name);
+        let disk = self.works.templates.disk(layers, &life.keeper, &tree)?;
+        let systemd = self.spec.init == Init::Systemd && has_systemd(&root);
+        let boots = self.works.boots(self.spec.init, &root)?;
+        drop(root);
+        life.keeper.ask(&MachineRequest::Hide(name), &[])?;
+        let kind = if memory.is_some() { Kind::Template } else { Kind::Disk };
+        let parts = Parts {
+            machine: self.machine(life, kind),
+            boots: &boots,
+            shared: None,
+            disk: Some(disk.path()),
+            memory,
+        };
+        // What is forked later has another place in the network.
+        let identity = self.identity(&life.grounds, memory.is_none())?;
+        let machine = Powered::begin(&self.name, &self.works, &life.keeper, parts, |line, _| {
+            line.order(Order::Hello, None, BOOT_TIME_MAX)?;
+            line.order(Order::Be(identity), None, ORDER_TIME_MAX).map(drop)
+        })?;
+        life.machine = Some(machine);
+        life.on_disk = Some(OnDisk { disk, boots });
+        let inside = self.enter(life, Root::Disk, None, systemd)?;
+        life.shown = Some(Shown { inside: Arc::new(inside), systemd });
+        Ok(())
+    }
+
+    fn show_fork(&self, life: &mut Life, template: &Template) -> Result<(), ShadowError> {
+        let parts = Parts {
+            machine: self.machine(life, Kind::Fork),
+            boots: &template.on_disk.boots,
+            shared: None,
+            disk: Some(template.on_disk.disk.path()),
+            memory: Some(&template.memory),
+        };
+        let identity = self.identity(&life.grounds, true)?;
+        let (runs, asked) = self.sockets()?;
+        let state = template.state()?;
+        let machine = Powered::begin(&self.name, &self.works, &life.keeper, parts, |line, qmp| {
+            qmp.load(state.as_fd(), SAVE_TIME_MAX).map_err(monitors)?;
+            qmp.execute(&Cont {}, MONITOR_TIME_MAX).map_err(monitors)?;
+            // Before anything else: it draws the same random bytes as its like, and tells the same
+            // time.
+            line.order(Order::Be(identity), Some(asked), ORDER_TIME_MAX).map(drop)
+        })?;
+        life.machine = Some(machine);
+        life.on_disk = Some(template.on_disk.clone());
+        let inside = Arc::new(Inside::new(self.name.clone(), runs, None));
+        life.shown = Some(Shown { inside, systemd: template.systemd });
+        Ok(())
+    }
+
+    fn machine(&self, life: &Life, kind: Kind) -> Machine {
+        let mac = life.grounds.place.as_ref().map(|place| place.port().mac());
+        self.works.machine(&self.name, &self.plan, mac, kind)
     }
 
     /// Shows the root in the shared directory.
@@ -131,64 +257,24 @@ impl QemuShadow {
         fds.into_iter().next().ok_or_else(|| ShadowError::Launcher("no root came".to_owned()))
     }
 
-    /// Begins the machine, and returns once its guest can be spoken to.
-    fn power_on(&self, life: &mut Life, root: &OwnedFd) -> Result<Powered, ShadowError> {
-        let system = |doing: &str| {
-            let doing = format!("{doing} {}", self.name);
-            move |source: io::Error| ShadowError::System { doing, source }
-        };
+    fn power_on_shared(&self, life: &Life, root: &OwnedFd) -> Result<Powered, ShadowError> {
         let boots = self.works.boots(self.spec.init, root)?;
-        let network = life.grounds.place.as_ref().map(|place| place.port().mac());
-        let machine = self.works.machine(&self.name, &self.plan, &boots, network);
-        let mut arguments = vec![self.works.qemu.display().to_string()];
-        let described = machine.arguments();
-        arguments.extend(described.map_err(|error| ShadowError::Unsupported(error.to_string()))?);
-        let pair = || UnixStream::pair().map_err(system("make sockets for"));
-        let ((monitor, its_monitor), (port, its_port), (console, its_console)) =
-            (pair()?, pair()?, pair()?);
-        let programs = ProgramsSpec {
-            machine: arguments,
-            server: Some(self.works.server(&life.grounds.dir.scratch().join(SHARED))),
-            kernel: boots.kernel,
-            initrd: boots.initrd,
+        let shared = life.grounds.dir.scratch().join(SHARED);
+        let parts = Parts {
+            machine: self.machine(life, Kind::Shared),
+            boots: &boots,
+            shared: Some(&shared),
+            disk: None,
+            memory: None,
         };
-        let fds = [its_monitor.as_fd(), its_port.as_fd(), its_console.as_fd()];
-        life.keeper.ask(&MachineRequest::Begin(programs), &fds)?;
-        drop((its_monitor, its_port, its_console));
-        let console = Printed::read(console.into()).map_err(system("read the console of"))?;
-        let began = || -> Result<(Line, Qmp), ShadowError> {
-            let monitor = Qmp::over(monitor, MONITOR_TIME_MAX)
-                .map_err(|error| ShadowError::Launcher(umbra_state::chain(&error)))?;
-            let line = Line::open(&self.name, port.into()).map_err(system("speak with"))?;
+        let identity = self.identity(&life.grounds, true)?;
+        Powered::begin(&self.name, &self.works, &life.keeper, parts, |line, _| {
             line.order(Order::Hello, None, BOOT_TIME_MAX)?;
-            line.order(Order::Be(self.identity(&life.grounds)?), None, ORDER_TIME_MAX)?;
-            Ok((line, monitor))
-        };
-        match began() {
-            Ok((line, monitor)) => Ok(Powered { line: Arc::new(line), monitor, console }),
-            Err(error) => Err(self.not_up(&error, &console)),
-        }
-    }
-
-    /// With what the guest said last, which is where the reason is.
-    fn not_up(&self, error: &ShadowError, console: &Printed) -> ShadowError {
-        // What QEMU itself prints comes a moment after its end.
-        let deadline = Instant::now() + Duration::from_millis(200);
-        let mut said = console.tail(CONSOLE_BYTES);
-        while said.is_empty() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(10));
-            said = console.tail(CONSOLE_BYTES);
-        }
-        let said = escape_output(said.trim_ascii()).to_string();
-        let why = umbra_state::chain(error);
-        ShadowError::Launcher(if said.is_empty() {
-            format!("the virtual machine {} did not come up ({why}) and said nothing", self.name)
-        } else {
-            format!("the virtual machine {} did not come up ({why}); it said:\n{said}", self.name)
+            line.order(Order::Be(identity), None, ORDER_TIME_MAX).map(drop)
         })
     }
 
-    fn identity(&self, grounds: &Grounds) -> Result<Identity, ShadowError> {
+    fn identity(&self, grounds: &Grounds, joins: bool) -> Result<Identity, ShadowError> {
         let mut entropy = vec![0; 64];
         rustix::rand::getrandom(&mut *entropy, rustix::rand::GetRandomFlags::empty()).map_err(
             |error| ShadowError::System {
@@ -196,8 +282,11 @@ impl QemuShadow {
                 source: error.into(),
             },
         )?;
+        // Sixteen of them are nobody else's, the rest goes to the guest's kernel.
+        let own: Vec<u8> = entropy.drain(..16).collect();
+        let machine_id = own.iter().map(|byte| format!("{byte:02x}")).collect();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let network = grounds.place.as_ref().map(|place| {
+        let network = grounds.place.as_ref().filter(|_| joins).map(|place| {
             let port = place.port();
             Place {
                 mac: port.mac(),
@@ -206,22 +295,33 @@ impl QemuShadow {
                 gateway: port.gateway,
             }
         });
-        Ok(Identity { now_ns: now.as_nanos() as u64, entropy, network })
+        Ok(Identity {
+            now_ns: now.as_nanos() as u64,
+            hostname: self.name.clone(),
+            machine_id: Some(machine_id),
+            entropy,
+            network,
+        })
+    }
+
+    fn sockets(&self) -> Result<(OwnedFd, OwnedFd), ShadowError> {
+        wire::pair()
+            .map_err(|source| ShadowError::System { doing: "make a socket".to_owned(), source })
     }
 
     /// Has the guest show the root, or become its system.
     fn enter(
         &self,
         life: &Life,
-        dir: String,
-        root: OwnedFd,
+        place: Root,
+        root: Option<OwnedFd>,
         systemd: bool,
     ) -> Result<Inside, ShadowError> {
         let machine = life.machine.as_ref().ok_or_else(|| self.gone())?;
         let (ours, theirs) = wire::pair()
             .map_err(|source| ShadowError::System { doing: "make a socket".to_owned(), source })?;
         let view = View {
-            dir,
+            root: place,
             hostname: self.name.clone(),
             shm_bytes_max: life.views.shm_bytes_max(),
             memory_bytes_max: self.spec.limits.memory_bytes,
@@ -262,7 +362,7 @@ impl Life {
         } else {
             machine.monitor.execute(&Cont {}, MONITOR_TIME_MAX).map(drop)
         };
-        done.map_err(|error| ShadowError::Launcher(umbra_state::chain(&error)))?;
+        done.map_err(monitors)?;
         self.frozen = frozen;
         Ok(())
     }
@@ -300,7 +400,10 @@ impl Shadow for QemuShadow {
         if life.frozen {
             life.set_frozen(false)?;
         }
-        self.show(life, layers)
+        match self.spec.files {
+            Files::Shared => self.show_shared(life, layers),
+            Files::Disk => self.show_disk(life, layers),
+        }
     }
 
     fn runs_systemd(&self) -> bool {
@@ -331,9 +434,7 @@ impl Shadow for QemuShadow {
     }
 
     fn root(&self) -> Result<OwnedFd, ShadowError> {
-        self.inside()?
-            .root()
-            .map_err(|source| ShadowError::System { doing: "open the root".to_owned(), source })
+        self.inside()?.root()
     }
 
     fn freeze(&self) -> Result<(), ShadowError> {

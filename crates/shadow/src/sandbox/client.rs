@@ -155,7 +155,7 @@ impl Keeper {
                     }
                     (InitHello::Failed(failure), _) => return Err(failure.into()),
                 };
-                Ok(Shown { inside: Inside::new(self.name.clone(), socket, root), console })
+                Ok(Shown { inside: Inside::new(self.name.clone(), socket, Some(root)), console })
             }
             (reply, _) => Err(unexpected(reply)),
         }

@@ -16,7 +16,6 @@ use super::client::{Keeper, Launcher, MachineKeeper};
 use super::grounds::{Grounds, OwnedDir, Place, Shared, TakenName};
 use super::net::{self, Bridge};
 use super::sweeper::{self, Sweeper};
-use super::warm;
 use super::wire::{KeeperNetwork, KeeperSpec, MachineSpec, Profile};
 use crate::error::ShadowError;
 use crate::provider::{EnforcedLimits, Limits, Network, Reaped};
@@ -38,6 +37,12 @@ pub(super) struct Site {
     // First: killing the group's processes is cheaper than their ending one by one.
     pub(super) grounds: Grounds,
     pub(super) keeper: Keeper,
+}
+
+/// A directory that goes with this value.
+pub(crate) struct Annex {
+    pub(crate) dir: OwnedDir,
+    _name: TakenName,
 }
 
 /// What a site is for.
@@ -104,7 +109,7 @@ impl Maker {
                 continue;
             }
             sweeper::remove(&entry.path()).map_err(system("remove an old shadow"))?;
-            if !name.starts_with(warm::PREFIX) {
+            if !name.contains('.') {
                 reaped.shadows.push(name);
             }
         }
@@ -161,6 +166,14 @@ impl Maker {
         };
         let keeper = self.launcher.machine_keeper(grounds.name(), spec)?;
         Ok((grounds, keeper))
+    }
+
+    /// A directory in the provider's own, for what is none of a shadow's: shadows' names have no
+    /// dots.
+    pub(crate) fn annex(&self, name: &str) -> Result<Annex, ShadowError> {
+        let name = TakenName::take(&self.shared, format!("{name}.annex"))?;
+        let dir = OwnedDir::make(&self.shared, self.dir.join(name.as_str()))?;
+        Ok(Annex { dir, _name: name })
     }
 
     fn grounds(

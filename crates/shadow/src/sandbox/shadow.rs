@@ -181,9 +181,7 @@ impl Shadow for SandboxShadow {
     }
 
     fn root(&self) -> Result<OwnedFd, ShadowError> {
-        self.inside()?
-            .root()
-            .map_err(|source| ShadowError::System { doing: "open the root".to_owned(), source })
+        self.inside()?.root()
     }
 
     fn freeze(&self) -> Result<(), ShadowError> {

@@ -139,4 +139,4 @@ fn make(maker: &Maker, number: u64) -> Result<Site, ShadowError> {
 }
 
 /// What the names of sites begin with that are nobody's yet.
-pub(super) const PREFIX: &str = "warm.";
+const PREFIX: &str = "warm.";

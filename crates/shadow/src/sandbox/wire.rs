@@ -48,6 +48,9 @@ pub(crate) enum MachineRequest {
     Show(ShareSpec),
     /// Do not show that any more.
     Hide(String),
+    /// Run a program to its end that sees the shared directory, with a descriptor for what it
+    /// says.
+    Run(Vec<String>),
     /// End the machine that runs, if one does, and begin this one; with its monitor, port and
     /// console.
     Begin(ProgramsSpec),
@@ -69,9 +72,16 @@ pub(crate) struct ProgramsSpec {
     pub(crate) machine: Vec<String>,
     /// What serves the shared directory, with arguments, if anything does.
     pub(crate) server: Option<Vec<String>>,
-    /// What the machine boots.
-    pub(crate) kernel: PathBuf,
-    pub(crate) initrd: PathBuf,
+    /// Files it has, whoever may walk to them.
+    pub(crate) files: Vec<PassedFile>,
+}
+
+/// A file that a program has open.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PassedFile {
+    /// By which it knows it.
+    pub(crate) number: i32,
+    pub(crate) path: PathBuf,
 }
 
 /// A machine's keeper's answer to each request.

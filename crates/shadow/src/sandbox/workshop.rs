@@ -143,9 +143,7 @@ impl Stage<'_> {
 
     /// The stage's root, for changes made from outside: `openat2` with `RESOLVE_IN_ROOT`.
     pub fn root(&self) -> Result<OwnedFd, ShadowError> {
-        self.inside
-            .root()
-            .map_err(|source| ShadowError::System { doing: "open the root".to_owned(), source })
+        self.inside.root()
     }
 
     /// Ends every process of the stage. The root stays mounted until the result is dropped.

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod faults;
+mod forks;
 mod network;
 mod support;
 mod system;
@@ -19,6 +20,7 @@ fn main() -> std::process::ExitCode {
     trials.extend(conformance::trials());
     trials.extend(system::trials());
     trials.extend(network::trials());
+    trials.extend(forks::trials());
     trials.extend(faults::trials());
     let mut arguments = Arguments::from_args();
     // Machines of one test must not slow down what another one bounds in time.

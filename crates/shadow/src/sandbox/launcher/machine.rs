@@ -9,8 +9,9 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use umbra_guest::mounts::attach;
 use umbra_guest::sys::{self, Fork};
@@ -23,9 +24,12 @@ use super::namespaces::Namespaces;
 use crate::qemu::inherited;
 use crate::sandbox::net;
 use crate::sandbox::wire::{
-    self, Doing, Failure, KeeperHello, MachineReply, MachineRequest, MachineSpec, ProgramsSpec,
-    SHARED, ShareSpec,
+    self, Doing, Failure, KeeperHello, MachineReply, MachineRequest, MachineSpec, PassedFile,
+    ProgramsSpec, SHARED, ShareSpec,
 };
+
+/// How long a program may take that is run to its end.
+const RUN_TIME_MAX: Timespec = Timespec { tv_sec: 600, tv_nsec: 0 };
 
 /// Where QEMU finds the shared directory's server.
 const SERVER: &str = "server.sock";
@@ -41,6 +45,7 @@ pub(super) fn run(socket: &OwnedFd, spec: &MachineSpec) -> io::Result<()> {
         let done = match request {
             MachineRequest::Show(share) => show(&share, fds).map(Some),
             MachineRequest::Hide(name) => hide(&name).map(|()| None),
+            MachineRequest::Run(arguments) => keeper.run(&arguments, fds).map(|()| None),
             MachineRequest::Begin(programs) => keeper.begin(&programs, fds).map(|()| None),
         };
         match done {
@@ -85,21 +90,23 @@ impl<'a> Keeper<'a> {
         let mut fds = fds.into_iter();
         let mut next = || wire::take_fd(&mut fds).doing(doing);
         let (monitor, port, console) = (next()?, next()?, next()?);
-        let open = |path: &Path| File::open(path).doing(|| format!("open {}", path.display()));
-        let (kernel, initrd) = (open(&programs.kernel)?, open(&programs.initrd)?);
+        let open = |file: &PassedFile| {
+            let opened =
+                File::open(&file.path).doing(|| format!("open {}", file.path.display()))?;
+            Ok((file.number, opened))
+        };
+        let files = programs.files.iter().map(open).collect::<Result<Vec<_>, Failure>>()?;
         let mut passed = vec![
             (inherited::MONITOR, monitor.as_fd()),
             (inherited::PORT, port.as_fd()),
             (inherited::CONSOLE, console.as_fd()),
             // What QEMU itself has to say is wanted where the guest says nothing.
             (inherited::ERRORS, console.as_fd()),
-            (inherited::KERNEL, kernel.as_fd()),
-            (inherited::INITRD, initrd.as_fd()),
         ];
+        passed.extend(files.iter().map(|(number, file)| (*number, file.as_fd())));
         let server = programs.server.as_ref().map(|_| connect_server()).transpose()?;
         if let (Some(arguments), Some((listener, client))) = (&programs.server, &server) {
-            let its =
-                [(inherited::SERVER, listener.as_fd()), (inherited::ERRORS, console.as_fd())];
+            let its = [(inherited::SERVER, listener.as_fd()), (inherited::ERRORS, console.as_fd())];
             let server = self.start(arguments, &its, None)?;
             self.programs.push(server);
             passed.push((inherited::SHARE, client.as_fd()));
@@ -110,6 +117,25 @@ impl<'a> Keeper<'a> {
         let machine = self.start(&programs.machine, &passed, Some(self.spec.user))?;
         self.programs.push(machine);
         Ok(())
+    }
+
+    /// Runs a program to its end.
+    fn run(&self, arguments: &[String], fds: Vec<OwnedFd>) -> Result<(), Failure> {
+        let doing = || format!("run {}", arguments.first().map_or("nothing", String::as_str));
+        let said = wire::take_fd(&mut fds.into_iter()).doing(doing)?;
+        let pid = self.start(arguments, &[(inherited::ERRORS, said.as_fd())], None)?;
+        let ends = rustix::process::pidfd_open(pid, PidfdFlags::empty()).doing(doing)?;
+        let mut ended = [PollFd::new(&ends, PollFlags::IN)];
+        let late = rustix::io::retry_on_intr(|| poll(&mut ended, Some(&RUN_TIME_MAX)));
+        if late.doing(doing)? == 0 {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+        let status =
+            rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()));
+        match status.doing(doing)?.and_then(|(_, status)| status.exit_status()) {
+            Some(0) => Ok(()),
+            _ => Err(Failure::new(doing(), &io::Error::from(rustix::io::Errno::CANCELED))),
+        }
     }
 
     /// Starts a program that ends with this process; as nobody, where a user is given.
