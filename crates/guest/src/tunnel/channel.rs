@@ -99,6 +99,11 @@ impl Channel {
         }
     }
 
+    /// Whether nothing can go either way any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.streams.iter().all(Stream::is_over)
+    }
+
     /// Whether all that came has been taken.
     pub(super) fn is_empty(&self) -> bool {
         self.streams.iter().all(Stream::is_empty)

@@ -29,14 +29,30 @@ pub enum Ask {
     Connect(SocketAddr),
 }
 
+/// What a guest was before somebody spoke with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// It has just booted.
+    None,
+    /// It was spoken with, and copied: it may still tell of what it was asked then.
+    Forked,
+}
+
+/// The first channel to a guest that was forked. Its original had fewer.
+const FORKED: u32 = 1 << 24;
+
 /// Carries what is asked on `asks`, and on the sockets that come with orders, through `port`, until
 /// either is closed.
 ///
 /// # Errors
 /// The port's, or what comes from the guest is not what guests say.
-pub fn serve(port: OwnedFd, asks: OwnedFd) -> io::Result<()> {
+pub fn serve(port: OwnedFd, asks: OwnedFd, past: Past) -> io::Result<()> {
     let link = Link::new(port)?;
-    let mut host = Host { link, asks, runs: None, channels: BTreeMap::new(), next: 1 };
+    let next = match past {
+        Past::None => 1,
+        Past::Forked => FORKED,
+    };
+    let mut host = Host { link, asks, runs: None, channels: BTreeMap::new(), next };
     loop {
         for token in host.wait()? {
             if !host.attend(token)? {
@@ -241,6 +257,10 @@ impl Host {
         let link = &mut self.link;
         self.channels.retain(|id, open| {
             open.channel.tell_news(*id, link);
+            if matches!(open.purpose, Purpose::Connected) && open.channel.is_over() {
+                link.say(*id, Body::End);
+                return false;
+            }
             let Purpose::Run { ended: Some(exit), .. } = &open.purpose else { return true };
             if !open.channel.is_empty() {
                 return true;

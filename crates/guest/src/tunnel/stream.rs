@@ -49,6 +49,11 @@ impl Stream {
         self.from.is_some() && self.credit == 0
     }
 
+    /// Whether nothing can go either way any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.from.is_none() && self.to.is_none()
+    }
+
     /// Whether all that came has been taken.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use umbra_state::{Command, Exit};
 
 use super::frame::{Body, Frame, STREAMS, WINDOW};
-use super::host::Ask;
+use super::host::{Ask, Past};
 use super::{guest, host};
 use crate::order::{Answer, Done, Order, Told};
 use crate::run::{RunControl, RunEvent, RunRequest, TerminalSize};
@@ -30,7 +30,7 @@ impl Tunnel {
         let (asks, asked) = wire::pair().expect("a pair");
         let (orders, first) = wire::pair().expect("a pair");
         let ends = vec![
-            thread::spawn(move || host::serve(here.into(), asked)),
+            thread::spawn(move || host::serve(here.into(), asked, Past::None)),
             thread::spawn(move || guest::serve(there.into(), orders)),
         ];
         thread::spawn(move || {
@@ -248,7 +248,7 @@ fn a_hostile_guest_costs_its_tunnel_and_nothing_else() {
     for (number, saying) in sayings.into_iter().enumerate() {
         let (here, mut guest) = UnixStream::pair().expect("a pair");
         let (asks, asked) = wire::pair().expect("a pair");
-        let served = thread::spawn(move || host::serve(here.into(), asked));
+        let served = thread::spawn(move || host::serve(here.into(), asked, Past::None));
         let (ours, theirs) = wire::pair().expect("a pair");
         wire::send(&asks, &Ask::Order(Order::Hello), &[theirs.as_fd()]).expect("sent");
         drop(theirs);

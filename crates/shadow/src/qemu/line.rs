@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::de::DeserializeOwned;
 use umbra_guest::order::{Answer, Done, Order};
-use umbra_guest::tunnel::host::{self, Ask};
+use umbra_guest::tunnel::host::{self, Ask, Past};
 use umbra_guest::wire;
 
 use crate::error::ShadowError;
@@ -22,13 +22,13 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Over the other end of a guest's port.
-    pub(crate) fn open(shadow: &str, port: OwnedFd) -> io::Result<Self> {
+    /// Over the other end of a guest's port; with what that was before it was forked.
+    pub(crate) fn open(shadow: &str, port: OwnedFd, past: Past) -> io::Result<Self> {
         let (asks, asked) = wire::pair()?;
         let name = shadow.to_owned();
         let carrier =
             std::thread::Builder::new().name("umbra-line".to_owned()).spawn(move || {
-                if let Err(error) = host::serve(port, asked) {
+                if let Err(error) = host::serve(port, asked, past) {
                     tracing::warn!(shadow = name, %error, "the line to a guest broke");
                 }
             })?;

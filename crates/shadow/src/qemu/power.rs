@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use umbra_guest::tunnel::host::Past;
 use umbra_state::escape::escape_output;
 
 use super::line::Line;
-use super::machine::Machine;
+use super::machine::{Machine, Start};
 use super::provider::{Boots, Works};
 use super::qmp::Qmp;
 use super::{inherited, qmp};
@@ -67,9 +68,13 @@ impl Powered {
         keeper.ask(&MachineRequest::Begin(programs), &fds)?;
         drop((its_monitor, its_port, its_console));
         let console = Printed::read(console.into()).map_err(system("read the console of"))?;
+        let past = match parts.machine.start {
+            Start::Incoming => Past::Forked,
+            Start::Runs | Start::Paused => Past::None,
+        };
         let begun = || -> Result<(Line, Qmp), ShadowError> {
             let mut monitor = Qmp::over(monitor, MONITOR_TIME_MAX).map_err(monitors)?;
-            let line = Line::open(name, port.into()).map_err(system("speak with"))?;
+            let line = Line::open(name, port.into(), past).map_err(system("speak with"))?;
             ready(&line, &mut monitor)?;
             Ok((line, monitor))
         };

@@ -320,7 +320,13 @@ impl Works {
     }
 }
 
+/// What the guest's kernel tells a system: nobody sits at its console, where it would wait for the
+/// device to appear that it has.
+const SYSTEMD: &str = "systemd.getty_auto=0";
+
 /// What the guest's kernel is told.
 fn cmdline(name: &str) -> String {
-    format!("console=ttyS0 panic=-1 loglevel=4 random.trust_cpu=on systemd.hostname={name}")
+    format!(
+        "console=ttyS0 panic=-1 loglevel=4 random.trust_cpu=on systemd.hostname={name} {SYSTEMD}"
+    )
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use libtest_mimic::Trial;
-use umbra_shadow::provider::{Init, Limits, Network};
+use umbra_shadow::provider::{Files, Init, Limits, Network};
 use umbra_shadow::{Provider, Shadow, ShadowSpec};
 use umbra_store::overlay::Layers;
 
@@ -16,6 +16,7 @@ use crate::trial;
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("system::it-is-the-first-process-of-a-kernel-of-its-own", first_process),
+        trial("system::it-is-forked-as-it-runs", forked),
         trial("system::a-state-without-one-gets-the-small-init", none_there),
     ]
 }
@@ -57,6 +58,28 @@ fn first_process() {
     assert!(shadow.runs_systemd());
     assert!(!sh(&*shadow, "cat /mine").exit.success(), "its files are gone");
     assert_eq!(shadow.address(), address, "the address stays");
+}
+
+fn forked() {
+    let ground = Ground::new();
+    let layers = system_layers(&ground);
+    let spec = |name: &str| ShadowSpec {
+        init: Init::Systemd,
+        files: Files::Disk,
+        ..ShadowSpec::new(name, Limits::default(), Network::Fenced)
+    };
+    let ready = |shadow: &dyn Shadow| {
+        until("it is up", Duration::from_secs(20), || {
+            String::from_utf8_lossy(&shadow.console_tail(10_000)).contains("own system is up")
+        });
+        Ok(())
+    };
+    ground.provider().prepare(&layers, &spec("any"), &ready).expect("a template");
+    let shadow = ground.provider().spawn(&layers, &spec("fork")).expect("a fork");
+    assert!(shadow.runs_systemd());
+    assert_eq!(text(&sh(&*shadow, "hostname")), "fork\n");
+    let first = text(&sh(&*shadow, "tr '\\0' ' ' < /proc/1/cmdline"));
+    assert!(first.contains("/usr/lib/systemd/systemd"), "{first}");
 }
 
 fn none_there() {
