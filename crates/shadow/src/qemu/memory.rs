@@ -1,5 +1,6 @@
 //! How much memory a machine gets, and what it may take of this one.
 
+use super::machine::Accel;
 use crate::provider::Limits;
 
 const MIB: u64 = 1 << 20;
@@ -25,13 +26,19 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// For a shadow with these limits, which hold inside for its view.
-    pub(crate) fn of(limits: &Limits, cpus_here: usize) -> Self {
+    /// For a shadow with these limits, which hold inside for its view. Where nobody says how many
+    /// processors it is to have, it has as many as it can use well.
+    pub(crate) fn of(limits: &Limits, cpus_here: usize, accel: Accel) -> Self {
         let view = limits.memory_bytes.unwrap_or(VIEW_BYTES);
         let machine_bytes = (OWN_BYTES + view).next_multiple_of(MIB);
         // What views write is in this machine's memory, up to half of what they may have.
         let here = limits.memory_bytes.map(|view| machine_bytes + view / 2 + PROGRAMS_BYTES);
-        let wanted = limits.cpu_millis.map_or(2, |millis| millis.div_ceil(1000).max(1));
+        let usual = match accel {
+            Accel::Kvm => 2,
+            // Each is translated by a thread that keeps the others waiting.
+            Accel::Tcg => 1,
+        };
+        let wanted = limits.cpu_millis.map_or(usual, |millis| millis.div_ceil(1000).max(1));
         let most = u16::try_from(cpus_here).unwrap_or(u16::MAX).max(1);
         Self {
             machine_bytes,
@@ -50,7 +57,8 @@ mod tests {
         #[track_caller]
         fn check(memory_mib: Option<u64>, cpu_millis: Option<u32>, mib: u64, cpus: u16) {
             let memory_bytes = memory_mib.map(|mib| mib * MIB);
-            let plan = Plan::of(&Limits { memory_bytes, cpu_millis, pids: None }, 4);
+            let limits = Limits { memory_bytes, cpu_millis, pids: None };
+            let plan = Plan::of(&limits, 4, Accel::Kvm);
             assert_eq!((plan.machine_bytes / MIB, plan.cpus), (mib, cpus));
             assert!(plan.here.memory_bytes.is_none_or(|here| here > plan.machine_bytes));
         }

@@ -195,7 +195,8 @@ impl Works {
         let found = kernel::choose(self.kernel.as_deref(), root, &self.shelf, &WANTED)
             .map_err(|error| unsupported(&error))?;
         for (source, error) in &found.passed_over {
-            tracing::warn!(?source, %error, "a kernel cannot be used");
+            let instead = found.source;
+            tracing::warn!(?source, %error, ?instead, "a kernel cannot be used");
         }
         let Kernel { image, release, modules } = found.kernel;
         let initrd = initrd::make(&self.shelf, &self.guest, &modules)
@@ -272,6 +273,10 @@ impl Works {
             std::iter::once(shared).chain(options.map(str::to_owned)).collect()
         });
         arguments
+    }
+
+    pub(super) fn accel(&self) -> Accel {
+        self.probed.accel
     }
 
     fn probe(&self, cache: &Path) -> Result<Probed, ShadowError> {

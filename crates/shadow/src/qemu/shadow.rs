@@ -94,7 +94,7 @@ impl QemuShadow {
         spec: ShadowSpec,
         memory: Option<&Path>,
     ) -> Result<Self, ShadowError> {
-        let plan = Plan::of(&spec.limits, works.cpus);
+        let plan = Plan::of(&spec.limits, works.cpus, works.accel());
         let name = spec.name.clone();
         let (grounds, keeper) =
             works.maker.machine(name.clone(), &plan.here, &spec.network, spec.address)?;
