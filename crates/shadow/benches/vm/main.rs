@@ -44,6 +44,7 @@ fn main() -> Outcome {
     for missing in &provider.capabilities().missing {
         println!("note: {missing}");
     }
+    deltas(&provider, &layers, dir.path())?;
     let booted = boots(&provider, &layers)?;
     forks(&provider, &layers, booted)
 }
@@ -62,6 +63,36 @@ fn debian(dir: &Path) -> Outcome<PathBuf> {
 fn spec(name: String, files: Files) -> ShadowSpec {
     let spec = ShadowSpec::new(name, Limits::default(), Network::Fenced);
     ShadowSpec { init: Init::Systemd, files, ..spec }
+}
+
+/// A step's delta in a machine that runs, until a test's first command has ended there.
+fn deltas(provider: &QemuProvider, layers: &Layers, dir: &Path) -> Outcome {
+    let spec = ShadowSpec::new("deltas", Limits::default(), Network::Fenced);
+    let begun = Instant::now();
+    let shadow = provider.spawn(layers, &spec).map_err(said)?;
+    println!("a machine that can be asked: {:.2?}", begun.elapsed());
+    let mut times = Vec::new();
+    for round in 0..ROUNDS {
+        let upper = dir.join(format!("delta-{round}"));
+        std::fs::create_dir_all(upper.join("etc"))?;
+        std::fs::write(upper.join("etc/step"), format!("{round}\n"))?;
+        let layers = layers.clone().with_upper(upper);
+        let begun = Instant::now();
+        shadow.apply(&layers).map_err(said)?;
+        let command = umbra_state::Command::new(["cat", "/etc/step"]);
+        let output = shadow.run(&command).map_err(said)?;
+        times.push(begun.elapsed());
+        if output.stdout != format!("{round}\n").as_bytes() {
+            return Err("another step shows".into());
+        }
+    }
+    times.sort_unstable();
+    let (middle, worst) = (times[ROUNDS / 2], times[ROUNDS - 1]);
+    println!(
+        "a step's delta until a test's command has ended: p50 {middle:.0?}, worst {worst:.0?} of \
+         {ROUNDS} (asked 300 ms)"
+    );
+    Ok(())
 }
 
 /// Until its service answers, with its files shared and on a disk.
