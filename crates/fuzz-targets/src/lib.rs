@@ -102,6 +102,7 @@ pub const TARGETS: &[Target] = &[
     rollout::CONDITION,
     rollout::ANSWER,
     shadow::QMP,
+    shadow::TUNNEL,
     shadow::KERNEL,
 ];
 

@@ -1,5 +1,6 @@
 //! What virtual machines are made of and what their QEMU says.
 
+use umbra_guest::tunnel::frame::{Decoder, Frame};
 use umbra_shadow::fuzzing;
 
 use crate::Target;
@@ -49,3 +50,54 @@ pub const KERNEL: Target = Target {
     cases: 5_000,
     heap_factor: 200,
 };
+
+/// Whatever a guest sends is read the same way however it comes, and each frame is what it would
+/// be written as.
+pub const TUNNEL: Target = Target {
+    name: "tunnel",
+    open: || Box::new(tunnel),
+    seeds: || {
+        use umbra_guest::tunnel::frame::Body;
+        let bodies = [
+            Body::Open(b"{}".to_vec()),
+            Body::Message(b"{\"Run\":\"Started\"}".to_vec()),
+            Body::Data(1, b"hello".to_vec()),
+            Body::Eof(2),
+            Body::Credit(0, 4096),
+            Body::End,
+        ];
+        let mut all = Vec::new();
+        for body in bodies {
+            Frame { channel: 1, body }.write(&mut all);
+        }
+        vec![all]
+    },
+    words: &["\x05\0\0\0", "\x01\0\0\0", "\x02\0\0\0", "\x03\x01\0\0"],
+    cases: 5_000,
+    heap_factor: 200,
+};
+
+fn tunnel(bytes: &[u8]) -> bool {
+    let whole = frames(bytes, bytes.len().max(1));
+    assert_eq!(whole, frames(bytes, 7), "in pieces");
+    let mut written = Vec::new();
+    whole.0.iter().for_each(|frame| frame.write(&mut written));
+    assert!(bytes.starts_with(&written), "written as it came");
+    !whole.0.is_empty()
+}
+
+/// The frames of what comes in pieces of this length, and whether it ended with something else.
+fn frames(bytes: &[u8], length: usize) -> (Vec<Frame>, bool) {
+    let (mut decoder, mut frames) = (Decoder::default(), Vec::new());
+    for piece in bytes.chunks(length) {
+        decoder.push(piece);
+        loop {
+            match decoder.next_frame() {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(_) => return (frames, true),
+            }
+        }
+    }
+    (frames, false)
+}

@@ -122,7 +122,8 @@ impl Decoder {
             5 => 4,
             _ => 0,
         };
-        if length > most || stream >= STREAMS {
+        let of_stream = matches!(kind, 3..=5);
+        if length > most || stream >= STREAMS || (stream > 0 && !of_stream) {
             return Err(Malformed);
         }
         let Some(body) = rest.get(..length) else { return Ok(None) };
@@ -203,6 +204,7 @@ mod tests {
         check(5, 5, 0);
         check(1, 4, 0);
         check(0, 3, 3);
+        check(0, 6, 1);
         check(0, 7, 0);
     }
 }
