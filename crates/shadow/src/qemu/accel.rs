@@ -109,7 +109,7 @@ impl Key {
 }
 
 /// What QEMU says it is, in one line.
-pub(crate) fn version(program: &Path) -> io::Result<String> {
+fn version(program: &Path) -> io::Result<String> {
     let finished = child::run(Command::new(program).arg("--version"), VERSION_MAX, &|_| false)?;
     match finished.ending {
         Ending::Exited(status) if status.success() => Ok(last_line(&finished.stdout, true)),
@@ -210,7 +210,6 @@ fn last_line(text: &[u8], first: bool) -> String {
 mod tests {
     use std::cell::Cell;
     use std::os::unix::fs::PermissionsExt;
-    use std::time::Instant;
 
     use super::*;
 
@@ -221,12 +220,18 @@ mod tests {
         Boot { kernel: path("/k"), initrd: path("/i"), cmdline: "console=ttyS0".to_owned() }
     }
 
-    /// What is found with a program that does this instead of QEMU.
-    fn probed(script: &str, patience: Duration) -> Probed {
+    /// A program that does this instead of what QEMU does.
+    fn instead_of_qemu(script: &str) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().expect("a directory");
         let program = dir.path().join("qemu");
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
+        (dir, program)
+    }
+
+    /// What is found with such a program.
+    fn probed(script: &str, patience: Duration) -> Probed {
+        let (_dir, program) = instead_of_qemu(script);
         let device = Path::new("/dev/null");
         Trial { device, program: &program, boot: boot(), marker: MARKER, patience }.probe()
     }
@@ -273,6 +278,19 @@ mod tests {
         check_tcg(&trial("/nowhere/kvm"), &["there is no /nowhere/kvm"]);
         check_tcg(&trial("/proc/version"), &["no device"]);
         check_tcg(&trial("/dev/null"), &["qemu could not be started"]);
+    }
+
+    #[test]
+    fn another_qemu_or_another_kernel_is_another_key() {
+        let (_dir, seven) = instead_of_qemu("echo; echo 'QEMU 7.2'; echo 'Copyright'");
+        let (_other_dir, ten) = instead_of_qemu("echo 'QEMU 10'");
+        let key = |program, kernel| Key::of(program, kernel).expect("a key");
+        assert_eq!(key(&seven, "6.1").qemu, "QEMU 7.2");
+        assert_eq!(key(&seven, "6.1"), key(&seven, "6.1"));
+        assert_ne!(key(&seven, "6.1"), key(&ten, "6.1"));
+        assert_ne!(key(&seven, "6.1"), key(&seven, "6.2"));
+        let (_broken_dir, broken) = instead_of_qemu("exit 1");
+        Key::of(&broken, "6.1").expect_err("it does not say");
     }
 
     #[test]

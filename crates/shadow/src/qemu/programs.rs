@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Program {
     /// What its file is called.
-    pub(crate) name: &'static str,
+    name: &'static str,
     /// What it is for, as a fragment after "which".
     purpose: &'static str,
     /// The Debian package that has it.
@@ -31,16 +31,9 @@ pub(crate) const VIRTIOFSD: Program = program(
     &["/usr/libexec", "/usr/lib/qemu"],
 );
 
-/// Makes and converts disks.
-pub(crate) const QEMU_IMG: Program =
-    program("qemu-img", "makes and converts disks", "qemu-utils", &[]);
-
 /// Makes read-only disks.
 pub(crate) const MKFS_EROFS: Program =
     program("mkfs.erofs", "makes read-only disks", "erofs-utils", &[]);
-
-/// Makes disks that can be written.
-pub(crate) const MKFS_EXT4: Program = program("mkfs.ext4", "makes disks", "e2fsprogs", &[]);
 
 /// Knows which kernel is the newest.
 pub(crate) const APT_CACHE: Program =
@@ -134,15 +127,15 @@ mod tests {
             place
         };
         let (plain, folder, good, later) = (place("a"), place("b"), place("c"), place("d"));
-        fs::write(plain.join("qemu-img"), "").expect("written");
-        fs::create_dir(folder.join("qemu-img")).expect("made");
+        fs::write(plain.join(QEMU.name), "").expect("written");
+        fs::create_dir(folder.join(QEMU.name)).expect("made");
         for place in [&good, &later] {
-            let path = place.join("qemu-img");
+            let path = place.join(QEMU.name);
             fs::write(&path, "").expect("written");
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("set");
         }
         let places = Places::only(&[&plain, &folder, &good, &later]);
-        assert_eq!(QEMU_IMG.find_in(&places), Ok(good.join("qemu-img")));
+        assert_eq!(QEMU.find_in(&places), Ok(good.join(QEMU.name)));
     }
 
     #[test]

@@ -41,7 +41,8 @@ impl Index {
         self.paths.get(name).map(String::as_str)
     }
 
-    /// All that are no part of the kernel, with where they are.
+    /// All that are no part of the kernel, with where they are: what a law about them is about.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn paths(&self) -> impl Iterator<Item = (&str, &str)> {
         self.paths.iter().map(|(name, path)| (name.as_str(), path.as_str()))
     }

@@ -174,7 +174,7 @@ fn usable(
 }
 
 /// The newest kernel below a root, which may be anybody's; `None` if it has none.
-pub(crate) fn of_root(
+fn of_root(
     root: BorrowedFd<'_>,
     shelf: &Shelf,
     wanted: &[Wanted],
@@ -218,11 +218,7 @@ fn named(path: &Path, shelf: &Shelf, wanted: &[Wanted]) -> Result<Kernel, Kernel
 }
 
 /// The distribution's kernel for virtual machines, fetched once.
-pub(crate) fn fetched(
-    shelf: &Shelf,
-    wanted: &[Wanted],
-    places: &Places,
-) -> Result<Kernel, KernelError> {
+fn fetched(shelf: &Shelf, wanted: &[Wanted], places: &Places) -> Result<Kernel, KernelError> {
     // What is kept of it is what was wanted.
     let of = shelf::name(wanted.iter().map(|module| module.name.as_bytes()));
     let dir = shelf.entry(&format!("fetched-{}", of.short()), |path| {

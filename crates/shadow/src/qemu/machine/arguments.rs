@@ -1,7 +1,5 @@
 //! The arguments QEMU makes a machine from.
 
-use std::fmt::Write;
-
 use serde_json::{Value, json};
 
 use super::device::{checked_path, checked_word};
@@ -32,7 +30,7 @@ impl Machine {
         self.board(&mut arguments)?;
         self.boot(&mut arguments)?;
         self.life(&mut arguments);
-        self.streams(&mut arguments)?;
+        self.streams(&mut arguments);
         self.devices(&mut arguments)?;
         Ok(arguments.0)
     }
@@ -106,26 +104,22 @@ impl Machine {
         }
     }
 
-    fn streams(&self, arguments: &mut Arguments) -> Result<(), MachineError> {
+    fn streams(&self, arguments: &mut Arguments) {
         let console = match &self.console {
-            Console::File(path) => {
-                format!("file,id=console,path={},append=on", doubled(checked_path(path)?))
-            }
             Console::Stdout => "stdio,id=console,signal=off".to_owned(),
-            Console::Socket(endpoint) => socket("console", endpoint)?,
+            Console::Socket(endpoint) => socket("console", endpoint),
         };
         arguments.option("-chardev", console).option("-serial", "chardev:console");
         if let Some(monitor) = &self.monitor {
-            arguments.option("-chardev", socket("monitor", monitor)?);
+            arguments.option("-chardev", socket("monitor", monitor));
             arguments.option("-mon", "chardev=monitor,mode=control");
         }
         for (number, port) in self.ports.iter().enumerate() {
-            arguments.option("-chardev", socket(&format!("port{number}"), &port.endpoint)?);
+            arguments.option("-chardev", socket(&format!("port{number}"), &port.endpoint));
         }
         if let Some(share) = &self.share {
-            arguments.option("-chardev", socket(&share.chardev(), &share.server)?);
+            arguments.option("-chardev", socket(&share.chardev(), &share.server));
         }
-        Ok(())
     }
 
     /// In an order that gives each the same address wherever it was a device of this machine.
@@ -139,11 +133,11 @@ impl Machine {
         }
         self.port_devices(arguments)?;
         if let Some(share) = &self.share {
-            arguments.json("-device", share.device(None)?);
+            arguments.json("-device", share.device()?);
         }
         for disk in &self.disks {
             arguments.json("-blockdev", disk.blockdev()?);
-            arguments.json("-device", disk.device(None)?);
+            arguments.json("-device", disk.device()?);
         }
         self.network.devices(arguments);
         let slots = if self.board == Board::Q35 { self.slots } else { 0 };
@@ -188,20 +182,8 @@ impl Port {
 
 impl Network {
     fn devices(&self, arguments: &mut Arguments) {
-        let (backend, mac) = match self {
-            Self::None => return,
-            Self::Tap { descriptor, mac } => (format!("tap,id=network,fd={descriptor}"), mac),
-            Self::Restricted { mac, doors } => {
-                let mut backend = "user,id=network,restrict=on".to_owned();
-                for door in doors {
-                    let (host, from, to) = (door.host, door.host_port, door.guest_port);
-                    // Writing to a text cannot fail.
-                    let _ = write!(backend, ",hostfwd=tcp:{host}:{from}-:{to}");
-                }
-                (backend, mac)
-            }
-        };
-        arguments.option("-netdev", backend);
+        let Self::Tap { descriptor, mac } = self else { return };
+        arguments.option("-netdev", format!("tap,id=network,fd={descriptor}"));
         // Nothing boots from it, and its boot program may not be installed.
         arguments.json(
             "-device",
@@ -239,19 +221,8 @@ fn with(mut value: Value, more: Value) -> Value {
     value
 }
 
-fn socket(id: &str, endpoint: &Endpoint) -> Result<String, MachineError> {
-    Ok(match endpoint {
-        Endpoint::Listen(path) => {
-            format!("socket,id={id},path={},server=on,wait=off", doubled(checked_path(path)?))
-        }
-        Endpoint::Connect(path) => format!("socket,id={id},path={}", doubled(checked_path(path)?)),
-        Endpoint::Inherited(number) => format!("socket,id={id},fd={number}"),
-    })
-}
-
-/// A text in a list of options, where a comma ends it and two are one.
-fn doubled(text: &str) -> String {
-    text.replace(',', ",,")
+fn socket(id: &str, Endpoint::Inherited(number): &Endpoint) -> String {
+    format!("socket,id={id},fd={number}")
 }
 
 #[derive(Default)]

@@ -1,5 +1,4 @@
-//! What is on a machine from its start or is added to it later, as the JSON that both the
-//! command line and the monitor take.
+//! What a machine has its files on, as the JSON that QEMU takes.
 
 use std::path::{Path, PathBuf};
 
@@ -33,8 +32,8 @@ pub(crate) enum DiskFormat {
 }
 
 impl Disk {
-    /// The argument of `-blockdev` and `blockdev-add`.
-    pub(crate) fn blockdev(&self) -> Result<Value, MachineError> {
+    /// The argument of `-blockdev`.
+    pub(super) fn blockdev(&self) -> Result<Value, MachineError> {
         let driver = match self.format {
             DiskFormat::Raw => "raw",
             DiskFormat::Qcow2 => "qcow2",
@@ -53,16 +52,15 @@ impl Disk {
         Ok(value)
     }
 
-    /// The argument of `-device` and `device_add`; `bus` where it is not the first free place.
-    pub(crate) fn device(&self, bus: Option<&str>) -> Result<Value, MachineError> {
+    /// The argument of `-device`.
+    pub(super) fn device(&self) -> Result<Value, MachineError> {
         let id = checked_id(&self.id)?;
-        let value = json!({
+        Ok(json!({
             "driver": "virtio-blk-pci",
             "id": format!("{id}-disk"),
             "drive": id,
             "serial": id,
-        });
-        Ok(on_bus(value, bus))
+        }))
     }
 }
 
@@ -81,29 +79,21 @@ const SHARE_QUEUE: u16 = 1024;
 
 impl Share {
     /// What QEMU calls the socket to virtiofsd.
-    pub(crate) fn chardev(&self) -> String {
+    pub(super) fn chardev(&self) -> String {
         format!("{}-server", self.tag)
     }
 
-    /// The argument of `-device` and `device_add`, which needs [`Share::chardev`] first.
-    pub(crate) fn device(&self, bus: Option<&str>) -> Result<Value, MachineError> {
+    /// The argument of `-device`, which needs [`Share::chardev`] first.
+    pub(super) fn device(&self) -> Result<Value, MachineError> {
         let tag = checked_word("a share's tag", &self.tag, 36)?;
-        let value = json!({
+        Ok(json!({
             "driver": "vhost-user-fs-pci",
             "id": format!("{tag}-share"),
             "chardev": self.chardev(),
             "tag": tag,
             "queue-size": SHARE_QUEUE,
-        });
-        Ok(on_bus(value, bus))
+        }))
     }
-}
-
-fn on_bus(mut value: Value, bus: Option<&str>) -> Value {
-    if let Some(bus) = bus {
-        value["bus"] = json!(bus);
-    }
-    value
 }
 
 /// A disk's serial number has twenty bytes.

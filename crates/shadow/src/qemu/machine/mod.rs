@@ -1,13 +1,10 @@
 //! A virtual machine as a value, and the arguments QEMU makes it from.
 //!
-//! What can be added to a running machine as well ([`Disk`], [`Share`]) says what it is as the
-//! JSON that the monitor and the command line both take, so that there is one description.
 //! QEMU 7.2 and 10 take the same arguments.
 
 mod arguments;
 mod device;
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -41,7 +38,7 @@ pub(crate) struct Machine {
     pub(crate) disks: Vec<Disk>,
     /// Its network.
     pub(crate) network: Network,
-    /// How many devices can be added to it later, at most [`SLOTS_MAX`]; see [`Machine::slot`].
+    /// How many devices can be added to it later, at most [`SLOTS_MAX`].
     pub(crate) slots: u8,
     /// Whether it can be asked to give memory back.
     pub(crate) balloon: bool,
@@ -119,12 +116,10 @@ pub(crate) struct Boot {
 /// The longest command line that Linux reads whole on x86, without its end.
 pub(crate) const CMDLINE_BYTES_MAX: usize = 2047;
 
-/// Where a machine's serial console goes. A file grows as long as the guest writes: for a guest
-/// that is not trusted take a socket whose other end keeps the last bytes only.
+/// Where a machine's serial console goes. The guest may write without end: whoever is at the
+/// other end keeps some of it only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Console {
-    /// To the end of a file.
-    File(PathBuf),
     /// To QEMU's standard output.
     Stdout,
     /// To a socket.
@@ -134,11 +129,7 @@ pub(crate) enum Console {
 /// A stream socket of QEMU's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Endpoint {
-    /// QEMU listens there; one connection at a time.
-    Listen(PathBuf),
-    /// QEMU connects to it as it starts.
-    Connect(PathBuf),
-    /// A connected socket that QEMU inherits, by its number.
+    /// A connected one that it inherits, by its number.
     Inherited(i32),
 }
 
@@ -163,24 +154,6 @@ pub(crate) enum Network {
         /// The interface's address.
         mac: Mac,
     },
-    /// An interface behind QEMU's own network, from which nothing gets out. Works without root.
-    Restricted {
-        /// The interface's address.
-        mac: Mac,
-        /// What gets in.
-        doors: Vec<Door>,
-    },
-}
-
-/// A TCP port of this machine's loopback that leads to one of a machine's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Door {
-    /// The address on this machine.
-    pub(crate) host: Ipv4Addr,
-    /// The port on this machine.
-    pub(crate) host_port: u16,
-    /// The port in the guest.
-    pub(crate) guest_port: u16,
 }
 
 /// An interface's address.
@@ -202,17 +175,6 @@ pub(crate) enum Start {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("describe the virtual machine to qemu: {0}")]
 pub(crate) struct MachineError(String);
-
-impl Machine {
-    /// The bus on which a device is added later, counted from 0.
-    pub(crate) fn slot(&self, number: u8) -> String {
-        match self.board {
-            // Its only bus takes devices at any time.
-            Board::Pc => "pci.0".to_owned(),
-            Board::Q35 => format!("slot{number}"),
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

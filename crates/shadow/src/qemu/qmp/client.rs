@@ -1,22 +1,17 @@
-//! The connection: commands out, answers and events in, each within a bounded time.
+//! The connection: commands out, answers in, each within a bounded time.
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
 
+use super::QmpError;
 use super::command::{Capabilities, Command};
-use super::message::{self, Event, LINE_BYTES_MAX, Message, Version};
-use super::{EVENTS_MAX, QmpError};
-
-/// How often a monitor that is not there yet is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+use super::message::{self, LINE_BYTES_MAX, Message, Version};
 
 /// QEMU's monitor, ready for commands.
 #[derive(Debug)]
@@ -25,50 +20,23 @@ pub(crate) struct Qmp {
     version: Version,
     /// Of the last command.
     id: u64,
-    events: Events,
-}
-
-/// Events nobody has taken yet.
-#[derive(Debug, Default)]
-pub(crate) struct Events {
-    queue: VecDeque<Event>,
-    /// How many of the oldest were dropped because nobody took them.
-    pub(crate) dropped: u64,
 }
 
 impl Qmp {
-    /// Connects to a monitor, which may appear only within `patience`.
-    pub(crate) fn connect(path: &Path, patience: Duration) -> Result<Self, QmpError> {
-        let deadline = Instant::now() + patience;
-        loop {
-            match UnixStream::connect(path) {
-                Ok(stream) => return Self::begin(stream, deadline),
-                Err(error) if is_early(&error) && Instant::now() < deadline => {
-                    std::thread::sleep(LOOK_EVERY);
-                }
-                Err(error) => return Err(QmpError::Connect(path.to_path_buf(), error)),
-            }
-        }
-    }
-
     /// The monitor at the other end of a stream.
     pub(crate) fn over(stream: UnixStream, patience: Duration) -> Result<Self, QmpError> {
-        Self::begin(stream, Instant::now() + patience)
-    }
-
-    fn begin(stream: UnixStream, deadline: Instant) -> Result<Self, QmpError> {
+        let deadline = Instant::now() + patience;
         let mut lines = Lines { stream, read: Vec::new(), searched: 0, broken: false };
         let version = match lines.next(deadline, "its greeting")? {
             Message::Greeting(version) => version,
             _ => return Err(QmpError::Garbled("it begins without a greeting".to_owned())),
         };
-        let mut qmp = Self { lines, version, id: 0, events: Events::default() };
+        let mut qmp = Self { lines, version, id: 0 };
         qmp.carry_out(&Capabilities {}, None, deadline)?;
         Ok(qmp)
     }
 
-    /// QEMU's version.
-    pub(crate) fn version(&self) -> Version {
+    pub(super) fn version(&self) -> Version {
         self.version
     }
 
@@ -110,7 +78,7 @@ impl Qmp {
     fn await_answer(&mut self, name: &'static str, deadline: Instant) -> Result<Value, QmpError> {
         loop {
             match self.lines.next(deadline, name)? {
-                Message::Event(event) => self.events.push(event),
+                Message::Event => {}
                 // Of a command that took too long.
                 Message::Answer(Some(id), _) if id < self.id => {}
                 Message::Answer(Some(id), Ok(value)) if id == self.id => return Ok(value),
@@ -125,62 +93,6 @@ impl Qmp {
             }
         }
     }
-
-    /// The oldest event nobody has taken, waiting for one if need be; nothing if none came in
-    /// time.
-    pub(crate) fn next_event(&mut self, patience: Duration) -> Result<Option<Event>, QmpError> {
-        let deadline = Instant::now() + patience;
-        loop {
-            if let Some(event) = self.events.queue.pop_front() {
-                return Ok(Some(event));
-            }
-            match self.lines.next(deadline, "events") {
-                Ok(Message::Event(event)) => self.events.push(event),
-                Ok(Message::Answer(Some(id), _)) if id <= self.id => {}
-                Ok(_) => return Err(QmpError::Garbled("it answers what was not asked".to_owned())),
-                Err(QmpError::Late(_)) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Takes events until one is as wanted; those before it are gone. `what` names the wait.
-    pub(crate) fn await_event(
-        &mut self,
-        what: &'static str,
-        wanted: impl Fn(&Event) -> bool,
-        patience: Duration,
-    ) -> Result<Event, QmpError> {
-        let deadline = Instant::now() + patience;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.next_event(left)? {
-                Some(event) if wanted(&event) => return Ok(event),
-                Some(_) => {}
-                None => return Err(QmpError::Late(what)),
-            }
-        }
-    }
-
-    /// Events nobody has taken.
-    pub(crate) fn events(&self) -> &Events {
-        &self.events
-    }
-}
-
-impl Events {
-    fn push(&mut self, event: Event) {
-        if self.queue.len() == EVENTS_MAX {
-            self.queue.pop_front();
-            self.dropped += 1;
-        }
-        self.queue.push_back(event);
-    }
-}
-
-/// Not bound yet, or bound and not listening yet.
-fn is_early(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 /// Messages over a stream.

@@ -1,6 +1,6 @@
 //! What QEMU says, one message a line.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use umbra_state::escape;
 
@@ -20,22 +20,16 @@ pub(crate) enum Message {
     Greeting(Version),
     /// To the command of this number; of none where QEMU could not read the command.
     Answer(Option<u64>, Result<Value, Refusal>),
-    /// Something happened.
-    Event(Event),
+    /// Something happened, in QEMU or in the guest. Nobody asks what.
+    Event,
 }
 
 /// QEMU's version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub(crate) struct Version {
     pub(crate) major: u32,
     pub(crate) minor: u32,
     pub(crate) micro: u32,
-}
-
-impl std::fmt::Display for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.major, self.minor, self.micro)
-    }
 }
 
 /// A command was refused.
@@ -45,15 +39,6 @@ pub(crate) struct Refusal {
     pub(crate) class: String,
     /// Why, fit to be shown.
     pub(crate) description: String,
-}
-
-/// Something that happened in QEMU or in the guest.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Event {
-    /// `SHUTDOWN`, `STOP`, `DEVICE_DELETED`, ...: capital letters, digits and `_`.
-    pub(crate) name: String,
-    /// What more there is to it. Some of it is the guest's.
-    pub(crate) data: Map<String, Value>,
 }
 
 /// A line that is not what QEMU says.
@@ -80,13 +65,8 @@ fn of_object(mut object: Map<String, Value>) -> Result<Message, Garbled> {
         let version = greeting.get("version").cloned().unwrap_or_default();
         return Ok(Message::Greeting(version_in(version)?));
     }
-    if let Some(name) = object.remove("event") {
-        let data = match object.remove("data") {
-            None => Map::new(),
-            Some(Value::Object(data)) => data,
-            Some(_) => return Err(Garbled("an event's data is no object".to_owned())),
-        };
-        return Ok(Message::Event(Event { name: event_name(&name)?, data }));
+    if object.contains_key("event") {
+        return Ok(Message::Event);
     }
     let id = match object.remove("id") {
         None => None,
@@ -99,20 +79,13 @@ fn of_object(mut object: Map<String, Value>) -> Result<Message, Garbled> {
     }
 }
 
-/// The version in an answer to `query-version` or in a greeting.
-pub(super) fn version_in(mut version: Value) -> Result<Version, Garbled> {
+fn version_in(mut version: Value) -> Result<Version, Garbled> {
     let numbers = version.get_mut("qemu").map(Value::take).unwrap_or_default();
     serde_json::from_value(numbers).map_err(|_| Garbled("it does not say its version".to_owned()))
 }
 
-fn event_name(name: &Value) -> Result<String, Garbled> {
-    let capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    word(name, capital).ok_or_else(|| Garbled("an event has no name".to_owned()))
-}
-
 fn refusal(error: &Value) -> Result<Refusal, Garbled> {
-    let class =
-        error.get("class").and_then(|class| word(class, |byte| byte.is_ascii_alphanumeric()));
+    let class = error.get("class").and_then(word);
     let description = error.get("desc").and_then(Value::as_str);
     match (class, description) {
         (Some(class), Some(description)) => Ok(Refusal { class, description: shown(description) }),
@@ -120,9 +93,10 @@ fn refusal(error: &Value) -> Result<Refusal, Garbled> {
     }
 }
 
-fn word(value: &Value, allowed: impl Fn(u8) -> bool) -> Option<String> {
+fn word(value: &Value) -> Option<String> {
     let text = value.as_str()?;
-    let fine = !text.is_empty() && text.len() <= WORD_BYTES_MAX && text.bytes().all(allowed);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric();
+    let fine = !text.is_empty() && text.len() <= WORD_BYTES_MAX && text.bytes().all(plain);
     fine.then(|| text.to_owned())
 }
 

@@ -11,7 +11,8 @@ use super::command::{
     AddFd, Capability, GetFd, Migrate, MigrateIncoming, MigrateSetCapabilities, MigrationInfo,
     MigrationStatus, QueryMigrate, RemoveFd,
 };
-use super::{Qmp, QmpError, Version, message};
+use super::message::{self, Version};
+use super::{Qmp, QmpError};
 
 /// How long QEMU may take for a command that starts or asks.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,31 +1,22 @@
 //! QEMU's monitor: typed commands over a stream socket (the QEMU Machine Protocol).
 //!
 //! One command is under way at a time. Each takes a bounded time; the answer of one that took
-//! longer is passed over when it comes. Events that arrive in between are queued, the newest
-//! [`EVENTS_MAX`] of them. What QEMU says is not believed: a guest that took QEMU over may say
-//! anything.
+//! longer is passed over when it comes, and so are events. What QEMU says is not believed: a guest
+//! that took QEMU over may say anything.
 
 mod client;
 mod command;
 pub(crate) mod message;
 mod migration;
 
-pub(crate) use client::{Events, Qmp};
-pub(crate) use command::*;
-pub(crate) use message::{Event, Version};
+pub(crate) use client::Qmp;
+pub(crate) use command::{Cont, Stop};
 
 use std::io;
-use std::path::PathBuf;
-
-/// The most events that are kept.
-pub(crate) const EVENTS_MAX: usize = 256;
 
 /// Why a command was not carried out, or not seen to be.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum QmpError {
-    /// There is no monitor.
-    #[error("connect to qemu's monitor {0}")]
-    Connect(PathBuf, #[source] io::Error),
     /// The connection failed.
     #[error("talk to qemu's monitor")]
     Stream(#[from] io::Error),
