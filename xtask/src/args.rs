@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::alone::{Profile, Program};
 use crate::stop::Stop;
 
 pub(crate) const HELP: &str = "\
@@ -16,6 +17,9 @@ cargo xtask COMMAND
     --dir DIR        keep the demo's states there instead of target/demo
   agent [DIR]      build the agent for other machines, which needs nothing of them, try it
                    in an empty root, and copy it to DIR
+  guest [DIR]      build the first process of virtual machines, likewise; umbra finds it beside
+                   its own program
+    --dev          as tests have it, for those that are run by hand
   bench [NAME...]  measure, in release; without a name, everything
   bench disk       a state becomes a disk that boots, beside mkfs.ext4 and qemu-img
   bench fuzz [TARGET...] [SECONDS]
@@ -38,7 +42,7 @@ pub(crate) enum Task {
     Setup,
     Test,
     Demo(DemoOptions),
-    Agent { to: Option<PathBuf> },
+    Alone(Program, Profile, Option<PathBuf>),
     Bench { names: Vec<String> },
 }
 
@@ -61,13 +65,21 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, Stop> {
         "setup" => nothing_more(args, Task::Setup),
         "test" => nothing_more(args, Task::Test),
         "demo" => Ok(Task::Demo(demo(args)?)),
-        "agent" => {
-            let to = args.next().map(PathBuf::from);
-            nothing_more(args, Task::Agent { to })
-        }
+        "agent" => alone(args, Program::Agent),
+        "guest" => alone(args, Program::Guest),
         "bench" => Ok(Task::Bench { names: args.collect() }),
         other => Err(Stop::Usage(format!("there is no command {other:?}"))),
     }
+}
+
+fn alone(mut args: impl Iterator<Item = String>, program: Program) -> Result<Task, Stop> {
+    let mut profile = Profile::Release;
+    let mut word = args.next();
+    if word.as_deref() == Some("--dev") {
+        profile = Profile::Dev;
+        word = args.next();
+    }
+    nothing_more(args, Task::Alone(program, profile, word.map(PathBuf::from)))
 }
 
 fn demo(mut args: impl Iterator<Item = String>) -> Result<DemoOptions, Stop> {
@@ -108,13 +120,19 @@ mod tests {
         assert_eq!(parsed("test"), Ok(Task::Test));
         let options = DemoOptions { keep: true, fresh: true, dir: Some("/x".into()) };
         assert_eq!(parsed("demo --keep --dir /x --fresh"), Ok(Task::Demo(options)));
-        assert_eq!(parsed("agent /x"), Ok(Task::Agent { to: Some("/x".into()) }));
+        let agent = Task::Alone(Program::Agent, Profile::Release, Some("/x".into()));
+        assert_eq!(parsed("agent /x"), Ok(agent));
+        let guest = |profile| Ok(Task::Alone(Program::Guest, profile, None));
+        assert_eq!(parsed("guest"), guest(Profile::Release));
+        assert_eq!(parsed("guest --dev"), guest(Profile::Dev));
         assert_eq!(parsed("bench step"), Ok(Task::Bench { names: vec!["step".to_owned()] }));
     }
 
     #[test]
     fn what_makes_no_sense_is_a_usage_error() {
-        for line in ["tests", "test now", "demo --kepp", "demo --dir", "agent a b"] {
+        for line in
+            ["tests", "test now", "demo --kepp", "demo --dir", "agent a b", "guest --dev a b"]
+        {
             assert_eq!(parsed(line).map_err(|stop| stop.code()), Err(2), "{line}");
         }
     }

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask setup | test | demo | agent | bench`.
+//! The project's own commands: `cargo xtask setup | test | demo | agent | guest | bench`.
 //!
 //! | module | holds |
 //! |---|---|
@@ -7,11 +7,11 @@
 //! | [`setup`], [`packages`] | what the machine needs, and installing it |
 //! | [`mod@test`] | everything that must pass |
 //! | [`demo`] | the main job on real input |
-//! | [`agent`] | the agent for other machines |
+//! | [`alone`] | the programs that go where nothing else is: the agent, a guest's first process |
 //! | [`mod@bench`] | measuring |
 //! | [`process`], [`interrupt`] | child processes that end with this one |
 
-mod agent;
+mod alone;
 mod args;
 mod bench;
 mod demo;
@@ -49,7 +49,7 @@ fn run() -> Result<(), Stop> {
         Task::Setup => setup::setup(&packages::Purpose::ALL),
         Task::Test => test::test(),
         Task::Demo(options) => demo::demo(&options),
-        Task::Agent { to } => agent::agent(agent::Profile::Release, to.as_deref()),
+        Task::Alone(program, profile, to) => alone::make(program, profile, to.as_deref()),
         Task::Bench { names } => bench::bench(&names),
     }
 }

@@ -29,6 +29,8 @@ impl Purpose {
 enum Sign {
     Program(&'static str),
     File(&'static str),
+    /// One of them is enough.
+    Files(&'static [&'static str]),
 }
 
 /// One package.
@@ -40,7 +42,7 @@ pub(crate) struct Need {
     why: &'static str,
 }
 
-const NEEDS: [Need; 39] = [
+const NEEDS: [Need; 40] = [
     need("gcc", Purpose::Build, Sign::Program("cc"), "compiles SQLite, zstd and AWS-LC"),
     need("libc6-dev", Purpose::Build, Sign::File("/usr/include/stdio.h"), "C headers"),
     need("pkg-config", Purpose::Build, Sign::Program("pkg-config"), "finds OpenSSL"),
@@ -105,6 +107,12 @@ const NEEDS: [Need; 39] = [
     need("openscap-scanner", Purpose::Test, Sign::Program("oscap"), "likewise, benchmarks"),
     need("augeas-tools", Purpose::Test, Sign::Program("augtool"), "reads what our formats read"),
     need("qemu-system-x86", Purpose::Test, Sign::Program("qemu-system-x86_64"), "virtual machines"),
+    need(
+        "virtiofsd",
+        Purpose::Test,
+        Sign::Files(&["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"]),
+        "shows virtual machines their files",
+    ),
     need("qemu-utils", Purpose::Test, Sign::Program("qemu-img"), "reads what we write"),
     need(
         "ovmf",
@@ -132,10 +140,24 @@ pub(crate) fn missing(purposes: &[Purpose]) -> Vec<Need> {
     // Root's programs are needed although not every account's PATH has them.
     let extra = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
     let dirs: Vec<PathBuf> = std::env::split_paths(&path).chain(extra).collect();
-    missing_in(purposes, &|sign| match sign {
+    let mut missing = missing_in(purposes, &|sign| match sign {
         Sign::Program(name) => dirs.iter().any(|dir| dir.join(name).exists()),
         Sign::File(path) => Path::new(path).exists(),
-    })
+        Sign::Files(paths) => paths.iter().any(|path| Path::new(path).exists()),
+    });
+    let release = std::fs::read_to_string("/etc/debian_version").unwrap_or_default();
+    missing.iter_mut().for_each(|need| need.package = package_in(&release, need.package));
+    missing
+}
+
+/// What this package is called in a release of Debian, or of Ubuntu, which names Debian's.
+fn package_in(release: &str, package: &'static str) -> &'static str {
+    let old = ["11", "12", "bullseye", "bookworm"].iter().any(|name| release.starts_with(name));
+    match package {
+        // It came with QEMU until 7.2.
+        "virtiofsd" if old => "qemu-system-common",
+        package => package,
+    }
 }
 
 fn missing_in(purposes: &[Purpose], present: &dyn Fn(Sign) -> bool) -> Vec<Need> {
@@ -167,6 +189,15 @@ mod tests {
         assert_eq!(names(&build), ["gcc", "libc6-dev", "pkg-config", "libssl-dev"]);
         assert_eq!(missing_in(&Purpose::ALL, &nothing).len(), NEEDS.len());
         assert!(missing_in(&Purpose::ALL, &|_| true).is_empty());
+    }
+
+    #[test]
+    fn packages_are_called_what_the_release_calls_them() {
+        let called = ["12.11\n", "bookworm/sid\n", "13.1\n", "trixie/sid\n", ""]
+            .map(|release| package_in(release, "virtiofsd"));
+        let (old, new) = ("qemu-system-common", "virtiofsd");
+        assert_eq!(called, [old, old, new, new, new]);
+        assert_eq!(package_in("12.11", "gcc"), "gcc");
     }
 
     #[test]

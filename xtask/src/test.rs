@@ -1,9 +1,9 @@
-//! Everything that must pass: format, lints, all tests, documentation, the agent with nothing
-//! beside it, and the demo from nothing as the end-to-end test.
+//! Everything that must pass: format, lints, all tests, documentation, the programs that go where
+//! nothing else is, and the demo from nothing as the end-to-end test.
 
 use std::time::{Duration, Instant};
 
-use crate::agent::{self, Profile};
+use crate::alone::{self, Profile, Program};
 use crate::args::DemoOptions;
 use crate::demo;
 use crate::packages::Purpose;
@@ -30,6 +30,8 @@ pub(crate) fn test() -> Result<(), Stop> {
         let args = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         must(&mut cargo(&args), "cargo clippy")
     })?;
+    // Tests of virtual machines boot it.
+    stage("guest alone", &|| alone::make(Program::Guest, Profile::Dev, None))?;
     stage("tests", &tests)?;
     stage("documentation tests", &|| {
         must(
@@ -37,7 +39,7 @@ pub(crate) fn test() -> Result<(), Stop> {
             "cargo test --doc",
         )
     })?;
-    stage("agent alone", &|| agent::agent(Profile::Dev, None))?;
+    stage("agent alone", &|| alone::make(Program::Agent, Profile::Dev, None))?;
     stage("end to end", &|| {
         let dir = Some(target_dir().join("e2e"));
         demo::demo(&DemoOptions { keep: false, fresh: true, dir })
