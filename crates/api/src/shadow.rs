@@ -63,6 +63,10 @@ pub struct ExecRequest {
     /// Start the recipe's services first, where a build of this state is known.
     #[serde(default)]
     pub services: bool,
+    /// What makes a fresh shadow for it, by its name in recipes. `None` is what the recipe says
+    /// if its services are wanted, else `sandbox`.
+    #[serde(default)]
+    pub provider: Option<String>,
 }
 
 /// What `POST /v1/shadows` takes: an ephemeral shadow of a state.
@@ -83,6 +87,9 @@ pub struct ShadowRequest {
     /// as it is there.
     #[serde(default)]
     pub services: bool,
+    /// What makes it, as for [`ExecRequest::provider`].
+    #[serde(default)]
+    pub provider: Option<String>,
 }
 
 /// What `POST /v1/attach` takes.

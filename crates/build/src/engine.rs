@@ -8,14 +8,14 @@ use std::thread::JoinHandle;
 
 use umbra_api::build::{Answer, BuildPhase, BuildRequest, OnError};
 use umbra_recipe::{Overrides, Recipe, base_dir};
+use umbra_shadow::Shadow;
 use umbra_shadow::sandbox::SandboxProvider;
-use umbra_shadow::{Provider, Shadow};
 use umbra_store::Store;
 use umbra_suite::Test;
 
 use crate::error::{BuildError, system};
 use crate::pool::KeptShadow;
-use crate::ports::{EventSink, StepCache};
+use crate::ports::{EventSink, Providers, StepCache};
 use crate::session::{Input, Session};
 use crate::steps::Current;
 
@@ -23,8 +23,8 @@ use crate::steps::Current;
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) store: Store,
-    /// Makes the shadows that tests run on.
-    pub(crate) provider: Arc<dyn Provider>,
+    /// Make the shadows that tests run on.
+    pub(crate) providers: Arc<dyn Providers>,
     /// Makes the workshops that steps run in.
     pub(crate) sandbox: Arc<SandboxProvider>,
 }
@@ -116,9 +116,9 @@ pub(crate) struct Order {
 }
 
 impl Engine {
-    /// An engine over this store; shadows come from `provider`, workshops from `sandbox`.
-    pub fn new(store: Store, provider: Arc<dyn Provider>, sandbox: Arc<SandboxProvider>) -> Self {
-        Self { store, provider, sandbox }
+    /// An engine over this store; shadows come from `providers`, workshops from `sandbox`.
+    pub fn new(store: Store, providers: Arc<dyn Providers>, sandbox: Arc<SandboxProvider>) -> Self {
+        Self { store, providers, sandbox }
     }
 
     /// Begins a build on threads of its own and returns at once; what happens later is an

@@ -54,4 +54,4 @@ mod steps;
 
 pub use engine::{Build, Engine, remove_remains};
 pub use error::BuildError;
-pub use ports::{EventSink, StepCache, StepKey, TestKey};
+pub use ports::{EventSink, Providers, StepCache, StepKey, TestKey};

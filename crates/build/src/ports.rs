@@ -1,6 +1,9 @@
-//! What a build needs from whoever runs it: a place for its events and a memory.
+//! What a build needs from whoever runs it: a place for its events, a memory, and shadows.
+
+use std::sync::Arc;
 
 use umbra_api::build::Event;
+use umbra_shadow::{Provider, ShadowError};
 use umbra_state::{Digest, StateId};
 
 /// Receives a build's events in order. Must not block for long: the build waits for it.
@@ -27,6 +30,12 @@ pub trait StepCache: Send + Sync {
     fn put_passed(&self, key: &TestKey);
 }
 
+/// Knows what makes shadows, by the names that recipes call it.
+pub trait Providers: Send + Sync {
+    /// The one of this name. It may be made ready only now, which takes its time. Blocking.
+    fn provider(&self, name: &str) -> Result<Arc<dyn Provider>, ShadowError>;
+}
+
 /// What a step's result depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepKey {
@@ -49,6 +58,6 @@ pub struct TestKey {
     pub state: StateId,
     /// The state before, which a test of deltas compares with.
     pub before: Option<StateId>,
-    /// Digest of the test's definition and of the services it uses.
+    /// Digest of the test's definition, of the services it uses and of what isolates the shadow.
     pub definition: Digest,
 }

@@ -72,6 +72,16 @@ impl Config {
         self.state_dir.join("shadows")
     }
 
+    /// The files of the provider of virtual machines.
+    pub fn machines(&self) -> PathBuf {
+        self.state_dir.join("machines")
+    }
+
+    /// Kernels that virtual machines boot, and what boots with them.
+    pub fn kernels(&self) -> PathBuf {
+        self.state_dir.join("kernels")
+    }
+
     /// Layers of rehearsals.
     pub fn rehearsals(&self) -> PathBuf {
         self.state_dir.join("rehearsals")

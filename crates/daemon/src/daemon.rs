@@ -16,7 +16,6 @@ use tokio::sync::{Notify, watch};
 use umbra_api::build::{BuildEvent, Event};
 use umbra_api::daemon::GcReply;
 use umbra_api::error::{ErrorCode, WireError};
-use umbra_shadow::Provider;
 use umbra_state::StateId;
 use umbra_store::{Store, StoreOptions};
 
@@ -32,13 +31,13 @@ use crate::primaries::agents::Agents;
 use crate::primaries::{Pace, Primaries, Stages};
 use crate::recovery;
 use crate::rollouts::Rollouts;
-use crate::shadows::Registry;
+use crate::shadows::{Providers, Registry};
 use crate::states::{States, blocking, environment};
 
 /// What a daemon is given: the real things in production, fakes in tests.
 pub struct Ports {
-    /// Makes shadows.
-    pub provider: Arc<dyn Provider>,
+    /// Make shadows.
+    pub providers: Providers,
     /// Makes what builds, once the store and the registry of shadows exist.
     pub builder: Box<dyn FnOnce(Store, Arc<Registry>) -> Arc<dyn Builder> + Send>,
     /// Starts agents.
@@ -82,7 +81,7 @@ impl Daemon {
         let db = Db::open(&config.database(), faults.database).await?;
         let ports = ports(&config)?;
         let mut start_notes = Vec::new();
-        let reaped = ports.provider.reap().map_err(|error| environment(&error))?;
+        let reaped = ports.providers.reap().map_err(|error| environment(&error))?;
         if !reaped.shadows.is_empty() {
             start_notes.push(format!("removed shadows left behind: {}", reaped.shadows.join(", ")));
         }
@@ -98,7 +97,7 @@ impl Daemon {
         let states = States::new(store.clone(), db.clone());
         start_notes.extend(missing_images(&db, &store).await?);
         start_notes.iter().for_each(|note| tracing::warn!(note, "after the last daemon"));
-        let registry = Arc::new(Registry::new(ports.provider));
+        let registry = Arc::new(Registry::new(ports.providers));
         let builder = (ports.builder)(store, Arc::clone(&registry));
         let builds = Builds::new(
             db.clone(),

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use umbra_api::build::{Answer, BuildPhase, BuildRequest};
 use umbra_api::error::{ErrorCode, WireError};
-use umbra_build::{Build, BuildError, Engine, EventSink, StepCache};
+use umbra_build::{Build, BuildError, Engine, EventSink, Providers, StepCache};
 use umbra_shadow::sandbox::SandboxProvider;
+use umbra_shadow::{Provider, ShadowError};
 use umbra_store::Store;
 
 use crate::builds::ports::{Builder, Running};
@@ -34,10 +35,24 @@ impl Builder for EngineBuilder {
         sink: Arc<dyn EventSink>,
         cache: Arc<dyn StepCache>,
     ) -> Result<Box<dyn Running>, WireError> {
-        let provider = self.registry.provider_for(Owner::Build(id));
-        let engine = Engine::new(self.store.clone(), provider, Arc::clone(&self.sandbox));
+        let providers = Noted { registry: Arc::clone(&self.registry), build: id };
+        let engine =
+            Engine::new(self.store.clone(), Arc::new(providers), Arc::clone(&self.sandbox));
         let build = engine.start(id, request, sink, cache);
         build.map(|build| Box::new(build) as Box<dyn Running>).map_err(|error| refused(&error))
+    }
+}
+
+/// The daemon's providers, whose shadows are noted as one build's.
+struct Noted {
+    registry: Arc<Registry>,
+    build: u64,
+}
+
+impl Providers for Noted {
+    fn provider(&self, name: &str) -> Result<Arc<dyn Provider>, ShadowError> {
+        let provider = self.registry.providers().named(name)?;
+        Ok(self.registry.noting(provider, Owner::Build(self.build)))
     }
 }
 

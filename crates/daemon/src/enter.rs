@@ -8,7 +8,7 @@ use umbra_build::look::first_process;
 use umbra_build::services::{self, Startup};
 use umbra_recipe::{Overrides, Recipe};
 use umbra_shadow::provider::{Init, Running};
-use umbra_shadow::{Shadow, ShadowError, ShadowSpec};
+use umbra_shadow::{Provider, Shadow, ShadowError, ShadowSpec};
 use umbra_state::StateId;
 use umbra_store::Pin;
 use umbra_store::overlay::Layers;
@@ -64,19 +64,62 @@ pub async fn find(daemon: &Daemon, place: &Place) -> Result<Target, WireError> {
     }
 }
 
-/// What a fresh shadow of this state is to run: what the recipe that made it says, as that is
-/// now. Where nothing was asked for, nothing.
-pub async fn startup(
+/// How a fresh shadow is to be.
+#[derive(Debug, Clone, Default)]
+pub struct Fresh {
+    /// What makes it, by its name in recipes; `None` is the usual.
+    provider: Option<String>,
+    /// What is to run in it.
+    startup: Option<Startup>,
+}
+
+/// How a fresh shadow of this place is to be: with the recipe's services if they are wanted, which
+/// is what the recipe that made the state says, as that is now. What makes it is the provider
+/// that was named, else the recipe's, if that was to be read.
+pub async fn fresh(
     daemon: &Daemon,
     target: &Target,
-    wanted: bool,
-) -> Result<Option<Startup>, WireError> {
-    let Target::State(state) = target else { return Ok(None) };
-    if !wanted {
-        return Ok(None);
+    services: bool,
+    provider: Option<String>,
+) -> Result<Fresh, WireError> {
+    let state = match target {
+        Target::State(state) => *state,
+        Target::Shadow(_) if provider.is_none() => return Ok(Fresh::default()),
+        Target::Shadow(name) => {
+            let message = format!("choose what makes shadow {name:?}: it is there already");
+            return Err(WireError::new(ErrorCode::BadRequest, message));
+        }
+    };
+    if let Some(name) = &provider {
+        check_provider(daemon, name)?;
     }
-    let (recipe, index) = made_by(daemon.db(), *state).await?;
-    Ok(Some(Startup::after(&recipe, index)))
+    if !services {
+        return Ok(Fresh { provider, startup: None });
+    }
+    let (recipe, index) = made_by(daemon.db(), state).await?;
+    let startup = Some(Startup::after(&recipe, index));
+    Ok(Fresh { provider: provider.or(Some(recipe.shadows.provider)), startup })
+}
+
+fn check_provider(daemon: &Daemon, name: &str) -> Result<(), WireError> {
+    let names = daemon.registry().providers().names();
+    if names.contains(&name) {
+        return Ok(());
+    }
+    let name: String = name.chars().take(80).collect();
+    let message = format!("make a shadow with provider {name:?}: there are {}", names.join(", "));
+    Err(WireError::new(ErrorCode::BadRequest, message))
+}
+
+impl Fresh {
+    /// Blocking, the first time for long.
+    fn provider(&self, daemon: &Daemon) -> Result<Arc<dyn Provider>, ShadowError> {
+        let providers = daemon.registry().providers();
+        match &self.provider {
+            None => Ok(Arc::clone(providers.usual())),
+            Some(name) => providers.named(name),
+        }
+    }
 }
 
 /// An instance of this state, as the recipe that made it says, as that is now: its services,
@@ -128,19 +171,17 @@ pub struct Entered {
 }
 
 impl Entered {
-    /// Goes in. Blocking. `startup` is for a fresh shadow; a live one has what its owner
-    /// started.
-    pub fn new(
-        daemon: &Daemon,
-        target: &Target,
-        startup: Option<&Startup>,
-    ) -> Result<Self, EnterError> {
+    /// Goes in. Blocking. `wanted` is for a fresh shadow; a live one is as its owner made it.
+    pub fn new(daemon: &Daemon, target: &Target, wanted: &Fresh) -> Result<Self, EnterError> {
+        let startup = wanted.startup.as_ref();
         let (name, fresh) = match target {
             Target::Shadow(name) => (name.clone(), None),
             Target::State(state) => {
                 let (layers, _pin) = layers(daemon, *state)?;
-                let fresh =
-                    Ephemeral::new(daemon.registry(), *state, &layers, |name| spec(name, startup))?;
+                let provider = wanted.provider(daemon)?;
+                let spec = |name| spec(name, startup);
+                let registry = daemon.registry();
+                let fresh = Ephemeral::new(registry, &*provider, *state, &layers, spec)?;
                 (fresh.name().to_owned(), Some(fresh))
             }
         };
@@ -167,12 +208,14 @@ pub fn create(
     state: StateId,
     owner: Owner,
     expires_at_ms: Option<i64>,
-    startup: Option<&Startup>,
+    wanted: &Fresh,
 ) -> Result<String, EnterError> {
     let registry = daemon.registry();
+    let provider = wanted.provider(daemon)?;
+    let startup = wanted.startup.as_ref();
     let (layers, _pin) = layers(daemon, state)?;
     let spec = spec(name.unwrap_or_else(|| fresh_name("shadow")), startup);
-    let name = registry.create(&spec, state, &layers, owner, expires_at_ms)?;
+    let name = registry.create(&*provider, &spec, state, &layers, owner, expires_at_ms)?;
     let running = registry
         .visit(&name)
         .map_err(EnterError::Shadow)

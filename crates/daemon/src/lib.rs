@@ -20,6 +20,7 @@
 //! | [`builds`], [`engine`] | builds, and the seam to what builds |
 //! | [`instances`] | what runs a service in production, in a process that outlives the daemon |
 //! | [`shadows`], [`enter`], `terminal` | shadows, and going into them |
+//! | [`machines`] | virtual machines, made ready when the first is wanted |
 //! | [`primaries`] | machines held against their shadows |
 //! | [`rollouts`] | candidates that get a service's requests in stages |
 //! | [`states`], `textdiff` | names, files and differences of states |
@@ -42,6 +43,7 @@ pub mod http;
 pub mod instance;
 pub mod instances;
 pub mod lock;
+pub mod machines;
 pub mod primaries;
 mod recovery;
 pub mod rerun;

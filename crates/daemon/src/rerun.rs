@@ -57,7 +57,9 @@ pub fn test(
     let before = subject.baseline.map(|state| Shown::new(states, state)).transpose()?;
     let before = before.as_ref().map(|(shown, _pin)| shown);
     let spec = |name| look::spec(name, &recipe);
-    let shadow = Ephemeral::new(registry, subject.state, &tested.layers, spec);
+    let provider = registry.providers().named(&recipe.shadows.provider);
+    let provider = provider.map_err(|error| shadow_error(&error))?;
+    let shadow = Ephemeral::new(registry, &*provider, subject.state, &tested.layers, spec);
     let shadow = shadow.map_err(|error| shadow_error(&error))?;
     let visit = registry.visit(shadow.name()).map_err(|error| shadow_error(&error))?;
     let run = Run { recipe: &recipe, tested: &tested, before, shadow: visit.shadow() };

@@ -15,17 +15,18 @@ use crate::daemon::Ports;
 use crate::engine::EngineBuilder;
 use crate::instance::Instance;
 use crate::instances::{KeeperClient, Places, Watched};
+use crate::machines::{self, MachineOptions};
 use crate::primaries::Pace;
 use crate::primaries::agents::Processes;
 use crate::primaries::ssh::Ssh;
-use crate::shadows::Registry;
+use crate::shadows::{Providers, Registry};
 use crate::states::environment;
 
 /// Runs a daemon until SIGINT or SIGTERM, then ends it in order; a second signal ends it at
 /// once, and the next daemon cleans up. `launcher` is the program that becomes the
 /// sandboxes' launcher when its first argument is `launcher`.
-pub fn serve(config: Config, launcher: PathBuf) -> Result<(), WireError> {
-    let instance = Instance::start(config, |config| real_ports(config, launcher))?;
+pub fn serve(config: Config, launcher: PathBuf, machines: MachineOptions) -> Result<(), WireError> {
+    let instance = Instance::start(config, |config| real_ports(config, launcher, machines))?;
     let mut signals = Signals::listen()?;
     tracing::info!(socket = %instance.socket().display(), "listening");
     tracing::info!(signal = signals.wait(), "going down");
@@ -48,8 +49,14 @@ pub fn serve(config: Config, launcher: PathBuf) -> Result<(), WireError> {
 /// How many shadows can begin at once without waiting for a site: a build's first few.
 const WARM_SITES: usize = 4;
 
-/// The real things: sandboxes started by way of `launcher`, and the engine that builds on them.
-pub fn real_ports(config: &Config, launcher: PathBuf) -> Result<Ports, WireError> {
+/// The real things: sandboxes started by way of `launcher`, virtual machines once they are wanted,
+/// and the engine that builds on them.
+pub fn real_ports(
+    config: &Config,
+    launcher: PathBuf,
+    machines: MachineOptions,
+) -> Result<Ports, WireError> {
+    let rare = machines::provider(config, &launcher, machines);
     let agent = launcher.clone();
     let keeper = KeeperClient::new(Places::of(config), launcher.clone());
     let instances = Watched::new(keeper).map_err(|error| {
@@ -69,7 +76,7 @@ pub fn real_ports(config: &Config, launcher: PathBuf) -> Result<Ports, WireError
         Arc::new(EngineBuilder::new(store, registry, workshops))
     };
     Ok(Ports {
-        provider: sandbox,
+        providers: Providers::new(sandbox).with(machines::NAME, rare),
         builder: Box::new(builder),
         agents,
         pace: Pace::default(),

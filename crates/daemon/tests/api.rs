@@ -166,6 +166,7 @@ fn the_failed_shadow_is_kept_entered_and_let_go() {
         place: Place::Any("b-failed".into()),
         command: Command::new(["look", "around"]),
         services: false,
+        provider: None,
     };
     let reply = umbra.exec(&exec).unwrap();
     assert_eq!(
@@ -283,6 +284,7 @@ fn ephemeral_shadows_come_and_go() {
         ttl_s,
         owner: Some("eve".into()),
         services: false,
+        provider: None,
     };
     let info = umbra.create_shadow(&ask(Some("feature-1"), None)).unwrap();
     assert_eq!((info.name.as_str(), info.state), ("feature-1", Some(a)));
@@ -294,6 +296,12 @@ fn ephemeral_shadows_come_and_go() {
         ErrorCode::NotFound,
     );
 
+    let by = |name: &str| ShadowRequest { provider: Some(name.into()), ..ask(None, None) };
+    let unknown = refused(umbra.create_shadow(&by("incus")), ErrorCode::BadRequest);
+    assert!(unknown.message.contains("there are sandbox"), "{unknown:?}");
+    let usual = umbra.create_shadow(&by("sandbox")).unwrap();
+    umbra.remove_shadow(&usual.name).unwrap();
+
     let with_services = ShadowRequest { services: true, ..ask(Some("feature-2"), None) };
     refused(umbra.create_shadow(&with_services), ErrorCode::NotFound);
 
@@ -304,7 +312,10 @@ fn ephemeral_shadows_come_and_go() {
         place: Place::Shadow(brief.name.clone()),
         command: Command::new(["wait-gone"]),
         services: false,
+        provider: None,
     };
+    let elsewhere = ExecRequest { provider: Some("sandbox".into()), ..wait.clone() };
+    refused(umbra.exec(&elsewhere), ErrorCode::BadRequest);
     refused(umbra.exec(&wait), ErrorCode::NotFound);
     assert_eq!(provider.alive.names(), ["feature-1"]);
 
@@ -313,6 +324,7 @@ fn ephemeral_shadows_come_and_go() {
         place: Place::Any(a.to_string()),
         command: Command::new(argv.iter().copied()),
         services: false,
+        provider: None,
     };
     let reply = umbra.exec(&exec(&["fail", "3"])).unwrap();
     assert_eq!(reply.exit, Exit::Code(3));
@@ -333,6 +345,7 @@ fn a_terminal_is_carried_both_ways() {
         place: Place::Any(a.to_string()),
         command: Command::new(["sh"]),
         services: false,
+        provider: None,
     };
     let size = TerminalSize { columns: 120, rows: 40 };
     let attachment = client(&instance).attach(&AttachRequest { exec: exec.clone(), size }).unwrap();
@@ -487,6 +500,7 @@ fn collection_keeps_what_is_named_and_shown() {
         ttl_s: None,
         owner: None,
         services: false,
+        provider: None,
     };
     umbra.create_shadow(&ask).unwrap();
     let dry = umbra.gc(GcRequest { dry_run: true }).unwrap();

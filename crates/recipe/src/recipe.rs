@@ -243,7 +243,7 @@ pub enum Ready {
 /// What the shadows are like.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Shadows {
-    /// What isolates them; only `sandbox` in this version.
+    /// What isolates them, by the provider's name: `sandbox` or `qemu`.
     pub provider: String,
     /// How many there are at least.
     pub min: u32,

@@ -2,11 +2,13 @@
 //! it costs to lack it and how to get it. Works without root and reports what that lacks.
 
 mod kernel;
+mod machines;
 mod mounts;
 mod system;
 
 use std::path::Path;
 
+pub use machines::{Machines, check_guest};
 use serde::{Deserialize, Serialize};
 
 /// One capability of this machine.
@@ -29,11 +31,12 @@ type Found = Result<String, String>;
 
 /// Looks at everything. `store` is where states are kept, or will be; its nearest existing
 /// parent stands for it. Takes some tens of milliseconds and leaves nothing behind.
-pub fn report(store: &Path) -> Vec<Probe> {
+pub fn report(store: &Path, machines: &Machines) -> Vec<Probe> {
     let dir = store.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
     let mut probes = system::probes(dir);
     probes.extend(kernel::probes());
     probes.extend(mounts::probes(dir));
+    probes.extend(machines::probes(machines, dir));
     probes
 }
 
@@ -56,10 +59,15 @@ fn needs_root() -> Found {
 mod tests {
     use super::*;
 
+    fn machines(dir: &Path) -> Machines {
+        let guest = dir.join("umbra-guest");
+        Machines { kernel: None, guest, translate: false, cache: dir.join("kernels") }
+    }
+
     #[test]
     fn everything_is_reported_once_with_its_cost() {
         let dir = tempfile::tempdir().expect("a directory");
-        let probes = report(&dir.path().join("not/yet/there"));
+        let probes = report(&dir.path().join("not/yet/there"), &machines(dir.path()));
         let mut names: Vec<&str> = probes.iter().map(|probe| probe.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
@@ -80,7 +88,7 @@ mod tests {
         }
         let dir = tempfile::tempdir().expect("a directory");
         for name in ["root", "overlay features", "network namespaces", "user namespaces"] {
-            let probes = report(dir.path());
+            let probes = report(dir.path(), &machines(dir.path()));
             let found = probes.iter().find(|probe| probe.name == name).expect("a probe");
             assert!(found.ok, "{name}: {}", found.detail);
         }

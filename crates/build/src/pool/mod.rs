@@ -17,7 +17,7 @@ use umbra_api::build::Event;
 use umbra_recipe::Recipe;
 use umbra_shadow::provider::Running;
 use umbra_shadow::target::ShadowTarget;
-use umbra_shadow::{Provider, Shadow, ShadowError};
+use umbra_shadow::{Shadow, ShadowError};
 use umbra_state::{Delta, Tree};
 use umbra_store::overlay::Layers;
 use umbra_suite::check::security::Baseline;
@@ -26,7 +26,7 @@ use umbra_suite::{Context, Test, TestReport, run_test};
 use crate::baseline::{Origin, Seen};
 use crate::error::BuildError;
 use crate::look::{self, unready};
-use crate::ports::EventSink;
+use crate::ports::{EventSink, Providers};
 use crate::services::{self, Startup};
 pub(crate) use kept::KeptShadow;
 
@@ -94,7 +94,7 @@ struct Shared {
 pub(crate) struct Plan {
     pub(crate) recipe: Recipe,
     pub(crate) tests: Vec<Test>,
-    pub(crate) provider: Arc<dyn Provider>,
+    pub(crate) providers: Arc<dyn Providers>,
     pub(crate) sink: Arc<dyn EventSink>,
     pub(crate) told: Box<dyn Fn(Told) + Send + Sync>,
     /// Names of shadows begin with this.
@@ -476,7 +476,9 @@ impl Worker<'_> {
 impl Shared {
     fn make(&self, name: &str, root: &Root) -> Result<Box<dyn Shadow>, BuildError> {
         let spec = look::spec(name.to_owned(), &self.plan.recipe);
-        Ok(self.plan.provider.spawn(&root.layers, &spec)?)
+        // Here, beside the first steps: the first of its kind takes its time.
+        let provider = self.plan.providers.provider(&self.plan.recipe.shadows.provider)?;
+        Ok(provider.spawn(&root.layers, &spec)?)
     }
 
     fn report_pool(&self, reason: &str) {

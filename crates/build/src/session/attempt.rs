@@ -69,7 +69,7 @@ impl Session {
         let plan = Plan {
             recipe: self.order.recipe.clone(),
             tests: self.order.tests.clone(),
-            provider: Arc::clone(&self.engine.provider),
+            providers: Arc::clone(&self.engine.providers),
             sink: Arc::clone(&self.sink),
             told: Box::new(move |told| {
                 // Nobody listens any more once the build is over.

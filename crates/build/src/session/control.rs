@@ -245,7 +245,8 @@ impl<'a> Control<'a> {
         let startup = serde_json::to_vec(&Startup::after(&order.recipe, step)).ok()?;
         let mut hash = Sha256::new();
         // The checked test holds everything that can alter its verdict, goss files included.
-        hash.update(format!("umbra test 2\n{:?}\n", order.tests[test]));
+        hash.update(format!("umbra test 3\n{:?}\n", order.tests[test]));
+        hash.update(format!("on {}\n", order.recipe.shadows.provider));
         hash.update(&startup);
         Some(TestKey { state, before, definition: Digest::new(hash.finalize().into()) })
     }

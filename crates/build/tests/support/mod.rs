@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 use umbra_api::build::{Answer, BuildPhase, BuildRequest, Event};
-use umbra_build::{Build, Engine, EventSink, StepCache, StepKey, TestKey};
-use umbra_shadow::Provider;
+use umbra_build::{Build, Engine, EventSink, Providers, StepCache, StepKey, TestKey};
 use umbra_shadow::sandbox::{SandboxConfig, SandboxProvider};
+use umbra_shadow::{Provider, ShadowError};
 use umbra_state::{StateId, Verdict};
 use umbra_store::{Store, StoreOptions};
 
@@ -147,7 +147,7 @@ impl Bench {
         };
         change(&mut request);
         let provider = Arc::clone(self.provider.as_ref().expect("open"));
-        let engine = Engine::new(self.store.clone(), provider.clone(), provider);
+        let engine = Engine::new(self.store.clone(), Arc::new(Only(provider.clone())), provider);
         let id = self.builds.fetch_add(1, Ordering::Relaxed);
         engine
             .start(id, request, self.events.clone(), self.memory.clone())
@@ -269,4 +269,13 @@ fn busybox_root(root: &Path) {
     }
     fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").expect("passwd");
     fs::write(root.join("etc/group"), "root:x:0:\n").expect("group");
+}
+
+/// One provider, whatever a recipe says.
+struct Only(Arc<SandboxProvider>);
+
+impl Providers for Only {
+    fn provider(&self, _name: &str) -> Result<Arc<dyn Provider>, ShadowError> {
+        Ok(self.0.clone())
+    }
 }

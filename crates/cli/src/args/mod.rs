@@ -6,6 +6,7 @@ pub mod drift;
 pub mod gateway;
 pub mod instances;
 pub mod listening;
+pub mod machines;
 pub mod replay;
 pub mod rollout;
 pub mod tap;
@@ -14,6 +15,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use umbra_api::build::{Answer, OnError};
+
+use self::machines::Machines;
 
 /// Shadows of machines: build an image step by step while tests run on live copies of it.
 #[derive(Debug, Parser)]
@@ -43,7 +46,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon that owns states, shadows and builds.
-    Serve,
+    Serve(Machines),
     /// Build an image from a recipe, testing every step on live shadows.
     Build(Build),
     /// Follow a build from its beginning.
@@ -115,6 +118,10 @@ pub enum Command {
         /// Start the recipe's services first.
         #[arg(long)]
         services: bool,
+        /// What makes the fresh shadow: sandbox or qemu; without it the recipe's with --services,
+        /// else sandbox.
+        #[arg(long, value_name = "NAME")]
+        provider: Option<String>,
     },
     /// Run a command in a shadow, or in a fresh shadow of a state.
     Exec {
@@ -138,6 +145,10 @@ pub enum Command {
         /// Start the recipe's services first.
         #[arg(long)]
         services: bool,
+        /// What makes the fresh shadow: sandbox or qemu; without it the recipe's with --services,
+        /// else sandbox.
+        #[arg(long, value_name = "NAME")]
+        provider: Option<String>,
     },
     /// Run a recipe's tests against a state.
     Test {
@@ -267,7 +278,7 @@ pub enum Command {
     /// Print what is counted, as Prometheus reads it.
     Metrics,
     /// List what this machine offers, and what lacking it costs.
-    Doctor,
+    Doctor(Machines),
     /// The process that makes sandboxes; started by the daemon.
     #[command(hide = true)]
     Launcher,
@@ -344,6 +355,9 @@ pub enum Shadow {
         /// Start the recipe's services in it; they run as long as it is there.
         #[arg(long)]
         services: bool,
+        /// What makes it: sandbox or qemu; without it the recipe's with --services, else sandbox.
+        #[arg(long, value_name = "NAME")]
+        provider: Option<String>,
     },
     /// Take one of a primary's configuration as it is now.
     Take {

@@ -32,6 +32,7 @@ pub(super) struct Exec {
     pub(super) timeout: Option<u64>,
     pub(super) stdin: bool,
     pub(super) services: bool,
+    pub(super) provider: Option<String>,
 }
 
 /// Opens a terminal; its command's exit code is this program's.
@@ -41,9 +42,10 @@ pub(super) fn shell(
     place: String,
     command: Vec<String>,
     services: bool,
+    provider: Option<String>,
 ) -> Done {
     let command = shell_command(command);
-    let exec = ExecRequest { place: Place::Any(place), command, services };
+    let exec = ExecRequest { place: Place::Any(place), command, services, provider };
     let attached = client.attach(&AttachRequest { exec, size: tty::size() })?;
     if !std::io::stdin().is_terminal() {
         ui.story("note: standard input is no terminal; `umbra exec` suits scripts better");
@@ -83,7 +85,8 @@ pub(super) fn exec(ui: &Ui, client: &Client, exec: Exec) -> Done {
         command.stdin = read_stdin()?;
     }
     let place = Place::Any(exec.place);
-    let reply = client.exec(&ExecRequest { place, command, services: exec.services })?;
+    let (services, provider) = (exec.services, exec.provider);
+    let reply = client.exec(&ExecRequest { place, command, services, provider })?;
     if ui.json() {
         ui.answer_with(&reply, |_| String::new())?;
         return Ok(finish_of(reply.exit));
@@ -127,9 +130,9 @@ fn finish_of(exit: Exit) -> Finish {
 pub(super) fn shadow(ui: &Ui, client: &Client, command: Shadow) -> Done {
     match command {
         Shadow::Ls => ui.answer_with(&client.shadows()?, |shadows| lists::shadows(shadows))?,
-        Shadow::Create { from, name, ttl, services } => {
+        Shadow::Create { from, name, ttl, services, provider } => {
             let owner = std::env::var("USER").ok().filter(|user| !user.is_empty());
-            let request = ShadowRequest { from, name, ttl_s: ttl, owner, services };
+            let request = ShadowRequest { from, name, ttl_s: ttl, owner, services, provider };
             let info = client.create_shadow(&request)?;
             ui.answer_with(&info, |info| format!("{}\n", info.name))?;
         }

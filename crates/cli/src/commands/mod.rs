@@ -25,7 +25,7 @@ mod tap;
 mod test;
 mod upkeep;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use umbra_api::client::Client;
@@ -67,7 +67,7 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
     let config = Config::choose(args.state_dir, args.socket, &Surroundings::of_process());
     let client = || Client::new(config.socket.clone());
     match args.command {
-        Command::Serve => serve::serve(config),
+        Command::Serve(machines) => serve::serve(config, machines),
         Command::Launcher => Ok(launcher()),
         Command::Agent => Ok(agent()),
         Command::Keep => instances::keep(config),
@@ -92,12 +92,13 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Log { name, metrics } => read::log(ui, &client(), &name, metrics),
         Command::Diff { a, b, stat, content } => read::diff(ui, &client(), &a, &b, stat, content),
         Command::Files { state, path, limit } => read::files(ui, &client(), &state, &path, limit),
-        Command::Shell { place, command, services } => {
-            enter::shell(ui, &client(), place, command, services)
+        Command::Shell { place, command, services, provider } => {
+            enter::shell(ui, &client(), place, command, services, provider)
         }
-        Command::Exec { place, command, user, workdir, timeout, stdin, services } => {
-            let exec = enter::Exec { place, command, user, workdir, timeout, stdin, services };
-            enter::exec(ui, &client(), exec)
+        Command::Exec { place, command, user, workdir, timeout, stdin, services, provider } => {
+            let place =
+                enter::Exec { place, command, user, workdir, timeout, stdin, services, provider };
+            enter::exec(ui, &client(), place)
         }
         Command::Test { state, file, vars, tests, baseline, format } => {
             test::test(ui, &client(), test::Ask { state, file, vars, tests, baseline, format })
@@ -114,7 +115,7 @@ pub(crate) fn run(ui: &Ui, args: Args) -> Done {
         Command::Version => upkeep::version(ui, &client(), &instances::keeper(&config)?),
         Command::Health => upkeep::health(ui, &client()),
         Command::Metrics => upkeep::metrics(ui, &client()),
-        Command::Doctor => doctor::doctor(ui, &config),
+        Command::Doctor(machines) => doctor::doctor(ui, &config, machines),
     }
 }
 
@@ -123,6 +124,13 @@ fn completions(ui: &Ui, shell: clap_complete::Shell) -> Done {
     clap_complete::generate(shell, &mut Args::command(), "umbra", &mut script);
     ui.answer_bytes(&script)?;
     Ok(Finish::Pass)
+}
+
+/// This program's own file.
+fn own_program() -> Result<PathBuf, CliError> {
+    std::env::current_exe().map_err(|error| {
+        CliError::because(Finish::Environment, "find this program's own file", &error)
+    })
 }
 
 /// A path as the daemon, which works elsewhere, can use it.

@@ -46,6 +46,7 @@ pub(super) fn shell(ui: &Ui, client: &Client, shadow: &str) {
         place: Place::Shadow(shadow.to_owned()),
         command: enter::shell_command(Vec::new()),
         services: false,
+        provider: None,
     };
     let attached = client.attach(&AttachRequest { exec, size: tty::size() });
     match attached.and_then(tty::carry) {

@@ -2,17 +2,17 @@
 
 use umbra_daemon::config::Config;
 
-use super::Done;
-use crate::error::{CliError, Finish};
+use super::{Done, own_program};
+use crate::args::machines::Machines;
+use crate::error::Finish;
 
 /// Runs the daemon until a signal ends it. Its story goes to standard error; `RUST_LOG`
 /// chooses how much of it.
-pub(super) fn serve(config: Config) -> Done {
+pub(super) fn serve(config: Config, machines: Machines) -> Done {
     log_to_stderr();
-    let launcher = std::env::current_exe().map_err(|error| {
-        CliError::because(Finish::Environment, "find this program's own file", &error)
-    })?;
-    umbra_daemon::serve::serve(config, launcher)?;
+    let launcher = own_program()?;
+    let machines = machines.options(&launcher);
+    umbra_daemon::serve::serve(config, launcher, machines)?;
     Ok(Finish::Pass)
 }
 

@@ -54,10 +54,12 @@ pub fn shadows(shadows: &[ShadowInfo]) -> String {
     if shadows.is_empty() {
         return "no shadows\n".into();
     }
-    let mut table = table(&["shadow", "phase", "state", "owner", "address", "created", "until"]);
+    let mut table =
+        table(&["shadow", "provider", "phase", "state", "owner", "address", "created", "until"]);
     for shadow in shadows {
         table.add_row(vec![
             safe(&shadow.name),
+            safe(&shadow.provider),
             format!("{:?}", shadow.phase).to_lowercase(),
             shadow.state.map_or(String::new(), |state| state.short()),
             safe(&shadow.owner),

@@ -33,10 +33,11 @@ pub(super) async fn attach(
     let upgrade = hyper::upgrade::on(&mut request);
     let Body(asked) = Body::<AttachRequest>::from_request(request, &()).await?;
     let target = enter::find(&daemon, &asked.exec.place).await?;
-    let startup = enter::startup(&daemon, &target, asked.exec.services).await?;
+    let (services, provider) = (asked.exec.services, asked.exec.provider.clone());
+    let fresh = enter::fresh(&daemon, &target, services, provider).await?;
     let owner = Arc::clone(&daemon);
     let opened = blocking(move || {
-        let entered = Entered::new(&owner, &target, startup.as_ref());
+        let entered = Entered::new(&owner, &target, &fresh);
         let entered = entered.map_err(|error| error.into_wire(shadow_error))?;
         let size = TerminalSize { columns: asked.size.columns, rows: asked.size.rows };
         let attached = entered.shadow().attach(&asked.exec.command, size);

@@ -37,10 +37,10 @@ pub(super) async fn create(
     let expires_at_ms = ttl_s.map(|ttl| now_ms() + i64::try_from(ttl * 1000).unwrap_or(0));
     let owner = request.owner.unwrap_or_else(|| "somebody".into());
     let owner = Owner::Person(owner.chars().take(80).collect());
-    let startup = enter::startup(&daemon, &Target::State(state), request.services).await?;
+    let target = Target::State(state);
+    let fresh = enter::fresh(&daemon, &target, request.services, request.provider).await?;
     let info = blocking(move || {
-        let startup = startup.as_ref();
-        let name = enter::create(&daemon, request.name, state, owner, expires_at_ms, startup)
+        let name = enter::create(&daemon, request.name, state, owner, expires_at_ms, &fresh)
             .map_err(|error| error.into_wire(shadow_error))?;
         daemon.expiry_changed();
         let gone =
@@ -86,10 +86,11 @@ pub(super) async fn exec(
 ) -> Reply<ExecReply> {
     request.command.output_bytes_max = request.command.output_bytes_max.min(OUTPUT_BYTES_MAX);
     let target = enter::find(&daemon, &request.place).await?;
-    let startup = enter::startup(&daemon, &target, request.services).await?;
+    let provider = request.provider.take();
+    let fresh = enter::fresh(&daemon, &target, request.services, provider).await?;
     let reply = blocking(move || {
         let wire = |error: enter::EnterError| error.into_wire(shadow_error);
-        let entered = Entered::new(&daemon, &target, startup.as_ref()).map_err(wire)?;
+        let entered = Entered::new(&daemon, &target, &fresh).map_err(wire)?;
         let output =
             entered.shadow().run(&request.command).map_err(|error| shadow_error(&error))?;
         Ok(ExecReply {

@@ -12,7 +12,7 @@ use crate::daemon::Daemon;
 use crate::states::blocking;
 
 pub(super) async fn version(State(daemon): State<Arc<Daemon>>) -> Json<VersionInfo> {
-    let capabilities = daemon.registry().provider().capabilities();
+    let capabilities = daemon.registry().providers().usual().capabilities();
     Json(VersionInfo {
         version: env!("CARGO_PKG_VERSION").into(),
         api: API_VERSION,

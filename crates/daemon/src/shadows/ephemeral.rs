@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use umbra_shadow::provider::{Limits, Network};
-use umbra_shadow::{Shadow, ShadowError, ShadowSpec};
+use umbra_shadow::{Provider, Shadow, ShadowError, ShadowSpec};
 use umbra_state::StateId;
 use umbra_store::overlay::Layers;
 
@@ -35,15 +35,16 @@ impl Registry {
     /// Makes a shadow that stays until it is removed or its time is over.
     pub fn create(
         &self,
+        provider: &dyn Provider,
         spec: &ShadowSpec,
         state: StateId,
         layers: &Layers,
         owner: Owner,
         expires_at_ms: Option<i64>,
     ) -> Result<String, ShadowError> {
-        let shadow: Arc<dyn Shadow> = Arc::from(self.provider.spawn(layers, spec)?);
+        let shadow: Arc<dyn Shadow> = Arc::from(provider.spawn(layers, spec)?);
         let name = shadow.name().to_owned();
-        self.note(shadow, owner, expires_at_ms);
+        self.note(provider, shadow, owner, expires_at_ms)?;
         self.shows(&name, state);
         Ok(name)
     }
@@ -53,12 +54,13 @@ impl Ephemeral {
     /// Makes one, as `spec` says for its name.
     pub fn new(
         registry: &Arc<Registry>,
+        provider: &dyn Provider,
         state: StateId,
         layers: &Layers,
         spec: impl FnOnce(String) -> ShadowSpec,
     ) -> Result<Self, ShadowError> {
         let spec = spec(fresh_name("visit"));
-        let name = registry.create(&spec, state, layers, Owner::Request, None)?;
+        let name = registry.create(provider, &spec, state, layers, Owner::Request, None)?;
         Ok(Self { registry: Arc::clone(registry), name })
     }
 

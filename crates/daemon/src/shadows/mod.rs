@@ -1,10 +1,11 @@
 //! Every shadow of this daemon, whoever asked for it.
 //!
-//! Builds get a provider that passes everything on and notes what exists
-//! ([`Registry::provider_for`]), so that a person can list, enter and remove a build's
+//! Builds get providers that pass everything on and note what exists ([`Registry::noting`]), so
+//! that a person can list, enter and remove a build's
 //! shadows while only the build owns them.
 
 mod ephemeral;
+mod providers;
 mod tracked;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use umbra_shadow::{Provider, Shadow, ShadowError};
 use umbra_state::StateId;
 
 pub use self::ephemeral::{Ephemeral, ephemeral_spec, fresh_name};
+pub use self::providers::{Providers, Rare};
 pub use self::tracked::Tagged;
 use crate::clock::now_ms;
 
@@ -45,7 +47,7 @@ impl Owner {
 
 /// What exists now.
 pub struct Registry {
-    provider: Arc<dyn Provider>,
+    providers: Providers,
     entries: Mutex<BTreeMap<String, Entry>>,
 }
 
@@ -70,18 +72,27 @@ pub struct Visit {
 
 impl Registry {
     /// A registry over what makes the shadows.
-    pub fn new(provider: Arc<dyn Provider>) -> Self {
-        Self { provider, entries: Mutex::new(BTreeMap::new()) }
+    pub fn new(providers: Providers) -> Self {
+        Self { providers, entries: Mutex::new(BTreeMap::new()) }
     }
 
     /// What makes the shadows.
-    pub fn provider(&self) -> &Arc<dyn Provider> {
-        &self.provider
+    pub fn providers(&self) -> &Providers {
+        &self.providers
     }
 
-    /// A provider whose shadows are noted here as `owner`'s.
+    /// The usual provider, its shadows noted here as `owner`'s.
     pub fn provider_for(self: &Arc<Self>, owner: Owner) -> Arc<dyn Provider> {
-        Arc::new(Tagged::new(Arc::clone(self), owner))
+        self.noting(Arc::clone(self.providers.usual()), owner)
+    }
+
+    /// This provider, its shadows noted here as `owner`'s.
+    pub fn noting(
+        self: &Arc<Self>,
+        provider: Arc<dyn Provider>,
+        owner: Owner,
+    ) -> Arc<dyn Provider> {
+        Arc::new(Tagged::new(Arc::clone(self), provider, owner))
     }
 
     /// All shadows by name.
@@ -154,10 +165,18 @@ impl Registry {
         self.lock().values().filter_map(|entry| entry.info.expires_at_ms).min()
     }
 
-    fn note(&self, shadow: Arc<dyn Shadow>, owner: Owner, expires_at_ms: Option<i64>) {
+    /// Refuses a shadow whose name another provider's has: names are for clients, who know no
+    /// providers.
+    fn note(
+        &self,
+        provider: &dyn Provider,
+        shadow: Arc<dyn Shadow>,
+        owner: Owner,
+        expires_at_ms: Option<i64>,
+    ) -> Result<(), ShadowError> {
         let info = ShadowInfo {
             name: shadow.name().to_owned(),
-            provider: self.provider.capabilities().provider.clone(),
+            provider: provider.capabilities().provider.clone(),
             state: None,
             phase: ShadowPhase::Idle,
             owner: owner.words(),
@@ -166,8 +185,13 @@ impl Registry {
             expires_at_ms,
         };
         let name = info.name.clone();
+        let mut entries = self.lock();
+        if entries.contains_key(&name) {
+            return Err(ShadowError::Taken(name));
+        }
         let entry = Entry { services: Vec::new(), shadow, info, owner, frozen: false, visitors: 0 };
-        self.lock().insert(name, entry);
+        entries.insert(name, entry);
+        Ok(())
     }
 
     /// Forgets `shadow` if it is still the one known by that name.
@@ -222,5 +246,32 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         self.registry.leave(&self.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use umbra_shadow::fake::FakeProvider;
+    use umbra_store::overlay::{Base, Layers};
+
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_shadows_whatever_makes_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let layers = Layers::of(Base::Checkout(dir.path().to_path_buf()));
+        let registry = Registry::new(Providers::new(Arc::new(FakeProvider::default())));
+        let other = FakeProvider::default();
+        let create = |provider: &dyn Provider, name: &str| {
+            let spec = ephemeral_spec(name.to_owned());
+            let state = StateId(umbra_state::Digest::new([1; 32]));
+            registry.create(provider, &spec, state, &layers, Owner::Request, None)
+        };
+        create(&**registry.providers().usual(), "a").expect("free");
+        let error = create(&other, "a").expect_err("taken");
+        assert!(matches!(error, ShadowError::Taken(_)), "{error}");
+        assert_eq!(other.list().expect("listed"), Vec::<String>::new());
+        create(&other, "b").expect("free");
+        assert_eq!(registry.list().len(), 2);
     }
 }

@@ -16,32 +16,33 @@ use super::{Owner, Registry};
 /// A provider whose shadows are noted as one owner's.
 pub struct Tagged {
     registry: Arc<Registry>,
+    provider: Arc<dyn Provider>,
     owner: Owner,
 }
 
 impl Tagged {
-    pub(super) fn new(registry: Arc<Registry>, owner: Owner) -> Self {
-        Self { registry, owner }
+    pub(super) fn new(registry: Arc<Registry>, provider: Arc<dyn Provider>, owner: Owner) -> Self {
+        Self { registry, provider, owner }
     }
 }
 
 impl Provider for Tagged {
     fn capabilities(&self) -> &Capabilities {
-        self.registry.provider.capabilities()
+        self.provider.capabilities()
     }
 
     fn spawn(&self, layers: &Layers, spec: &ShadowSpec) -> Result<Box<dyn Shadow>, ShadowError> {
-        let shadow: Arc<dyn Shadow> = Arc::from(self.registry.provider.spawn(layers, spec)?);
-        self.registry.note(Arc::clone(&shadow), self.owner.clone(), None);
+        let shadow: Arc<dyn Shadow> = Arc::from(self.provider.spawn(layers, spec)?);
+        self.registry.note(&*self.provider, Arc::clone(&shadow), self.owner.clone(), None)?;
         Ok(Box::new(Tracked { registry: Arc::clone(&self.registry), shadow }))
     }
 
     fn list(&self) -> Result<Vec<String>, ShadowError> {
-        self.registry.provider.list()
+        self.provider.list()
     }
 
     fn reap(&self) -> Result<Reaped, ShadowError> {
-        self.registry.provider.reap()
+        self.provider.reap()
     }
 }
 

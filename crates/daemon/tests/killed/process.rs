@@ -11,6 +11,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use umbra_daemon::config::Config;
 use umbra_daemon::fault::Faults;
 use umbra_daemon::instance::Instance;
+use umbra_daemon::machines::MachineOptions;
 use umbra_daemon::serve::real_ports;
 use umbra_store::FaultPoints;
 
@@ -38,8 +39,9 @@ pub(crate) fn daemon(dir: &Path, point: &str) -> ExitCode {
         database: FaultPoints::new(move |_| pass_database()),
     };
     let launcher = std::env::current_exe().expect("own path");
-    let instance = Instance::start_with(config(dir), faults, |config| real_ports(config, launcher))
-        .expect("a daemon");
+    let machines = MachineOptions::beside(&launcher);
+    let ports = |config: &Config| real_ports(config, launcher, machines);
+    let instance = Instance::start_with(config(dir), faults, ports).expect("a daemon");
     println!("ready");
     let mut rest = Vec::new();
     std::io::stdin().read_to_end(&mut rest).expect("the end of input");

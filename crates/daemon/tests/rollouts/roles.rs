@@ -20,6 +20,7 @@ use umbra_daemon::fault::Faults;
 use umbra_daemon::instance::Instance as Daemon;
 use umbra_daemon::instances::{Instance, InstanceSpec, Instances};
 use umbra_daemon::primaries::Pace;
+use umbra_daemon::shadows::Providers;
 use umbra_gateway::gateway::Limits;
 use umbra_gateway::listen::tls::Sources;
 use umbra_gateway::proxy::Rules;
@@ -86,7 +87,7 @@ pub(crate) fn daemon(dir: &Path, point: &str) -> ExitCode {
     let instance = Daemon::start_with(config(dir), faults, |_| {
         let builder = |store: Store, _| -> Arc<dyn Builder> { Arc::new(Sealer { store }) };
         Ok(Ports {
-            provider: Arc::new(FakeProvider::default()),
+            providers: Providers::new(Arc::new(FakeProvider::default())),
             builder: Box::new(builder),
             agents: Arc::new(Threads),
             pace: Pace::default(),

@@ -25,7 +25,7 @@ use umbra_daemon::instance::Instance;
 use umbra_daemon::instances::fake::Fake;
 use umbra_daemon::primaries::Pace;
 use umbra_daemon::primaries::agents::{Agent, Agents, Leash};
-use umbra_daemon::shadows::{Owner, Registry};
+use umbra_daemon::shadows::{Owner, Providers, Registry};
 use umbra_drift::remote::Remote;
 use umbra_shadow::provider::{
     Attached, Capabilities, EnforcedLimits, Limits, Network, Reaped, Running as RunningCommand,
@@ -436,7 +436,8 @@ pub fn try_start_paced(
             Arc::new(ScriptedBuilder { registry, script })
         };
         let instances = Arc::new(Fake::default());
-        Ok(Ports { provider, builder: Box::new(builder), agents, pace, instances })
+        let providers = Providers::new(provider);
+        Ok(Ports { providers, builder: Box::new(builder), agents, pace, instances })
     })
 }
 

@@ -64,8 +64,9 @@ pub(super) static SHADOWS: Shape = Shape {
     fields: &[
         Field::new(
             "provider",
-            Ty::Word(&[word("sandbox"), planned("qemu"), planned("incus")]),
-            "What isolates them; sandbox if not given.",
+            Ty::Word(&[word("sandbox"), word("qemu"), planned("incus")]),
+            "What isolates them: sandboxes on this machine's own kernel, or virtual machines (qemu); \
+             sandbox if not given.",
         ),
         Field::new(
             "min",

@@ -38,15 +38,8 @@ pub(super) fn probes(store: &Path) -> Vec<Probe> {
         probe(
             "tun device",
             device("/dev/net/tun", OFlags::RDWR),
-            "no network for VM shadows",
+            "no network for virtual machines",
             "modprobe tun",
-        ),
-        probe(
-            "kvm device",
-            device("/dev/kvm", OFlags::RDWR)
-                .map(|_| "opens; whether a guest runs is probed when VMs are used".to_owned()),
-            "VM shadows are emulated, some ten times slower",
-            "use a machine with hardware virtualisation, or enable nested virtualisation",
         ),
         probe(
             "inotify instances",
