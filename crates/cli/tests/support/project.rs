@@ -1,5 +1,8 @@
 //! A small project with a real daemon: what tests of whole builds begin with.
 
+// Every test has this of its own and uses a part of it.
+#![allow(dead_code)]
+
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
@@ -44,7 +47,7 @@ services:
 "#;
 
 /// Why this machine cannot run these tests, if it cannot.
-fn missing() -> Option<&'static str> {
+pub(crate) fn missing() -> Option<&'static str> {
     if !is_root() {
         return Some("sandboxes need root");
     }
@@ -61,7 +64,7 @@ fn is_root() -> bool {
 }
 
 /// A directory with a recipe whose base is a busybox.
-fn project() -> tempfile::TempDir {
+pub(crate) fn project() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
     for sub in ["bin", "etc", "tmp", "proc", "sys", "dev", "root", "run", "var/tmp"] {
@@ -98,7 +101,14 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(dir: &Path) -> Self {
-        let child = support::serve(umbra(dir));
+        Self::with(dir, |_| {})
+    }
+
+    /// With something of its own.
+    pub(crate) fn with(dir: &Path, change: impl FnOnce(&mut Command)) -> Self {
+        let mut umbra = umbra(dir);
+        change(&mut umbra);
+        let child = support::serve(umbra);
         Self { child: Some(child), state: dir.join("state") }
     }
 
