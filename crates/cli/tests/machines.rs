@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 #[path = "support/project.rs"]
+#[allow(dead_code, reason = "the other test that has it uses all of it")]
 mod project;
 mod support;
 

@@ -1,8 +1,5 @@
 //! A small project with a real daemon: what tests of whole builds begin with.
 
-// Every test has this of its own and uses a part of it.
-#![allow(dead_code)]
-
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};

@@ -37,6 +37,15 @@ impl Provider for Tagged {
         Ok(Box::new(Tracked { registry: Arc::clone(&self.registry), shadow }))
     }
 
+    fn prepare(
+        &self,
+        layers: &Layers,
+        spec: &ShadowSpec,
+        ready: &dyn Fn(&dyn Shadow) -> Result<(), ShadowError>,
+    ) -> Result<(), ShadowError> {
+        self.provider.prepare(layers, spec, ready)
+    }
+
     fn list(&self) -> Result<Vec<String>, ShadowError> {
         self.provider.list()
     }
