@@ -154,10 +154,8 @@ fn reap(signals: &OwnedFd, shown: &mut Option<Shown>) {
     let mut drained = [0u8; 1024];
     while rustix::io::read(signals, &mut drained).is_ok() {}
     while let Ok(Some((pid, _))) = rustix::process::wait(WaitOptions::NOHANG) {
-        if shown.as_ref().is_some_and(|shown| shown.is(pid)) {
-            if let Some(shown) = shown.take() {
-                shown.ended();
-            }
+        if let Some(shown) = shown.take_if(|shown| shown.is(pid)) {
+            shown.ended();
         }
     }
 }

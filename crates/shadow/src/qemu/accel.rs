@@ -109,7 +109,7 @@ impl Key {
 }
 
 /// What QEMU says it is, in one line.
-fn version(program: &Path) -> io::Result<String> {
+pub(crate) fn version(program: &Path) -> io::Result<String> {
     let finished = child::run(Command::new(program).arg("--version"), VERSION_MAX, &|_| false)?;
     match finished.ending {
         Ending::Exited(status) if status.success() => Ok(last_line(&finished.stdout, true)),

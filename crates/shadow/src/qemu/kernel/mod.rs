@@ -174,7 +174,7 @@ fn usable(
 }
 
 /// The newest kernel below a root, which may be anybody's; `None` if it has none.
-fn of_root(
+pub(crate) fn of_root(
     root: BorrowedFd<'_>,
     shelf: &Shelf,
     wanted: &[Wanted],
