@@ -190,10 +190,7 @@ impl Trial<'_> {
             share: None,
             disks: Vec::new(),
             network: Network::None,
-            slots: 0,
-            balloon: false,
             start: Start::Runs,
-            reboots: false,
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::device::{checked_path, checked_word};
 use super::{
     Accel, Backing, Board, CMDLINE_BYTES_MAX, Console, Endpoint, Mac, Machine, MachineError,
-    Network, Port, SLOTS_MAX, Start,
+    Network, Port, Start,
 };
 
 /// What QEMU denies itself. It cannot start programs, so that migration to `exec:` is none of
@@ -46,8 +46,8 @@ impl Machine {
         if self.share.is_some() && self.memory.backing != Backing::Shared {
             return refuse("a share needs shared memory, which templates and clones have not");
         }
-        if self.slots > SLOTS_MAX || self.ports.len() > PORTS_MAX {
-            return refuse("it has too many slots or ports");
+        if self.ports.len() > PORTS_MAX {
+            return refuse("it has too many ports");
         }
         let cmdline = &self.boot.cmdline;
         if cmdline.len() > CMDLINE_BYTES_MAX || cmdline.contains(char::is_control) {
@@ -90,35 +90,27 @@ impl Machine {
     }
 
     fn life(&self, arguments: &mut Arguments) {
-        match self.start {
-            Start::Runs => {}
-            Start::Paused => {
-                arguments.flag("-S");
-            }
-            Start::Incoming => {
-                arguments.option("-incoming", "defer");
-            }
+        if self.start == Start::Incoming {
+            arguments.option("-incoming", "defer");
         }
-        if !self.reboots {
-            arguments.flag("-no-reboot");
-        }
+        arguments.flag("-no-reboot");
     }
 
     fn streams(&self, arguments: &mut Arguments) {
-        let console = match &self.console {
+        let console = match self.console {
             Console::Stdout => "stdio,id=console,signal=off".to_owned(),
             Console::Socket(endpoint) => socket("console", endpoint),
         };
         arguments.option("-chardev", console).option("-serial", "chardev:console");
-        if let Some(monitor) = &self.monitor {
+        if let Some(monitor) = self.monitor {
             arguments.option("-chardev", socket("monitor", monitor));
             arguments.option("-mon", "chardev=monitor,mode=control");
         }
         for (number, port) in self.ports.iter().enumerate() {
-            arguments.option("-chardev", socket(&format!("port{number}"), &port.endpoint));
+            arguments.option("-chardev", socket(&format!("port{number}"), port.endpoint));
         }
         if let Some(share) = &self.share {
-            arguments.option("-chardev", socket(&share.chardev(), &share.server));
+            arguments.option("-chardev", socket(&share.chardev(), share.server));
         }
     }
 
@@ -128,9 +120,6 @@ impl Machine {
         // Tells a clone's kernel that it is one, where that has a driver.
         arguments
             .json("-device", json!({ "driver": "vmgenid", "id": "generation", "guid": "auto" }));
-        if self.balloon {
-            arguments.json("-device", json!({ "driver": "virtio-balloon-pci", "id": "balloon" }));
-        }
         self.port_devices(arguments)?;
         if let Some(share) = &self.share {
             arguments.json("-device", share.device()?);
@@ -140,10 +129,6 @@ impl Machine {
             arguments.json("-device", disk.device()?);
         }
         self.network.devices(arguments);
-        let slots = if self.board == Board::Q35 { self.slots } else { 0 };
-        for number in 0..slots {
-            arguments.json("-device", slot(number));
-        }
         Ok(())
     }
 
@@ -209,11 +194,6 @@ fn backing_file(path: &str, share: bool) -> Value {
     json!({ "qom-type": "memory-backend-file", "mem-path": path, "share": share })
 }
 
-fn slot(number: u8) -> Value {
-    let chassis = u16::from(number) + 1;
-    json!({ "driver": "pcie-root-port", "id": format!("slot{number}"), "chassis": chassis })
-}
-
 fn with(mut value: Value, more: Value) -> Value {
     if let (Some(fields), Value::Object(more)) = (value.as_object_mut(), more) {
         fields.extend(more);
@@ -221,7 +201,7 @@ fn with(mut value: Value, more: Value) -> Value {
     value
 }
 
-fn socket(id: &str, Endpoint::Inherited(number): &Endpoint) -> String {
+fn socket(id: &str, Endpoint(number): Endpoint) -> String {
     format!("socket,id={id},fd={number}")
 }
 

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Endpoint, MachineError};
 
-/// A disk.
+/// A disk, as it is in a file, that a guest can only read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Disk {
     /// What QEMU calls it, and the guest, as `/dev/disk/by-id/virtio-ID`: 1 to 20 letters,
@@ -15,41 +14,17 @@ pub(crate) struct Disk {
     pub(crate) id: String,
     /// The file it is in.
     pub(crate) image: PathBuf,
-    /// How it is in the file.
-    pub(crate) format: DiskFormat,
-    /// Whether the guest can only read it.
-    pub(crate) read_only: bool,
-}
-
-/// How a disk is in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum DiskFormat {
-    /// As it is.
-    Raw,
-    /// As QEMU writes it, sparse or on top of another.
-    Qcow2,
 }
 
 impl Disk {
     /// The argument of `-blockdev`.
     pub(super) fn blockdev(&self) -> Result<Value, MachineError> {
-        let driver = match self.format {
-            DiskFormat::Raw => "raw",
-            DiskFormat::Qcow2 => "qcow2",
-        };
-        let mut value = json!({
-            "driver": driver,
+        Ok(json!({
+            "driver": "raw",
             "node-name": checked_id(&self.id)?,
-            "read-only": self.read_only,
+            "read-only": true,
             "file": { "driver": "file", "filename": checked_path(&self.image)? },
-        });
-        if !self.read_only {
-            // What a shadow writes is gone when this machine goes down, flushed or not.
-            value["cache"] = json!({ "no-flush": true });
-            value["discard"] = json!("unmap");
-        }
-        Ok(value)
+        }))
     }
 
     /// The argument of `-device`.

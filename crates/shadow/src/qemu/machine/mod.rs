@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use device::{Disk, DiskFormat, Share};
+pub(crate) use device::{Disk, Share};
 
 /// One virtual machine, as QEMU is to make it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,22 +34,13 @@ pub(crate) struct Machine {
     pub(crate) ports: Vec<Port>,
     /// A directory of this machine that it sees.
     pub(crate) share: Option<Share>,
-    /// Its disks, in order.
+    /// Its disks, in order. It can only read them.
     pub(crate) disks: Vec<Disk>,
     /// Its network.
     pub(crate) network: Network,
-    /// How many devices can be added to it later, at most [`SLOTS_MAX`].
-    pub(crate) slots: u8,
-    /// Whether it can be asked to give memory back.
-    pub(crate) balloon: bool,
-    /// How it begins.
+    /// How it begins. A reboot in it ends QEMU.
     pub(crate) start: Start,
-    /// Whether a reboot in it begins it again; otherwise it ends QEMU.
-    pub(crate) reboots: bool,
 }
-
-/// The most devices that can be added to a machine.
-pub(crate) const SLOTS_MAX: u8 = 16;
 
 /// What runs a machine's processors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,12 +117,9 @@ pub(crate) enum Console {
     Socket(Endpoint),
 }
 
-/// A stream socket of QEMU's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Endpoint {
-    /// A connected one that it inherits, by its number.
-    Inherited(i32),
-}
+/// A connected stream socket that QEMU inherits, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Endpoint(pub(crate) i32);
 
 /// A virtio-serial port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,8 +153,6 @@ pub(crate) struct Mac(pub(crate) [u8; 6]);
 pub(crate) enum Start {
     /// It runs.
     Runs,
-    /// It stands until the monitor says `cont`.
-    Paused,
     /// It waits for `migrate-incoming` and begins where that machine was.
     Incoming,
 }

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use super::kernel::image;
 use super::machine::{
-    Accel, Backing, Board, Boot, Console, Disk, DiskFormat, Endpoint, Machine, Memory, Network,
-    Port, Start,
+    Accel, Backing, Board, Boot, Console, Disk, Endpoint, Machine, Memory, Network, Port, Start,
 };
 use super::programs::QEMU;
 use super::qmp::{Cont, Qmp, Stop};
@@ -49,10 +48,10 @@ fn boot(dir: &Path) -> Boot {
     }
 }
 
-fn disk(dir: &Path, id: &str, read_only: bool) -> Disk {
+fn disk(dir: &Path, id: &str) -> Disk {
     let image = dir.join(id);
     File::create(&image).expect("made").set_len(1 << 20).expect("set");
-    Disk { id: id.to_owned(), image, format: DiskFormat::Raw, read_only }
+    Disk { id: id.to_owned(), image }
 }
 
 /// With all that needs neither root nor another program.
@@ -64,16 +63,13 @@ pub(super) fn machine(dir: &Path, board: Board, backing: Backing, start: Start) 
         cpus: 2,
         memory: Memory { bytes: 64 << 20, backing },
         boot: boot(dir),
-        console: Console::Socket(Endpoint::Inherited(1)),
-        monitor: Some(Endpoint::Inherited(0)),
-        ports: vec![Port { name: "umbra.test".to_owned(), endpoint: Endpoint::Inherited(2) }],
+        console: Console::Socket(Endpoint(1)),
+        monitor: Some(Endpoint(0)),
+        ports: vec![Port { name: "umbra.test".to_owned(), endpoint: Endpoint(2) }],
         share: None,
-        disks: vec![disk(dir, "root", true), disk(dir, "writes", false)],
+        disks: vec![disk(dir, "root"), disk(dir, "more")],
         network: Network::None,
-        slots: 2,
-        balloon: true,
         start,
-        reboots: false,
     }
 }
 
