@@ -12,15 +12,15 @@
 //! |---|---|
 //! | [`provider`], `shadow` | the provider, and a machine as a shadow |
 //! | `power`, `templates` | a machine that runs; machines that others are forked from |
-//! | `line`, `memory`, [`inherited`] | the line to a guest; its memory; what its programs inherit |
-//! | [`accel`] | what runs a guest's processors here |
-//! | [`machine`] | a virtual machine as a value, and the arguments QEMU makes it from |
-//! | [`initrd`] | what it boots: the agent and the kernel's modules |
-//! | [`kernel`] | which kernel boots it, and which of its modules it needs |
-//! | [`child`] | a program of this machine, run for a bounded time |
-//! | [`programs`] | the programs of this machine that are needed, and which package has them |
-//! | [`qmp`] | its monitor |
-//! | [`shelf`] | directories of things that are made once |
+//! | `line`, `memory`, `inherited` | the line to a guest; its memory; what its programs inherit |
+//! | `accel` | what runs a guest's processors here |
+//! | `machine` | a virtual machine as a value, and the arguments QEMU makes it from |
+//! | `initrd` | what it boots: the agent and the kernel's modules |
+//! | `kernel` | which kernel boots it, and which of its modules it needs |
+//! | `child` | a program of this machine, run for a bounded time |
+//! | `programs` | the programs of this machine that are needed, and which package has them |
+//! | `qmp` | its monitor |
+//! | `shelf` | directories of things that are made once |
 
 pub(crate) mod accel;
 pub(crate) mod child;

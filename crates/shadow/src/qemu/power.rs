@@ -70,7 +70,7 @@ impl Powered {
         let console = Printed::read(console.into()).map_err(system("read the console of"))?;
         let past = match parts.machine.start {
             Start::Incoming => Past::Forked,
-            Start::Runs | Start::Paused => Past::None,
+            Start::Runs => Past::None,
         };
         let begun = || -> Result<(Line, Qmp), ShadowError> {
             let mut monitor = Qmp::over(monitor, MONITOR_TIME_MAX).map_err(monitors)?;

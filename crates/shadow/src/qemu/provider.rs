@@ -13,8 +13,8 @@ use super::inherited;
 use super::initrd;
 use super::kernel::{self, Kernel, WANTED};
 use super::machine::{
-    Accel, Backing, Board, Boot, Console, Disk, DiskFormat, Endpoint, Mac, Machine, Memory,
-    Network, Port, Share, Start,
+    Accel, Backing, Board, Boot, Console, Disk, Endpoint, Mac, Machine, Memory, Network, Port,
+    Share, Start,
 };
 use super::memory::Plan;
 use super::programs;
@@ -213,7 +213,7 @@ impl Works {
         kind: Kind,
     ) -> Machine {
         let accel = self.probed.accel;
-        let at = Endpoint::Inherited;
+        let at = Endpoint;
         let network = mac.map_or(Network::None, |mac| Network::Tap {
             descriptor: inherited::TAP,
             mac: Mac(mac),
@@ -226,12 +226,7 @@ impl Works {
             Kind::Fork => (Backing::Clone(in_memory_file()), Start::Incoming),
         };
         let shared = Share { tag: SHARE_TAG.to_owned(), server: at(inherited::SHARE) };
-        let disk = Disk {
-            id: ROOT_DISK.to_owned(),
-            image: inherited::path(inherited::DISK),
-            format: DiskFormat::Raw,
-            read_only: true,
-        };
+        let disk = Disk { id: ROOT_DISK.to_owned(), image: inherited::path(inherited::DISK) };
         tracing::debug!(name, ?kind, ?accel, "a machine begins");
         Machine {
             name: format!("umbra-{}", name.replace('.', "-")),
@@ -250,10 +245,7 @@ impl Works {
             share: (kind == Kind::Shared).then_some(shared),
             disks: if kind == Kind::Shared { Vec::new() } else { vec![disk] },
             network,
-            slots: 0,
-            balloon: false,
             start,
-            reboots: false,
         }
     }
 
