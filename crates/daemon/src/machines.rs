@@ -71,8 +71,8 @@ fn remains(dir: &Path, launcher: &Path) -> Result<Reaped, ShadowError> {
         let config = SandboxConfig { dir, launcher, user_namespaces: true, warm: 0 };
         drop(SandboxProvider::open(config)?);
     }
-    // What begins with a point was nobody's shadow.
-    Ok(Reaped { shadows: names.into_iter().filter(|name| !name.starts_with('.')).collect() })
+    // No shadow has a point in its name: those were the provider's own.
+    Ok(Reaped { shadows: names.into_iter().filter(|name| !name.contains('.')).collect() })
 }
 
 fn directories(dir: &Path) -> io::Result<Vec<String>> {
