@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::alone::{self, Profile, Program};
 use crate::packages::Purpose;
 use crate::process::{heading, must};
 use crate::setup;
@@ -27,6 +28,7 @@ pub(crate) fn bench(words: &[String]) -> Result<(), Stop> {
         Some((word, rest)) if word == "judge" && rest.is_empty() => judge(),
         Some((word, rest)) if word == "rollout" && rest.is_empty() => rollout(),
         Some((word, rest)) if word == "tap" && rest.is_empty() => tap(),
+        Some((word, rest)) if word == "vm" && rest.len() <= 1 => machines(rest),
         _ => measure(words),
     }
 }
@@ -85,6 +87,14 @@ fn rollout() -> Result<(), Stop> {
     setup::setup(&[Purpose::Build, Purpose::Test, Purpose::Bench])?;
     built_and_run("umbra-gateway", "rollout", &[])?;
     built_and_run("umbra-cli", "gateway", &["split".to_owned()])
+}
+
+/// Virtual machines: booting, forking, and what shows in one that runs.
+fn machines(words: &[String]) -> Result<(), Stop> {
+    needs_root()?;
+    setup::setup(&[Purpose::Build, Purpose::Run, Purpose::Test])?;
+    alone::make(Program::Guest, Profile::Release, None)?;
+    built_and_run("umbra-shadow", "vm", words)
 }
 
 /// A tap beside tcpdump.

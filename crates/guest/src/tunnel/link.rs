@@ -48,7 +48,7 @@ impl Link {
                 Ok(length) => drop(self.out.drain(..length)),
                 Err(Errno::INTR) => {}
                 // Its end shows where it is read, behind what came before.
-                Err(Errno::PIPE) => self.out.clear(),
+                Err(Errno::PIPE | Errno::CONNRESET) => self.out.clear(),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -62,6 +62,8 @@ impl Link {
             Ok(0) => return Ok(None),
             Ok(length) => self.decoder.push(&buffer[..length]),
             Err(Errno::AGAIN | Errno::INTR) => {}
+            // A machine that is switched off leaves what it was told unread.
+            Err(Errno::CONNRESET) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
         let mut frames = Vec::new();

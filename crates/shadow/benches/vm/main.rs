@@ -36,7 +36,7 @@ fn main() -> Outcome {
         dir: dir.path().join("shadows"),
         cache: target.join("kernels"),
         launcher: own.clone(),
-        guest: target.join(triple).join("debug/umbra-guest"),
+        guest: target.join(triple).join("release/umbra-guest"),
         kernel: std::env::var_os("UMBRA_KERNEL").map(PathBuf::from),
         translate: false,
     })
