@@ -68,6 +68,7 @@ impl Ground {
             to: None,
             overwrite: false,
             recipe: None,
+            provider: None,
         };
         self.client().post("/v1/primaries/web/rehearse", &request)
     }
@@ -195,6 +196,7 @@ fn a_recipe_that_is_none_is_refused() {
         to: None,
         overwrite: false,
         recipe: Some("/nowhere/umbra.yaml".into()),
+        provider: None,
     };
     let refused: Result<RehearseReply, _> =
         ground.client().post("/v1/primaries/web/rehearse", &request);

@@ -81,5 +81,12 @@ pub fn rehearse(
     if what.kind() == Kind::Reboot && subject.startup.init == Init::Small {
         report.unrebooted();
     }
+    if level == Level::Machine && what.kind() == Kind::Reboot {
+        report.unseen.push(UNBOOTED.to_owned());
+    }
     Ok(report)
 }
+
+/// What a reboot has beside what a virtual machine does here.
+const UNBOOTED: &str = "the boot loader, the initrd and the disks: the machine's kernel is started straight into its \
+     system";

@@ -307,11 +307,11 @@ impl Level {
                 "services and tests on the shadow would show what a validator cannot"
             }
             (Self::Sandbox, Kind::Reboot) => {
-                "a virtual machine would add the boot loader, the kernel and its drivers, \
-                 fstab and the network's own start"
+                "a virtual machine would add a kernel and its drivers, mounts and the network's \
+                 own start: --provider qemu"
             }
             (Self::Sandbox, _) => {
-                "a virtual machine would add kernel settings, mounts, drivers, and a reboot"
+                "a virtual machine would add kernel settings, mounts and drivers: --provider qemu"
             }
         };
         Some(adds.to_owned())

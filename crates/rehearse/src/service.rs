@@ -25,6 +25,10 @@ pub struct RehearseRequest {
     /// machine; if not given, that of the build which made the primary's image.
     #[serde(default)]
     pub recipe: Option<String>,
+    /// What makes the shadow it is tried on: `sandbox`, which it is if not given, or `qemu`, a
+    /// machine with a kernel of its own.
+    #[serde(default)]
+    pub provider: Option<String>,
 }
 
 /// What came of it.

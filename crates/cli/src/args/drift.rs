@@ -254,6 +254,10 @@ pub struct Rehearse {
     /// the primary's image if left out.
     #[arg(long, value_name = "FILE")]
     pub recipe: Option<PathBuf>,
+    /// What makes the shadow it is tried on: sandbox, which it is if left out, or qemu, a machine
+    /// with a kernel of its own.
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
 }
 
 /// What is tried.

@@ -14,7 +14,7 @@ use crate::ui::Ui;
 
 /// Tries it and says what would break.
 pub(super) fn rehearse(ui: &Ui, client: &Client, asked: Rehearse) -> Done {
-    let Rehearse { what, primary, which, both, to, recipe } = asked;
+    let Rehearse { what, primary, which, both, to, recipe, provider } = asked;
     let what = match (what, both) {
         (Rehearsed::Drift | Rehearsed::Rollback, true) => Kind::Both,
         (Rehearsed::Drift, false) => Kind::Drift,
@@ -29,7 +29,7 @@ pub(super) fn rehearse(ui: &Ui, client: &Client, asked: Rehearse) -> Done {
     let primary = the_one(client, primary)?;
     let recipe = recipe.as_deref().map(absolute).transpose()?;
     let selection = selection(which);
-    let request = RehearseRequest { what, selection, to, overwrite: false, recipe };
+    let request = RehearseRequest { what, selection, to, overwrite: false, recipe, provider };
     let reply: RehearseReply = client.post(&target(&primary, "/rehearse"), &request)?;
     ui.answer_with(&reply, screen::report)?;
     Ok(of_report(&reply))

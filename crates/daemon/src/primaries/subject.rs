@@ -18,6 +18,7 @@ use umbra_rehearse::report::Untried;
 use umbra_rehearse::{
     Bounds, Directory, Edit, RehearsalError, Report, Root, Subject, Validator, What, rehearse,
 };
+use umbra_shadow::Provider;
 use umbra_shadow::provider::{Init, Limits, Network};
 use umbra_shadow::startup;
 use umbra_suite::{Globs, Test};
@@ -55,6 +56,8 @@ pub(super) struct Job {
     pub(super) image: Option<String>,
     /// Whose services and tests, if not those of the image's build.
     pub(super) recipe: Option<String>,
+    /// What makes its shadow, if not what usually does.
+    pub(super) provider: Option<String>,
     pub(super) validators: Vec<Validator>,
     /// What makes it the primary as it is known to be good.
     pub(super) good: Vec<Edit>,
@@ -95,8 +98,19 @@ impl Stages {
 
     /// Makes a rehearsal. Blocking; ends soon after `cancel` is set.
     pub(super) fn rehearse(&self, job: Job, cancel: &AtomicBool) -> Result<Report, WireError> {
-        let Job { name, primary, root, remote, image, recipe, validators, good, what, untried } =
-            job;
+        let Job {
+            name,
+            primary,
+            root,
+            remote,
+            image,
+            recipe,
+            provider,
+            validators,
+            good,
+            what,
+            untried,
+        } = job;
         let mut notes = Vec::new();
         // Keeps the collector away until the shadow is gone.
         let mut _pin = None;
@@ -157,11 +171,24 @@ impl Stages {
             scratch,
             bounds: BOUNDS,
         };
-        let provider = self.registry.provider_for(Owner::Rehearsal(primary));
+        let provider = self.provider(provider.as_deref(), primary)?;
         let mut report = rehearse(&*provider, &subject, &what, cancel).map_err(|e| wire(&e))?;
         report.leave_out(untried);
         report.unseen.splice(0..0, notes);
         Ok(report)
+    }
+
+    /// The provider of this name, or the usual one.
+    fn provider(
+        &self,
+        name: Option<&str>,
+        primary: String,
+    ) -> Result<Arc<dyn Provider>, WireError> {
+        let owner = Owner::Rehearsal(primary);
+        let Some(name) = name else { return Ok(self.registry.provider_for(owner)) };
+        let named = self.registry.providers().named(name);
+        let named = named.map_err(|error| environment(&error))?;
+        Ok(self.registry.noting(named, owner))
     }
 
     /// Ends the shadow of a rehearsal that was cancelled, and with it what runs there.

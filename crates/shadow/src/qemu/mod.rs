@@ -10,7 +10,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`provider`], `shadow` | the provider, and a machine as a shadow |
+//! | `provider`, `shadow`, `show` | the provider, and a machine as a shadow |
 //! | `power`, `templates` | a machine that runs; machines that others are forked from |
 //! | `line`, `memory`, `inherited` | the line to a guest; its memory; what its programs inherit |
 //! | `accel` | what runs a guest's processors here |
@@ -36,6 +36,7 @@ pub mod provider;
 pub(crate) mod qmp;
 mod shadow;
 pub(crate) mod shelf;
+mod show;
 mod templates;
 
 pub use provider::{QemuConfig, QemuProvider};

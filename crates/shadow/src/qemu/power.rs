@@ -23,6 +23,9 @@ use crate::sandbox::wire::{MachineRequest, PassedFile, ProgramsSpec};
 /// How long QEMU may take for what its monitor is asked.
 pub(super) const MONITOR_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// How long saving a machine's devices, or loading them, may take.
+pub(super) const SAVE_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// How much of the console goes with a failure.
 const CONSOLE_BYTES: u64 = 2000;
 

@@ -38,6 +38,7 @@ pub(super) fn roll_back(ui: &Ui, client: &Client, asked: RollBack) -> Done {
             to,
             overwrite,
             recipe: asked.recipe.as_deref().map(absolute).transpose()?,
+            provider: None,
         };
         let reply: RehearseReply = client.post(&target(&primary, "/rehearse"), &request)?;
         if reply.report.verdict != Verdict::Pass {

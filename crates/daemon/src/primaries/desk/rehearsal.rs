@@ -110,7 +110,8 @@ impl Desk {
     pub(super) fn rehearse_first(&mut self, wanted: rollback::Wanted) -> Result<(), WireError> {
         let RollbackRequest { to, selection, overwrite, .. } = wanted.request.clone();
         let what = Kind::Rollback;
-        let request = RehearseRequest { what, selection, to, overwrite, recipe: None };
+        let request =
+            RehearseRequest { what, selection, to, overwrite, recipe: None, provider: None };
         let then = Some(Box::new(wanted));
         self.want_rehearsal(Wanted { request, by: By::Policy, answer: None, then })
     }
@@ -139,8 +140,14 @@ impl Desk {
                 let parameters = std::mem::take(&mut rehearsals.drifted).into_iter().collect();
                 let selection = Selection { parameters, ..Selection::default() };
                 let what = Kind::Drift;
-                let request =
-                    RehearseRequest { what, selection, to: None, overwrite: false, recipe: None };
+                let request = RehearseRequest {
+                    what,
+                    selection,
+                    to: None,
+                    overwrite: false,
+                    recipe: None,
+                    provider: None,
+                };
                 Wanted { request, by: By::Policy, answer: None, then: None }
             }
         };
@@ -247,6 +254,7 @@ impl Desk {
             remote: row.remote.is_some(),
             image: row.image.clone(),
             recipe: request.recipe.clone(),
+            provider: request.provider.clone(),
             validators: all_validators(config),
             good,
             what,
@@ -392,6 +400,7 @@ impl Wanted {
             to: None,
             overwrite: false,
             recipe: None,
+            provider: None,
         };
         Self { request, by: By::Policy, answer: None, then: None }
     }
