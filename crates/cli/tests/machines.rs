@@ -1,5 +1,5 @@
 //! Shadows that are virtual machines, end to end: a build whose test runs under a kernel of its
-//! own. One machine is booted, which takes seconds where it is translated.
+//! own, a drift that is rehearsed on one. A boot takes seconds where it is translated.
 
 #![allow(clippy::unwrap_used)]
 
@@ -28,6 +28,17 @@ vars: {host: unknown, provider: qemu}
 shadows: {provider: "${{ vars.provider }}", min: 1, max: 1, memory: 128M}
 "#;
 
+/// What must hold on the machine that is watched.
+const SUITE: &str = r#"
+version: 1
+name: watched
+from: {dir: root}
+tests:
+  - {name: level, run: grep -qx level=1 /etc/app}
+"#;
+
+const CONFIG: &str = "parameters: [{name: app, path: /etc/app, severity: high}]\n";
+
 /// Why this machine cannot run these tests, if it cannot.
 fn missing() -> Option<String> {
     if !Path::new("/usr/bin/qemu-system-x86_64").exists() {
@@ -51,12 +62,11 @@ fn guest() -> PathBuf {
     guest
 }
 
-#[test]
-fn a_build_tests_its_steps_on_virtual_machines() {
-    let needed = project::missing().map(str::to_owned).or_else(missing);
-    if let Some(why) = needed {
+/// A project and its daemon; `None`, with the reason printed, where there can be none.
+fn begin() -> Option<(tempfile::TempDir, Daemon)> {
+    if let Some(why) = project::missing().map(str::to_owned).or_else(missing) {
         println!("skipped: {why}");
-        return;
+        return None;
     }
     let project = project::project();
     let dir = project.path();
@@ -65,10 +75,35 @@ fn a_build_tests_its_steps_on_virtual_machines() {
     std::fs::create_dir_all(&kernels).unwrap();
     std::fs::create_dir(dir.join("state")).unwrap();
     symlink(kernels, dir.join("state/kernels")).unwrap();
-    std::fs::write(dir.join("umbra.yaml"), RECIPE).unwrap();
     let daemon = Daemon::with(dir, |umbra| {
         umbra.env("UMBRA_GUEST", guest()).env("UMBRA_TRANSLATE", "1");
     });
+    Some((project, daemon))
+}
+
+#[test]
+fn a_drift_is_rehearsed_on_a_virtual_machine() {
+    let Some((project, daemon)) = begin() else { return };
+    let dir = project.path();
+    std::fs::write(dir.join("suite.yaml"), SUITE).unwrap();
+    std::fs::write(dir.join("monitoring_config.yml"), CONFIG).unwrap();
+    let app = dir.join("root/etc/app");
+    std::fs::write(&app, "level=1\n").unwrap();
+    let add = ["primary", "add", "shop", "--root", "root", "--config", "monitoring_config.yml"];
+    run(dir, &add, 0);
+    std::fs::write(&app, "level=2\n").unwrap();
+    let rehearse = ["rehearse", "drift", "shop", "--recipe", "suite.yaml", "--provider", "qemu"];
+    let (out, _) = run(dir, &rehearse, 1);
+    assert!(out.contains("a machine with a kernel of its own"), "{out}");
+    assert!(out.contains("because of /etc/app"), "{out}");
+    daemon.stop();
+}
+
+#[test]
+fn a_build_tests_its_steps_on_virtual_machines() {
+    let Some((project, daemon)) = begin() else { return };
+    let dir = project.path();
+    std::fs::write(dir.join("umbra.yaml"), RECIPE).unwrap();
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let host = format!("host={}", release.trim());
     let (_, err) = run(dir, &["build", "--var", &host], 0);

@@ -260,6 +260,12 @@ fn refused_a_route() {
 /// A gateway that is asked to end a split in the candidate's favour dies over it, and the next one
 /// knows of no split: who serves is what the route leads to, not what was asked for.
 fn a_split_is_gone() {
+    // On a busy machine what is under way may be over, and the split ended, before it can die.
+    assert!((0..5).any(|_| dies_over_a_split()), "it never died in time");
+}
+
+/// Whether it died before the split was ended.
+fn dies_over_a_split() -> bool {
     let mut place = Place::new();
     let one = place.image("one", Manner::Good);
     place.image("two", Manner::Good);
@@ -281,11 +287,14 @@ fn a_split_is_gone() {
     place.tell(2, Told::PromoteFull);
     place.until(2, "everybody gets to it", |status| status.weight_percent == 100.0);
     place.stop_gateway();
-    place.forget_split("web");
+    if !place.forget_split("web") {
+        return false;
+    }
     place.start_gateway();
     let ended = place.ends(2, RolloutPhase::Error);
     assert!(ended.reason.contains("ended by somebody else"), "{}", ended.reason);
     assert_eq!((place.leads_to("web"), place.keeper.states()), (serves, vec![one]));
+    true
 }
 
 fn copies_come_before_users() {
