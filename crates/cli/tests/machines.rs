@@ -52,10 +52,14 @@ fn missing() -> Option<String> {
     None
 }
 
+/// This build's target directory.
+fn target() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_umbra")).ancestors().nth(2).unwrap()
+}
+
 /// The static program that `cargo xtask test` builds, in this build's target directory.
 fn guest() -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_umbra"));
-    let target = program.ancestors().nth(2).unwrap();
+    let target = target();
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let guest = target.join(triple).join("debug/umbra-guest");
     assert!(guest.exists(), "{}: `cargo xtask guest --dev` builds it", guest.display());
@@ -71,7 +75,7 @@ fn begin() -> Option<(tempfile::TempDir, Daemon)> {
     let project = project::project();
     let dir = project.path();
     // Kernels are fetched once for all tests.
-    let kernels = std::env::temp_dir().join("umbra-test-kernels");
+    let kernels = target().join("kernels");
     std::fs::create_dir_all(&kernels).unwrap();
     std::fs::create_dir(dir.join("state")).unwrap();
     symlink(kernels, dir.join("state/kernels")).unwrap();

@@ -25,10 +25,15 @@ pub(crate) fn missing() -> Option<String> {
     None
 }
 
+/// This build's target directory.
+fn target() -> PathBuf {
+    let own = std::env::current_exe().expect("own path");
+    own.ancestors().nth(3).expect("a target directory").to_path_buf()
+}
+
 /// The static program that `cargo xtask test` builds, in this build's target directory.
 fn guest() -> PathBuf {
-    let own = std::env::current_exe().expect("own path");
-    let target = own.ancestors().nth(3).expect("a target directory");
+    let target = target();
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let guest = target.join(triple).join("debug/umbra-guest");
     assert!(guest.exists(), "{}: cargo xtask guest builds it", guest.display());
@@ -80,7 +85,7 @@ pub(crate) fn open(dir: &Path, first: Option<&Path>) -> Result<QemuProvider, Sha
     QemuProvider::open(QemuConfig {
         dir: dir.join("shadows"),
         // Kernels are fetched once.
-        cache: std::env::temp_dir().join("umbra-test-kernels"),
+        cache: target().join("kernels"),
         launcher: std::env::current_exe().expect("own path"),
         guest: first.map_or_else(guest, Path::to_path_buf),
         kernel: None,
