@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::pty::OpenptFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use umbra_state::Command;
 use umbra_state::command::DEFAULT_PATH;
 
@@ -27,22 +29,34 @@ pub enum Standard {
 /// about what failed.
 pub fn spawn(command: &Command, standard: Standard, rights: CapabilitySet) -> Result<i32, String> {
     let prepared = Prepared::new(command)?;
+    let started = start_process(|| prepared.become_command(&standard, rights));
+    started.map_err(|error| format!("start a process: {error}"))?
+}
+
+/// Programs are given descriptors with smaller numbers than this only.
+pub const FREE_FD: i32 = 64;
+
+/// Forks a process that `becomes` a program, and returns its id once that runs; or what `becomes`
+/// says instead. It may give numbers below [`FREE_FD`] to descriptors.
+///
+/// # Errors
+/// It could not be forked, or not be heard.
+pub fn start_process<R: Serialize + DeserializeOwned>(
+    becomes: impl FnOnce() -> R,
+) -> io::Result<Result<i32, R>> {
     // Closed by a successful exec, so reading ends without an answer; an answer is a failure.
-    let (ours, theirs) = wire::pair().map_err(|error| format!("make a socket: {error}"))?;
-    match sys::fork(0).map_err(|error| format!("fork: {error}"))? {
+    let (ours, theirs) = wire::pair()?;
+    let theirs = rustix::io::fcntl_dupfd_cloexec(theirs, FREE_FD)?;
+    match sys::fork(0)? {
         Fork::Child => {
             drop(ours);
-            let reason = prepared.become_command(&standard, rights);
+            let reason = becomes();
             let _ = wire::send(&theirs, &reason, &[]);
             sys::exit(127)
         }
         Fork::Parent(pid) => {
             drop(theirs);
-            match wire::receive::<String>(&ours) {
-                Ok(None) => Ok(pid),
-                Ok(Some((reason, _))) => Err(reason),
-                Err(error) => Err(format!("hear from the started process: {error}")),
-            }
+            Ok(wire::receive::<R>(&ours)?.map_or(Ok(pid), |(reason, _)| Err(reason)))
         }
     }
 }
@@ -141,13 +155,13 @@ fn take_standard(standard: &Standard) -> io::Result<()> {
     match standard {
         Standard::Streams(streams) => {
             for (number, stream) in (0..).zip(streams) {
-                sys::become_standard(stream.as_fd(), number)?;
+                sys::become_number(stream.as_fd(), number)?;
             }
         }
         Standard::Terminal(terminal) => {
             rustix::process::ioctl_tiocsctty(terminal)?;
             for number in 0..3 {
-                sys::become_standard(terminal.as_fd(), number)?;
+                sys::become_number(terminal.as_fd(), number)?;
             }
         }
     }

@@ -39,16 +39,9 @@ pub fn serve(socket: &OwnedFd, rights: CapabilitySet) -> io::Result<()> {
 
 struct Init {
     signals: OwnedFd,
-    /// Running commands by process id.
-    runs: HashMap<i32, Run>,
+    /// Running commands by process id, each with its own socket until its caller is gone.
+    runs: HashMap<i32, Option<OwnedFd>>,
     rights: CapabilitySet,
-}
-
-struct Run {
-    /// Its own, until its caller is gone.
-    socket: Option<OwnedFd>,
-    /// Our side of it, to tell it its size.
-    terminal: Option<OwnedFd>,
 }
 
 struct Ready {
@@ -60,7 +53,7 @@ struct Ready {
 impl Init {
     fn wait(&self, socket: &OwnedFd) -> io::Result<Ready> {
         let attached: Vec<(i32, &OwnedFd)> =
-            self.runs.iter().filter_map(|(pid, run)| Some((*pid, run.socket.as_ref()?))).collect();
+            self.runs.iter().filter_map(|(pid, run)| Some((*pid, run.as_ref()?))).collect();
         let mut fds =
             vec![PollFd::new(socket, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
         fds.extend(attached.iter().map(|(_, run)| PollFd::new(*run, PollFlags::IN)));
@@ -79,10 +72,10 @@ impl Init {
         }
         match self.spawn(request, fds) {
             Ok((pid, terminal)) => {
-                let fds: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+                let terminal: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
                 // A failure means the caller is gone; its socket's end kills the run.
-                let _ = wire::send(&run, &RunEvent::Started, &fds);
-                self.runs.insert(pid, Run { socket: Some(run), terminal });
+                let _ = wire::send(&run, &RunEvent::Started, &terminal);
+                self.runs.insert(pid, Some(run));
             }
             Err(reason) => {
                 let _ = wire::send(&run, &RunEvent::NotStarted(reason), &[]);
@@ -114,19 +107,14 @@ impl Init {
 
     /// Handles what came on a run's own socket.
     fn control(&mut self, pid: i32) {
-        let Some(run) = self.runs.get_mut(&pid) else { return };
-        let Some(socket) = &run.socket else { return };
-        match wire::receive::<RunControl>(socket) {
+        let Some(Some(run)) = self.runs.get(&pid) else { return };
+        match wire::receive::<RunControl>(run) {
             Ok(Some((RunControl::Kill, _))) => kill_session(pid),
-            Ok(Some((RunControl::Resize(size), _))) => {
-                if let Some(terminal) = &run.terminal {
-                    // One whose command has closed it has no size any more.
-                    let _ = rustix::termios::tcsetwinsize(terminal, size.winsize());
-                }
-            }
+            // Whoever holds the terminal does that, in order with what is typed.
+            Ok(Some((RunControl::Resize(_), _))) => {}
             Ok(None) | Err(_) => {
                 kill_session(pid);
-                run.socket = None;
+                self.runs.insert(pid, None);
             }
         }
     }
@@ -146,13 +134,13 @@ impl Init {
     fn ended(&mut self, pid: i32, status: WaitStatus) {
         let Some(run) = self.runs.remove(&pid) else { return };
         // What the command left in its session must not hold its output open or go on.
-        if let Some(socket) = run.socket {
+        if let Some(run) = run {
             kill_session(pid);
             let exit = match status.terminating_signal() {
                 Some(signal) => Exit::Signal(signal),
                 None => Exit::Code(status.exit_status().unwrap_or(-1)),
             };
-            let _ = wire::send(&socket, &RunEvent::Ended(exit), &[]);
+            let _ = wire::send(&run, &RunEvent::Ended(exit), &[]);
         }
     }
 }

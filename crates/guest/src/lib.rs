@@ -13,6 +13,7 @@
 //! | [`boot`] | a virtual machine's first process |
 //! | [`order`], [`tunnel`] | what a virtual machine is asked for, and the way there |
 //! | [`wire`], [`failure`] | messages with descriptors on a socket; why a step failed |
+//! | [`network`] | what its network begins with, and its place in it |
 //! | [`mounts`], [`netlink`], [`sys`] | small steps that the kernel takes |
 
 pub mod boot;
@@ -21,9 +22,13 @@ pub mod failure;
 pub mod init;
 pub mod mounts;
 pub mod netlink;
+pub mod network;
 pub mod order;
 pub mod run;
 pub mod sys;
 pub mod tunnel;
 pub mod users;
 pub mod wire;
+
+/// Where images keep systemd.
+pub const SYSTEMD: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];

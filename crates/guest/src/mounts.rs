@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, mkdirat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
     fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
@@ -80,6 +80,37 @@ pub fn restrict(target: &str, read_only: bool) -> io::Result<()> {
         flags |= MountFlags::RDONLY;
     }
     Ok(rustix::mount::mount_remount(target, flags, "")?)
+}
+
+/// Devices every view has in /dev.
+pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Links every view has there.
+pub const DEV_LINKS: [(&str, &str); 5] = [
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("pts/ptmx", "ptmx"),
+];
+
+/// The directory of this name at the top of a state, made where there is nothing, to mount
+/// something over. A state in which that is a link or a file is refused: what programs would find
+/// at the name is not what was mounted.
+///
+/// # Errors
+/// It is something else.
+pub fn mount_point(root: impl AsFd, name: &str) -> Result<OwnedFd, Failure> {
+    // Existing is fine; anything else shows below.
+    let _ = mkdirat(&root, name, Mode::from_raw_mode(0o755));
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    openat2(root, name, flags, Mode::empty(), resolve).doing(|| not_placed(name))
+}
+
+/// What fails where something cannot be mounted over a [`mount_point`].
+pub fn not_placed(name: &str) -> String {
+    format!("mount /{name}: the state must have a directory or nothing there")
 }
 
 /// Makes the directories above a path.

@@ -1,11 +1,11 @@
 //! What a guest is told to do beside running commands.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::netlink::Mac;
+use crate::network::Place;
 use crate::run::{RunEvent, RunRequest};
 
 /// The name of the virtio-serial port between host and guest.
@@ -42,7 +42,7 @@ pub enum Told {
 }
 
 /// What became of an order.
-pub type Answer = Result<Done, Failure>;
+pub type Answer = Result<(), Failure>;
 
 /// Something for the guest itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,18 +57,6 @@ pub enum Order {
     Boot(View),
 }
 
-/// It was carried out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Done {
-    /// The guest's kernel.
-    Hello {
-        /// As `uname -r` says.
-        release: String,
-    },
-    /// Whatever was asked for.
-    Done,
-}
-
 /// What makes one machine another than its copy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Identity {
@@ -76,25 +64,12 @@ pub struct Identity {
     pub now_ns: u64,
     /// What the machine is called.
     pub hostname: String,
-    /// The contents of `/etc/machine-id`, where it is to have one of its own.
-    pub machine_id: Option<String>,
+    /// What `/etc/machine-id` is to say, where there is one.
+    pub machine_id: String,
     /// Fresh random bytes, for a kernel that may have drawn from the same pool as its copies.
     pub entropy: Vec<u8>,
     /// Its place in a network, if it has one.
     pub network: Option<Place>,
-}
-
-/// A place in a network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// The interface's Ethernet address.
-    pub mac: Mac,
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// Bits of the subnet.
-    pub prefix: u8,
-    /// Where packets that may leave the subnet go.
-    pub gateway: Option<Ipv4Addr>,
 }
 
 /// Where a root is.

@@ -50,6 +50,6 @@ pub enum RunEvent {
 pub enum RunControl {
     /// End it.
     Kill,
-    /// Its terminal has another size now.
+    /// Its terminal, which is at the other end of a tunnel, has another size now.
     Resize(TerminalSize),
 }

@@ -90,14 +90,6 @@ pub fn exec(program: &CString, argv: &[CString], env: &[CString]) -> io::Error {
     io::Error::last_os_error()
 }
 
-/// Makes `fd` one of the standard descriptors, open across exec.
-///
-/// # Errors
-/// The kernel's.
-pub fn become_standard(fd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
-    become_number(fd, number)
-}
-
 /// Gives `fd` a number that the program knows it by, open across exec.
 ///
 /// # Errors

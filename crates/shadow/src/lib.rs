@@ -11,6 +11,7 @@
 //! |---|---|
 //! | [`provider`] | the traits [`Provider`] and [`Shadow`], and their plain data |
 //! | [`startup`] | what is to run in a view before anybody looks, until it is ready |
+//! | `held` | a shadow as its callers hold it, whatever it lives on |
 //! | `inside` | commands, services and terminals in a shadow, whatever it is made of |
 //! | [`target`] | a shadow's view as the suite sees it |
 //! | [`sandbox`] | the provider on this machine's own kernel |
@@ -25,6 +26,7 @@ pub mod error;
 pub mod fake;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod held;
 mod inside;
 pub mod probe;
 pub mod provider;

@@ -9,10 +9,8 @@ use rustix::time::{ClockId, Timespec, clock_settime};
 
 use crate::failure::{Doing, Failure};
 use crate::netlink::Netlink;
-use crate::order::{Identity, Place};
-
-/// The first interface that is not loopback.
-const INTERFACE: &str = "eth0";
+use crate::network::{INTERFACE, Place};
+use crate::order::Identity;
 
 /// More is not taken at once.
 const ENTROPY_BYTES_MAX: usize = 256;
@@ -28,9 +26,7 @@ pub(super) fn take(identity: &Identity, view: Option<Pid>) -> Result<(), Failure
     name(&identity.hostname, view)?;
     let root =
         view.map_or_else(String::new, |view| format!("/proc/{}/root", view.as_raw_nonzero()));
-    if let Some(id) = &identity.machine_id {
-        write_machine_id(&root, id)?;
-    }
+    write_machine_id(&root, &identity.machine_id)?;
     identity.network.as_ref().map_or(Ok(()), join)
 }
 
@@ -84,19 +80,10 @@ fn draw_from(entropy: &[u8]) -> Result<(), Failure> {
 
 /// Takes its place in a network.
 fn join(place: &Place) -> Result<(), Failure> {
-    let doing = || format!("bring up {INTERFACE}");
-    // Addresses come from the host; nothing is configured by announcement.
-    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{INTERFACE}/disable_ipv6"), "1");
+    let doing = || format!("find {INTERFACE}");
     let mut netlink = Netlink::open().doing(doing)?;
     let index = netlink.index(INTERFACE).doing(doing)?;
     // One that was copied has its original's.
     netlink.set_mac(index, place.mac).doing(|| format!("give {INTERFACE} its number"))?;
-    netlink.set_up(index).doing(doing)?;
-    netlink
-        .add_address(index, place.address, place.prefix)
-        .doing(|| format!("give {INTERFACE} its address"))?;
-    match place.gateway {
-        Some(gateway) => netlink.add_default_route(gateway).doing(|| "add a route".to_owned()),
-        None => Ok(()),
-    }
+    place.take(&mut netlink, index)
 }

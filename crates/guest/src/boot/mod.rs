@@ -25,8 +25,8 @@ use rustix::thread::UnshareFlags;
 
 use crate::failure::{Doing, Failure};
 use crate::mounts::mount;
-use crate::netlink::Netlink;
-use crate::order::{Answer, Done, Order};
+use crate::network;
+use crate::order::Order;
 use crate::sys::{self, Fork};
 use crate::tunnel;
 use crate::wire;
@@ -34,8 +34,6 @@ use view::Shown;
 
 /// What a guest prints on its console: its kernel runs, and programs on it.
 pub const UP: &str = "umbra-guest: up";
-
-const LOOPBACK_INDEX: u32 = 1;
 
 /// Serves until the host is gone; the machine ends with this.
 pub fn main() -> ! {
@@ -60,11 +58,7 @@ fn start() -> Result<OwnedFd, Failure> {
     println!("{UP}");
     modules::load()?;
     group::prepare();
-    Netlink::open()
-        .and_then(|mut netlink| netlink.set_up(LOOPBACK_INDEX))
-        .doing(|| "bring up loopback".to_owned())?;
-    // A view's connections must not linger into the next view's.
-    let _ = std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0");
+    network::begin()?;
     let port = port::open()?;
     let (orders, theirs) = wire::pair().doing(|| "make a socket".to_owned())?;
     match sys::fork(0).doing(|| "start the tunnel".to_owned())? {
@@ -102,6 +96,7 @@ fn serve(orders: &OwnedFd) -> Result<(), Failure> {
             continue;
         }
         let Some((order, _)) = wire::receive::<Order>(orders).doing(doing)? else { return Ok(()) };
+        let mut socket = None;
         let answer = match &order {
             Order::Boot(view) => {
                 drop(shown.take());
@@ -110,38 +105,26 @@ fn serve(orders: &OwnedFd) -> Result<(), Failure> {
             }
             Order::View(view) => {
                 drop(shown.take());
-                Shown::new(view).map(|(new, socket)| {
+                Shown::new(view).map(|(new, its)| {
                     shown = Some(new);
-                    (Done::Done, Some(socket))
+                    socket = Some(its);
                 })
             }
             Order::Hello | Order::Be(_) => {
-                let pid = shown.as_ref().and_then(Shown::pid);
-                about_itself(&order, pid).map(|done| (done, None))
+                about_itself(&order, shown.as_ref().and_then(Shown::pid))
             }
         };
-        reply(orders, answer).doing(doing)?;
+        let fds: Vec<_> = socket.iter().map(AsFd::as_fd).collect();
+        wire::send(orders, &answer, &fds).doing(doing)?;
     }
-}
-
-fn reply(orders: &OwnedFd, answer: Result<(Done, Option<OwnedFd>), Failure>) -> io::Result<()> {
-    let (answer, fd): (Answer, _) = match answer {
-        Ok((done, fd)) => (Ok(done), fd),
-        Err(failure) => (Err(failure), None),
-    };
-    let fds: Vec<_> = fd.iter().map(AsFd::as_fd).collect();
-    wire::send(orders, &answer, &fds)
 }
 
 /// Carries out what concerns the machine whatever it shows; `pid` is the first process of a view
 /// that has surroundings of its own.
-fn about_itself(order: &Order, pid: Option<Pid>) -> Result<Done, Failure> {
+fn about_itself(order: &Order, pid: Option<Pid>) -> Result<(), Failure> {
     match order {
-        Order::Hello => {
-            let release = rustix::system::uname().release().to_string_lossy().into_owned();
-            Ok(Done::Hello { release })
-        }
-        Order::Be(identity) => identity::take(identity, pid).map(|()| Done::Done),
+        Order::Hello => Ok(()),
+        Order::Be(identity) => identity::take(identity, pid),
         Order::View(_) | Order::Boot(_) => {
             let busy = io::Error::from(rustix::io::Errno::BUSY);
             Err(Failure::new("show something else: a system runs here", &busy))

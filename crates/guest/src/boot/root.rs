@@ -3,12 +3,12 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, mkdirat};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MoveMountFlags, move_mount};
 
 use crate::failure::{Doing, Failure};
-use crate::mounts::{attach, copy_of, mount, new_mount, new_mount_with};
+use crate::mounts::{attach, copy_of, mount, mount_point, new_mount, new_mount_with, not_placed};
 use crate::order::{ROOT_DISK, Root, SHARE_TAG};
 
 /// Where the host's directory is.
@@ -72,23 +72,17 @@ fn find_disk() -> Result<String, Failure> {
     names.find(is_root).map(|name| format!("/dev/{name}")).ok_or_else(none)
 }
 
-/// Attaches a filesystem to the directory of this name at the top of a root. A state in which that
-/// is a link or a file is refused: what programs would find there is not what was mounted.
+/// Attaches a new filesystem to the directory of this name at the top of a root.
 pub(super) fn place(
     root: &OwnedFd,
     name: &str,
     kind: &str,
     options: &[(&str, &str)],
 ) -> Result<OwnedFd, Failure> {
-    let doing = || format!("mount /{name}: the state must have a directory or nothing there");
-    // Existing is fine; anything else shows below.
-    let _ = mkdirat(root, name, Mode::from_raw_mode(0o755));
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
-    let target = openat2(root, name, flags, Mode::empty(), resolve).doing(doing)?;
+    let target = mount_point(root, name)?;
     let made = new_mount(kind, options, MountAttrFlags::empty())?;
     let both = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(made.as_fd(), "", &target, "", both).doing(doing)?;
+    move_mount(made.as_fd(), "", &target, "", both).doing(|| not_placed(name))?;
     Ok(made)
 }
 

@@ -10,14 +10,15 @@ use rustix::thread::CapabilitySet;
 use umbra_state::command::DEFAULT_PATH;
 
 use super::root;
+use crate::SYSTEMD;
 use crate::failure::{Doing, Failure};
 use crate::init;
-use crate::order::{Answer, Done, Order, View};
+use crate::order::{Answer, Order, View};
 use crate::sys::{self, Fork};
 use crate::wire;
 
-/// Where images keep it.
-const PROGRAMS: [&str; 3] = ["/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
+/// What the machine itself would start.
+const INIT: &str = "/sbin/init";
 
 /// Becomes the system that `view` has, after saying so on `orders`. Returns only to say why it
 /// could not.
@@ -42,8 +43,8 @@ fn become_system(view: &View, orders: &OwnedFd) -> Result<Infallible, Failure> {
     root::enter()?;
     rustix::system::sethostname(view.hostname.as_bytes())
         .doing(|| "set the host name".to_owned())?;
-    let program = PROGRAMS
-        .into_iter()
+    let program = std::iter::once(INIT)
+        .chain(SYSTEMD)
         .find(|path| rustix::fs::access(*path, rustix::fs::Access::EXEC_OK).is_ok())
         .ok_or_else(|| {
             Failure::new(
@@ -52,7 +53,7 @@ fn become_system(view: &View, orders: &OwnedFd) -> Result<Infallible, Failure> {
             )
         })?;
     let attendant = start_attendant()?;
-    let booting: Answer = Ok(Done::Done);
+    let booting: Answer = Ok(());
     start_steward(orders)?;
     wire::send(orders, &booting, &[attendant.as_fd()]).doing(|| "answer the host".to_owned())?;
     drop(attendant);

@@ -11,28 +11,13 @@ use super::group::Group;
 use super::root;
 use crate::failure::{Doing, Failure};
 use crate::init;
+use crate::mounts::{DEV_LINKS, DEVICES};
 use crate::order::View;
 use crate::sys::{self, Fork};
 use crate::wire;
 
-/// Devices every view has: name, major, minor.
-const DEVICES: [(&str, u32, u32); 6] = [
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-];
-
-/// Links every view has in /dev.
-const LINKS: [(&str, &str); 5] = [
-    ("/proc/self/fd", "fd"),
-    ("/proc/self/fd/0", "stdin"),
-    ("/proc/self/fd/1", "stdout"),
-    ("/proc/self/fd/2", "stderr"),
-    ("pts/ptmx", "ptmx"),
-];
+/// Their numbers, in the order of [`DEVICES`] (`Documentation/admin-guide/devices.txt`).
+const NUMBERS: [(u32, u32); DEVICES.len()] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)];
 
 /// The view that is shown. Dropping it ends it.
 pub(super) struct Shown {
@@ -118,13 +103,13 @@ fn set_up(view: &View, group: Option<&Group>) -> Result<(), Failure> {
 
 fn fill_dev(dev: &OwnedFd, shm_bytes_max: u64) -> Result<(), Failure> {
     let doing = || "fill /dev".to_owned();
-    for (name, major, minor) in DEVICES {
+    for (name, (major, minor)) in DEVICES.into_iter().zip(NUMBERS) {
         let device = rustix::fs::makedev(major, minor);
         let mode = Mode::from_raw_mode(0o666);
         mknodat(dev, name, FileType::CharacterDevice, mode, device).doing(doing)?;
         rustix::fs::chmodat(dev, name, mode, rustix::fs::AtFlags::empty()).doing(doing)?;
     }
-    for (target, name) in LINKS {
+    for (target, name) in DEV_LINKS {
         symlinkat(target, dev, name).doing(doing)?;
     }
     let terminals = [("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];

@@ -1,5 +1,6 @@
 //! One thing that goes on through a tunnel: a socket for messages, and its streams.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
@@ -16,6 +17,31 @@ pub(super) struct Channel {
     pub(super) streams: [Stream; STREAMS],
 }
 
+/// A channel that is open, and what for.
+pub(super) struct Open<P> {
+    pub(super) channel: Channel,
+    pub(super) purpose: P,
+}
+
+/// Those that are open, by their numbers.
+pub(super) type Channels<P> = BTreeMap<u32, Open<P>>;
+
+/// Carries on a stream that is ready.
+pub(super) fn carry_on<P>(channels: &mut Channels<P>, stream: Ready, link: &mut Link) {
+    match stream {
+        Ready::From(id, number) => {
+            if let Some(open) = channels.get_mut(&id) {
+                open.channel.send(id, number, link);
+            }
+        }
+        Ready::To(id, number) => {
+            if let Some(open) = channels.get_mut(&id) {
+                open.channel.streams[number].write();
+            }
+        }
+    }
+}
+
 /// What a descriptor that is waited for belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
@@ -27,9 +53,16 @@ pub(super) enum Token {
     Orders,
     /// A channel's socket.
     Socket(u32),
-    /// Bytes of a stream to be sent.
+    /// A stream of a channel.
+    Stream(Ready),
+}
+
+/// A stream of a channel, by their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// Has bytes to be sent.
     From(u32, usize),
-    /// Room for bytes of a stream.
+    /// Has room for bytes.
     To(u32, usize),
 }
 
@@ -57,10 +90,10 @@ impl<'a> Interests<'a> {
         }
         for (number, stream) in channel.streams.iter().enumerate() {
             if let Some(from) = stream.reads() {
-                self.add(Token::From(id, number), from, PollFlags::IN);
+                self.add(Token::Stream(Ready::From(id, number)), from, PollFlags::IN);
             }
             if let Some(to) = stream.writes() {
-                self.add(Token::To(id, number), to, PollFlags::OUT);
+                self.add(Token::Stream(Ready::To(id, number)), to, PollFlags::OUT);
             }
         }
     }
@@ -86,7 +119,7 @@ impl Channel {
     }
 
     /// Sends what a stream has.
-    pub(super) fn send(&mut self, id: u32, number: usize, link: &mut Link) {
+    fn send(&mut self, id: u32, number: usize, link: &mut Link) {
         if let Some(body) = self.streams[number].read(number) {
             link.say(id, body);
         }

@@ -1,6 +1,5 @@
 //! The guest's end: asks the first process of the view that is shown.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,7 +8,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::channel::{Channel, Interests, Token};
+use super::channel::{Channel, Channels, Interests, Open, Token, carry_on};
 use super::frame::{Body, Frame, parse};
 use super::link::{Link, malformed};
 use super::stream::Stream;
@@ -31,7 +30,7 @@ const REST_BYTES_MAX: usize = 1 << 20;
 /// The port's or the orders', after which there is nobody to speak with.
 pub fn serve(port: OwnedFd, orders: OwnedFd) -> io::Result<()> {
     let link = Link::new(port)?;
-    let mut guest = Guest { link, orders, ordered: None, init: None, channels: BTreeMap::new() };
+    let mut guest = Guest { link, orders, ordered: None, init: None, channels: Channels::new() };
     loop {
         for token in guest.wait()? {
             if !guest.attend(token)? {
@@ -50,12 +49,7 @@ struct Guest {
     ordered: Option<u32>,
     /// The first process of the view.
     init: Option<OwnedFd>,
-    channels: BTreeMap<u32, Open>,
-}
-
-struct Open {
-    channel: Channel,
-    purpose: Purpose,
+    channels: Channels<Purpose>,
 }
 
 enum Purpose {
@@ -96,16 +90,7 @@ impl Guest {
             },
             Token::Requests => {}
             Token::Socket(id) => self.event(id)?,
-            Token::From(id, number) => {
-                if let Some(open) = self.channels.get_mut(&id) {
-                    open.channel.send(id, number, &mut self.link);
-                }
-            }
-            Token::To(id, number) => {
-                if let Some(open) = self.channels.get_mut(&id) {
-                    open.channel.streams[number].write();
-                }
-            }
+            Token::Stream(ready) => carry_on(&mut self.channels, ready, &mut self.link),
         }
         Ok(true)
     }
@@ -121,10 +106,15 @@ impl Guest {
                 self.channels.remove(&id);
             }
             Body::Message(message) => {
-                let control: RunControl = parse(message).map_err(|_| malformed())?;
-                if let Some(socket) = &open.channel.socket {
-                    // It has ended, and said so.
-                    let _ = wire::send(socket, &control, &[]);
+                match parse(message).map_err(|_| malformed())? {
+                    // Here and now: what is typed after it comes behind it.
+                    RunControl::Resize(size) => open.channel.streams[0].resize(size),
+                    control => {
+                        if let Some(socket) = &open.channel.socket {
+                            // It has ended, and said so.
+                            let _ = wire::send(socket, &control, &[]);
+                        }
+                    }
                 }
             }
             body => {
@@ -177,7 +167,7 @@ impl Guest {
         self.link.send(&Frame::message(id, &Told::Done(answer)));
     }
 
-    fn run(&mut self, request: &RunRequest) -> Result<Open, Told> {
+    fn run(&mut self, request: &RunRequest) -> Result<Open<Purpose>, Told> {
         let Some(init) = &self.init else { return Err(not_started("nothing is shown")) };
         let asked = || -> io::Result<Channel> {
             let (ours, theirs) = wire::pair()?;
@@ -283,7 +273,7 @@ impl Guest {
 }
 
 /// Begins a connection; it is there, or not, when its socket can be written to.
-fn connect(to: SocketAddr) -> Result<Open, Errno> {
+fn connect(to: SocketAddr) -> Result<Open<Purpose>, Errno> {
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;

@@ -1,6 +1,5 @@
 //! The host's end: looks to whoever asks like the first process of the guest's view.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,7 +9,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde::{Deserialize, Serialize};
 use umbra_state::Exit;
 
-use super::channel::{Channel, Interests, Token};
+use super::channel::{Channel, Channels, Interests, Open, Token, carry_on};
 use super::frame::{Body, Frame, parse};
 use super::link::{Link, malformed};
 use super::stream::Stream;
@@ -52,7 +51,7 @@ pub fn serve(port: OwnedFd, asks: OwnedFd, past: Past) -> io::Result<()> {
         Past::None => 1,
         Past::Forked => FORKED,
     };
-    let mut host = Host { link, asks, runs: None, channels: BTreeMap::new(), next };
+    let mut host = Host { link, asks, runs: None, channels: Channels::new(), next };
     loop {
         for token in host.wait()? {
             if !host.attend(token)? {
@@ -69,13 +68,8 @@ struct Host {
     asks: OwnedFd,
     /// Where the current view is asked for commands.
     runs: Option<OwnedFd>,
-    channels: BTreeMap<u32, Open>,
+    channels: Channels<Purpose>,
     next: u32,
-}
-
-struct Open {
-    channel: Channel,
-    purpose: Purpose,
 }
 
 enum Purpose {
@@ -114,16 +108,7 @@ impl Host {
             },
             Token::Requests => self.run()?,
             Token::Socket(id) => self.control(id),
-            Token::From(id, number) => {
-                if let Some(open) = self.channels.get_mut(&id) {
-                    open.channel.send(id, number, &mut self.link);
-                }
-            }
-            Token::To(id, number) => {
-                if let Some(open) = self.channels.get_mut(&id) {
-                    open.channel.streams[number].write();
-                }
-            }
+            Token::Stream(ready) => carry_on(&mut self.channels, ready, &mut self.link),
         }
         Ok(true)
     }

@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::run::TerminalSize;
+
 use super::frame::{Body, DATA_BYTES_MAX, Malformed, WINDOW};
 
 /// See the module.
@@ -89,6 +91,13 @@ impl Stream {
         self.waiting.extend(bytes);
         self.write();
         Ok(())
+    }
+
+    /// Tells a terminal its size. What is none, or has been closed, has none.
+    pub(super) fn resize(&self, size: TerminalSize) {
+        if let Some(to) = &self.to {
+            let _ = rustix::termios::tcsetwinsize(to, size.winsize());
+        }
     }
 
     /// Nothing more comes.

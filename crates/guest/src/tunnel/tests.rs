@@ -12,7 +12,8 @@ use umbra_state::{Command, Exit};
 use super::frame::{Body, Frame, STREAMS, WINDOW};
 use super::host::{Ask, Past};
 use super::{guest, host};
-use crate::order::{Answer, Done, Order, Told};
+use crate::exec;
+use crate::order::{Answer, Order, Told};
 use crate::run::{RunControl, RunEvent, RunRequest, TerminalSize};
 use crate::wire;
 
@@ -43,7 +44,7 @@ impl Tunnel {
                 });
                 let fds = [theirs.as_fd()];
                 let fds = if order == Order::Hello { &fds[..0] } else { &fds[..] };
-                wire::send(&first, &Answer::Ok(Done::Done), fds).expect("answered");
+                wire::send(&first, &Answer::Ok(()), fds).expect("answered");
             }
         });
         let (runs, at) = wire::pair().expect("a pair");
@@ -56,7 +57,7 @@ impl Tunnel {
             pids_max: None,
         });
         let answer: Answer = tunnel.ask(&Ask::Order(order), Some(at));
-        assert_eq!(answer, Ok(Done::Done));
+        assert_eq!(answer, Ok(()));
         tunnel
     }
 
@@ -106,15 +107,21 @@ fn script(request: RunRequest, fds: Vec<OwnedFd>) {
     if program == "none" {
         return say(RunEvent::NotStarted("there is none".into()));
     }
-    if request.terminal.is_some() {
-        let (ours, theirs) = UnixStream::pair().expect("a pair");
-        wire::send(&run, &RunEvent::Started, &[theirs.as_fd()]).expect("sent");
-        drop(theirs);
-        let size = wire::receive::<RunControl>(&run).expect("a size").expect("a size").0;
-        (&ours).write_all(format!("{size:?}").as_bytes()).expect("written");
+    if let Some(size) = request.terminal {
+        let (master, slave) = exec::open_terminal(size).expect("a terminal");
+        wire::send(&run, &RunEvent::Started, &[master.as_fd()]).expect("sent");
+        drop(master);
+        let mut slave = File::from(slave);
         let mut typed = [0; 5];
-        (&ours).read_exact(&mut typed).expect("typed");
+        slave.read_exact(&mut typed).expect("typed");
         assert_eq!(&typed, b"exit\n");
+        // What was said before that is known by now.
+        let size = rustix::termios::tcgetwinsize(&slave).expect("a size");
+        let said = format!("{} {}", size.ws_row, size.ws_col);
+        slave.write_all(said.as_bytes()).expect("written");
+        // Until it is read.
+        let gone = wire::receive::<RunControl>(&run).expect("no error");
+        assert_eq!(gone.map(|(control, _)| control), Some(RunControl::Kill));
         return say(RunEvent::Ended(Exit::Code(7)));
     }
     say(RunEvent::Started);
@@ -181,7 +188,7 @@ fn programs_that_are_not_there_are_told_of_and_gone_callers_too() {
     drop(socket);
     assert_eq!(out.read(&mut [0]).expect("read"), 0, "its output ends with it");
     let hello: Answer = tunnel.ask(&Ask::Order(Order::Hello), None);
-    assert_eq!(hello, Ok(Done::Done));
+    assert_eq!(hello, Ok(()));
 }
 
 #[test]
@@ -197,11 +204,13 @@ fn terminals_have_a_size_and_go_both_ways() {
     let mut terminal = File::from(fds.into_iter().next().expect("a terminal"));
     let resize = RunControl::Resize(TerminalSize { columns: 100, rows: 40 });
     wire::send(&ours, &resize, &[]).expect("sent");
-    let wanted = format!("{resize:?}");
+    terminal.write_all(b"exit\n").expect("typed");
+    // It echoes what is typed.
+    let wanted = "exit\r\n40 100";
     let mut seen = vec![0; wanted.len()];
     terminal.read_exact(&mut seen).expect("read");
     assert_eq!(String::from_utf8_lossy(&seen), wanted);
-    terminal.write_all(b"exit\n").expect("typed");
+    wire::send(&ours, &RunControl::Kill, &[]).expect("sent");
     assert_eq!(event(&ours), Some(RunEvent::Ended(Exit::Code(7))));
 }
 

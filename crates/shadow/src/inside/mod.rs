@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use umbra_guest::run::{RunControl, RunEvent, RunRequest, TerminalSize};
 use umbra_guest::wire;
 use umbra_state::{Command, Exit, Output};
@@ -204,7 +205,14 @@ impl Attached for Terminal {
     }
 
     fn resize(&self, size: TerminalSize) -> Result<(), ShadowError> {
-        self.run.tell(&RunControl::Resize(size));
+        match rustix::termios::tcsetwinsize(&self.terminal, size.winsize()) {
+            // What is no terminal here leads to one.
+            Err(Errno::NOTTY) => self.run.tell(&RunControl::Resize(size)),
+            done => done.map_err(|error| ShadowError::System {
+                doing: "resize a terminal".to_owned(),
+                source: error.into(),
+            })?,
+        }
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::de::DeserializeOwned;
-use umbra_guest::order::{Answer, Done, Order};
+use umbra_guest::order::{Answer, Order};
 use umbra_guest::tunnel::host::{self, Ask, Past};
 use umbra_guest::wire;
 
@@ -42,7 +42,7 @@ impl Line {
         order: Order,
         runs: Option<OwnedFd>,
         patience: Duration,
-    ) -> Result<Done, ShadowError> {
+    ) -> Result<(), ShadowError> {
         let deadline = Instant::now() + patience;
         match self.ask::<Answer>(&Ask::Order(order), runs.as_ref().map(AsFd::as_fd), deadline) {
             Ok(Some(answer)) => answer.map_err(ShadowError::from),

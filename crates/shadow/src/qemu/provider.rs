@@ -18,10 +18,11 @@ use super::machine::{
 };
 use super::memory::Plan;
 use super::programs;
-use super::shadow::QemuShadow;
+use super::shadow::MachineLife;
 use super::shelf::Shelf;
 use super::templates::Templates;
 use crate::error::ShadowError;
+use crate::held::Held;
 use crate::provider::{
     Capabilities, EnforcedLimits, Files, Init, Provider, Reaped, Shadow, ShadowSpec,
 };
@@ -106,7 +107,8 @@ impl Provider for QemuProvider {
 
     fn spawn(&self, layers: &Layers, spec: &ShadowSpec) -> Result<Box<dyn Shadow>, ShadowError> {
         spec.check_name()?;
-        Ok(Box::new(QemuShadow::begin(Arc::clone(&self.works), layers, spec)?))
+        let life = MachineLife::begin(Arc::clone(&self.works), layers, spec.clone())?;
+        Ok(Box::new(Held::new(life, 0)))
     }
 
     fn prepare(
@@ -120,8 +122,11 @@ impl Provider for QemuProvider {
             return Ok(());
         }
         self.works.templates.make(layers, spec, |name, memory| {
-            QemuShadow::template(Arc::clone(&self.works), layers, spec, name, memory)
-                .and_then(|shadow| ready(&shadow).map(|()| shadow))
+            let works = Arc::clone(&self.works);
+            let life = MachineLife::template(works, layers, spec, name, memory)?;
+            let shadow = Held::new(life, 0);
+            ready(&shadow)?;
+            shadow.with(MachineLife::save)
         })
     }
 

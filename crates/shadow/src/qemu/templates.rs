@@ -17,7 +17,6 @@ use umbra_store::overlay::Layers;
 
 use super::programs;
 use super::provider::Boots;
-use super::shadow::QemuShadow;
 use crate::error::ShadowError;
 use crate::provider::{Network, ShadowSpec};
 use crate::sandbox::IDS_BASE;
@@ -40,8 +39,13 @@ pub(super) struct Templates {
 /// One of them.
 pub(super) struct Template {
     pub(super) memory: PathBuf,
-    /// Of everything but memory.
-    state: File,
+    pub(super) saved: Saved,
+}
+
+/// What is kept of a machine beside its memory.
+pub(super) struct Saved {
+    /// Its devices.
+    pub(super) state: File,
     pub(super) on_disk: OnDisk,
     pub(super) systemd: bool,
 }
@@ -49,7 +53,7 @@ pub(super) struct Template {
 impl Template {
     /// What was saved, from its beginning.
     pub(super) fn state(&self) -> Result<File, ShadowError> {
-        let path = format!("/proc/self/fd/{}", self.state.as_raw_fd());
+        let path = format!("/proc/self/fd/{}", self.saved.state.as_raw_fd());
         File::open(path).map_err(system("open what a machine is forked from"))
     }
 }
@@ -99,13 +103,12 @@ impl Templates {
         made.get(&key(layers, spec)).cloned()
     }
 
-    /// Makes it from the shadow that `begin` begins under a name, with a disk and a file for its
-    /// memory.
+    /// Makes it from what `make` saves of a shadow of this name, whose memory is in this file.
     pub(super) fn make(
         &self,
         layers: &Layers,
         spec: &ShadowSpec,
-        begin: impl FnOnce(String, &Path) -> Result<QemuShadow, ShadowError>,
+        make: impl FnOnce(String, &Path) -> Result<Saved, ShadowError>,
     ) -> Result<(), ShadowError> {
         let mut number = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         if self.of(layers, spec).is_some() {
@@ -116,10 +119,9 @@ impl Templates {
         let file = File::create_new(&memory).map_err(system("make a file for memory"))?;
         chown(&memory, Some(IDS_BASE), Some(IDS_BASE)).map_err(system("give away a file"))?;
         drop(file);
-        let made = begin(format!("template.{number}"), &memory).and_then(QemuShadow::into_template);
-        match made {
-            Ok((state, on_disk, systemd)) => {
-                let template = Template { memory, state, on_disk, systemd };
+        match make(format!("template.{number}"), &memory) {
+            Ok(saved) => {
+                let template = Template { memory, saved };
                 let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
                 made.insert(key(layers, spec), Arc::new(template));
                 Ok(())

@@ -35,12 +35,13 @@ use std::sync::Arc;
 use umbra_store::overlay::Layers;
 
 use crate::error::ShadowError;
+use crate::held::Held;
 use crate::provider::{
     Capabilities, Init, Network, Provider, Reaped, Shadow, ShadowSpec, check_name,
 };
 pub(crate) use cgroup::Hierarchies;
 use maker::{Maker, Site, Use};
-use shadow::SandboxShadow;
+use shadow::SandboxLife;
 use warm::Warm;
 use wire::Profile;
 
@@ -137,7 +138,7 @@ impl Provider for SandboxProvider {
         spec.check_name()?;
         let site = self.site(spec)?;
         let ids_base = self.maker.ids_base.unwrap_or(0);
-        Ok(Box::new(SandboxShadow::new(site, ids_base, layers)?))
+        Ok(Box::new(Held::new(SandboxLife::begin(site, layers)?, ids_base)))
     }
 
     fn list(&self) -> Result<Vec<String>, ShadowError> {

@@ -14,19 +14,10 @@ use rustix::mount::{
 };
 
 use crate::sandbox::wire::{Doing, Failure};
-use umbra_guest::mounts::{attach, copy_of, make_dir, make_file, new_mount, read_only};
-
-/// Host devices every view has.
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-
-/// Links every view has in /dev.
-const DEV_LINKS: [(&str, &str); 5] = [
-    ("/proc/self/fd", "fd"),
-    ("/proc/self/fd/0", "stdin"),
-    ("/proc/self/fd/1", "stdout"),
-    ("/proc/self/fd/2", "stderr"),
-    ("pts/ptmx", "ptmx"),
-];
+use umbra_guest::mounts::{
+    DEV_LINKS, DEVICES, attach, copy_of, make_dir, make_file, mount_point, new_mount, not_placed,
+    read_only,
+};
 
 /// Files of /proc that are the machine's business. In a user namespace the kernel refuses them
 /// by itself; hiding them costs nothing and covers both cases.
@@ -116,16 +107,11 @@ fn enter_current_dir() -> Result<(), Failure> {
 }
 
 /// Moves a mount to the directory of the same name at the top of the root, which is the current
-/// directory. A state in which that is a link or a file is refused: what programs would find at
-/// the name is not what was mounted.
+/// directory.
 fn place(name: &str) -> Result<(), Failure> {
-    let doing = || format!("mount /{name}: the state must have a directory or nothing there");
-    make_dir(name);
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
-    let target = openat2(CWD, name, flags, Mode::empty(), resolve).doing(doing)?;
+    let target = mount_point(CWD, name)?;
     let there = MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(CWD, format!("/{name}"), &target, "", there).doing(doing)
+    move_mount(CWD, format!("/{name}"), &target, "", there).doing(|| not_placed(name))
 }
 
 /// Files a kernel does not have need no hiding; one that is there and cannot be hidden is a

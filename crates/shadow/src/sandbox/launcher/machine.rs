@@ -14,7 +14,7 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use umbra_guest::mounts::attach;
-use umbra_guest::sys::{self, Fork};
+use umbra_guest::{exec, sys};
 use umbra_state::command::DEFAULT_PATH;
 use umbra_store::overlay::Mounter;
 
@@ -145,28 +145,11 @@ impl<'a> Keeper<'a> {
         passed: &[(i32, BorrowedFd<'_>)],
         user: Option<u32>,
     ) -> Result<Pid, Failure> {
-        let program = arguments.first().cloned().unwrap_or_default();
-        let doing = || format!("start {program}");
-        // Closed by a successful exec, so reading ends without an answer; an answer is a failure.
-        let (ours, theirs) = wire::pair().doing(doing)?;
-        match sys::fork(0).doing(doing)? {
-            Fork::Child => {
-                drop(ours);
-                // Out of the way of the numbers that are given.
-                if let Ok(answer) = rustix::io::fcntl_dupfd_cloexec(&theirs, AWAY) {
-                    let failure = self.become_program(arguments, passed, user);
-                    let _ = wire::send(&answer, &failure, &[]);
-                }
-                sys::exit(127)
-            }
-            Fork::Parent(pid) => {
-                drop(theirs);
-                let failed = wire::receive::<Failure>(&ours).doing(doing)?;
-                let pid = Pid::from_raw(pid).filter(|_| failed.is_none());
-                let gone = || Failure::new(doing(), &io::Error::from(rustix::io::Errno::SRCH));
-                pid.ok_or_else(|| failed.map_or_else(gone, |(failure, _)| failure))
-            }
-        }
+        let doing = || format!("start {}", arguments.first().map_or("nothing", String::as_str));
+        let started = exec::start_process(|| self.become_program(arguments, passed, user));
+        let pid = started.doing(doing)??;
+        let gone = || Failure::new(doing(), &io::Error::from(rustix::io::Errno::SRCH));
+        Pid::from_raw(pid).ok_or_else(gone)
     }
 
     fn become_program(
@@ -224,18 +207,15 @@ fn connect_server() -> Result<(UnixListener, UnixStream), Failure> {
     Ok((listener, client))
 }
 
-/// Beyond any number that is given.
-const AWAY: i32 = 64;
-
 /// Gives descriptors their numbers. What stood there is not used any more.
 fn pass(passed: &[(i32, BorrowedFd<'_>)]) -> io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     for number in 0..2 {
-        sys::become_standard(null.as_fd(), number)?;
+        sys::become_number(null.as_fd(), number)?;
     }
     let mut away = Vec::new();
     for (number, fd) in passed {
-        away.push((*number, rustix::io::fcntl_dupfd_cloexec(fd, AWAY)?));
+        away.push((*number, rustix::io::fcntl_dupfd_cloexec(fd, exec::FREE_FD)?));
     }
     for (number, fd) in &away {
         sys::become_number(fd.as_fd(), *number)?;

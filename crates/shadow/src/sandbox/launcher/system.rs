@@ -13,20 +13,17 @@ use umbra_state::command::DEFAULT_PATH;
 use umbra_guest::mounts::{attach, copy_of, make_file, new_mount};
 use umbra_guest::run::TerminalSize;
 use umbra_guest::sys::{self, Fork};
-use umbra_guest::{exec, init};
+use umbra_guest::{SYSTEMD, exec, init};
 
 use super::rights;
 use crate::sandbox::wire::{self, Doing, Failure, InitHello, Profile};
-
-/// Where images keep it.
-const PROGRAMS: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
 
 /// What lines on a console are wrapped at: nobody looks at it through a window.
 const CONSOLE: TerminalSize = TerminalSize { columns: 200, rows: 50 };
 
 /// The view's own systemd, if it has one; links lead within the view's root.
 pub(super) fn program() -> Option<&'static str> {
-    PROGRAMS.into_iter().find(|path| {
+    SYSTEMD.into_iter().find(|path| {
         rustix::fs::access(*path, rustix::fs::Access::EXEC_OK).is_ok() && Path::new(path).is_file()
     })
 }
@@ -79,7 +76,7 @@ fn prepare(program: &str, socket: &OwnedFd) -> Result<(Exec, PipeWriter), Failur
     exec::judge_by_size().doing(|| "set the out-of-memory score".to_owned())?;
     sys::reset_signals();
     for number in 0..3 {
-        sys::become_standard(console.as_fd(), number).doing(|| "take the console".to_owned())?;
+        sys::become_number(console.as_fd(), number).doing(|| "take the console".to_owned())?;
     }
     Ok((Exec::of(program), attendant))
 }

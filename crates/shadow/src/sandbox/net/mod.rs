@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use bridge::Bridge;
 pub(crate) use fence::tool_missing as fence_tool_missing;
 use umbra_guest::netlink::{Mac, Netlink, Peer};
+use umbra_guest::network::{self, INTERFACE, Place};
 use umbra_store::overlay::support::kernel_version;
 
 use super::wire::{Doing, Failure};
@@ -40,12 +41,16 @@ pub(crate) struct Port {
     pub(crate) gateway: Option<Ipv4Addr>,
 }
 
-/// The interface's name inside a shadow, and its number there.
-const INSIDE_NAME: &str = "eth0";
+/// The interface's number inside a sandbox.
 const INSIDE_INDEX: u32 = 2;
-const LOOPBACK_INDEX: u32 = 1;
 
 impl Port {
+    /// What the shadow takes for its place.
+    pub(crate) fn inside(&self) -> Place {
+        let Self { address, prefix, gateway, .. } = *self;
+        Place { mac: self.mac(), address, prefix, gateway }
+    }
+
     /// The shadow's Ethernet address: locally administered, made of its IP address.
     pub(crate) fn mac(&self) -> Mac {
         mac_of(self.address)
@@ -94,11 +99,8 @@ pub(crate) fn set_up(netns: BorrowedFd<'_>, port: Option<&Port>) -> Result<(), F
         plug(port, netns)?;
     }
     within(netns, || {
-        // A view's connections must not linger into the next view's.
-        let _ = std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0");
-        let mut there = Netlink::open().doing(|| "open netlink".to_owned())?;
-        there.set_up(LOOPBACK_INDEX).doing(|| "bring up loopback".to_owned())?;
-        port.map_or(Ok(()), |port| address(&mut there, port))
+        let mut there = network::begin()?;
+        port.map_or(Ok(()), |port| port.inside().take(&mut there, INSIDE_INDEX))
     })
 }
 
@@ -106,7 +108,7 @@ pub(crate) fn set_up(netns: BorrowedFd<'_>, port: Option<&Port>) -> Result<(), F
 fn plug(port: &Port, netns: BorrowedFd<'_>) -> Result<(), Failure> {
     let mut here = Netlink::open().doing(|| "open netlink".to_owned())?;
     let name = &port.host_name;
-    let peer = Peer { name: INSIDE_NAME, index: INSIDE_INDEX, mac: port.mac(), netns };
+    let peer = Peer { name: INTERFACE, index: INSIDE_INDEX, mac: port.mac(), netns };
     let doing = || format!("connect {name} to its bridge");
     match here.add_veth(name, port.bridge, &peer) {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
@@ -148,19 +150,6 @@ pub(crate) fn plug_tap(port: &Port) -> Result<OwnedFd, Failure> {
     fence_port(&mut here, port)?;
     here.set_up(index).doing(|| format!("bring up {name}"))?;
     Ok(tap)
-}
-
-fn address(there: &mut Netlink, port: &Port) -> Result<(), Failure> {
-    // Addresses come from the bridge's owner; nothing is configured by announcement.
-    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{INSIDE_NAME}/disable_ipv6"), "1");
-    there.set_up(INSIDE_INDEX).doing(|| format!("bring up {INSIDE_NAME}"))?;
-    there
-        .add_address(INSIDE_INDEX, port.address, port.prefix)
-        .doing(|| format!("give {INSIDE_NAME} its address"))?;
-    match port.gateway {
-        Some(gateway) => there.add_default_route(gateway).doing(|| "add a route".to_owned()),
-        None => Ok(()),
-    }
 }
 
 /// Connects from inside another network namespace. A thread of its own goes there, since those
