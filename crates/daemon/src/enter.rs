@@ -114,11 +114,7 @@ fn check_provider(daemon: &Daemon, name: &str) -> Result<(), WireError> {
 impl Fresh {
     /// Blocking, the first time for long.
     fn provider(&self, daemon: &Daemon) -> Result<Arc<dyn Provider>, ShadowError> {
-        let providers = daemon.registry().providers();
-        match &self.provider {
-            None => Ok(Arc::clone(providers.usual())),
-            Some(name) => providers.named(name),
-        }
+        daemon.registry().providers().of(self.provider.as_deref())
     }
 }
 

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use umbra_shadow::probe;
 use umbra_shadow::provider::Reaped;
-use umbra_shadow::qemu::{QemuConfig, QemuProvider};
-use umbra_shadow::sandbox::{SandboxConfig, SandboxProvider};
+use umbra_shadow::qemu::{self, QemuConfig, QemuProvider};
 use umbra_shadow::{Provider, ShadowError};
 
 use crate::config::Config;
@@ -58,34 +57,25 @@ pub(crate) fn provider(config: &Config, launcher: &Path, options: MachineOptions
     Rare::new(open, remains)
 }
 
-/// What is left of a killed daemon's machines is what is left of sandboxes: directories, and
-/// perhaps control groups. A sandbox's provider removes it as it opens, also where there is no
-/// QEMU any more.
+/// Removes what is left of a killed daemon's machines. Where nothing is, nothing is started.
 fn remains(dir: &Path, launcher: &Path) -> Result<Reaped, ShadowError> {
-    let names = directories(dir).map_err(|source| {
+    let are = are_there(dir).map_err(|source| {
         let doing = format!("look into {}", dir.display());
         ShadowError::System { doing, source }
     })?;
-    if !names.is_empty() {
-        let (dir, launcher) = (dir.to_path_buf(), launcher.to_path_buf());
-        let config = SandboxConfig { dir, launcher, user_namespaces: true, warm: 0 };
-        drop(SandboxProvider::open(config)?);
-    }
-    // No shadow has a point in its name: those were the provider's own.
-    Ok(Reaped { shadows: names.into_iter().filter(|name| !name.contains('.')).collect() })
+    if are { qemu::reap(dir, launcher) } else { Ok(Reaped::default()) }
 }
 
-fn directories(dir: &Path) -> io::Result<Vec<String>> {
+/// Whether there are directories in it.
+fn are_there(dir: &Path) -> io::Result<bool> {
     let entries = match std::fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         entries => entries?,
     };
-    let mut names = Vec::new();
     for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            names.push(entry.file_name().to_string_lossy().into_owned());
+        if entry?.file_type()?.is_dir() {
+            return Ok(true);
         }
     }
-    Ok(names)
+    Ok(false)
 }

@@ -36,7 +36,7 @@ pub fn report(store: &Path, machines: &Machines) -> Vec<Probe> {
     let mut probes = system::probes(dir);
     probes.extend(kernel::probes());
     probes.extend(mounts::probes(dir));
-    probes.extend(machines::probes(machines, dir));
+    probes.extend(machines::probes(machines));
     probes
 }
 

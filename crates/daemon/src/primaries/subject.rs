@@ -184,11 +184,8 @@ impl Stages {
         name: Option<&str>,
         primary: String,
     ) -> Result<Arc<dyn Provider>, WireError> {
-        let owner = Owner::Rehearsal(primary);
-        let Some(name) = name else { return Ok(self.registry.provider_for(owner)) };
-        let named = self.registry.providers().named(name);
-        let named = named.map_err(|error| environment(&error))?;
-        Ok(self.registry.noting(named, owner))
+        let provider = self.registry.providers().of(name).map_err(|error| environment(&error))?;
+        Ok(self.registry.noting(provider, Owner::Rehearsal(primary)))
     }
 
     /// Ends the shadow of a rehearsal that was cancelled, and with it what runs there.

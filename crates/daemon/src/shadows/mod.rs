@@ -81,11 +81,6 @@ impl Registry {
         &self.providers
     }
 
-    /// The usual provider, its shadows noted here as `owner`'s.
-    pub fn provider_for(self: &Arc<Self>, owner: Owner) -> Arc<dyn Provider> {
-        self.noting(Arc::clone(self.providers.usual()), owner)
-    }
-
     /// This provider, its shadows noted here as `owner`'s.
     pub fn noting(
         self: &Arc<Self>,

@@ -60,6 +60,11 @@ impl Providers {
         }
     }
 
+    /// The one of this name, or the usual one. Blocking, the first time for long.
+    pub fn of(&self, name: Option<&str>) -> Result<Arc<dyn Provider>, ShadowError> {
+        name.map_or_else(|| Ok(Arc::clone(&self.usual)), |name| self.named(name))
+    }
+
     /// Removes what a predecessor's shadows left behind, also those of rare providers that nobody
     /// asks for any more.
     pub fn reap(&self) -> Result<Reaped, ShadowError> {

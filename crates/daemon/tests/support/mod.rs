@@ -349,7 +349,9 @@ impl Builder for ScriptedBuilder {
             request,
             sink,
             cache,
-            provider: self.registry.provider_for(Owner::Build(id)),
+            provider: self
+                .registry
+                .noting(Arc::clone(self.registry.providers().usual()), Owner::Build(id)),
             control: Arc::clone(&control),
             kept: Arc::clone(&kept),
         };

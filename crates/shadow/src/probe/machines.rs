@@ -1,22 +1,17 @@
 //! What this machine has for virtual machines. Nothing is booted: whether KVM works is what was
 //! found when they were last made ready.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use umbra_state::{chain, escape};
 
-use super::mounts::Attempt;
 use super::{Found, Probe, probe};
 use crate::qemu::accel::{self, Key, Probed};
-use crate::qemu::kernel::{self, Kernel, WANTED};
+use crate::qemu::kernel::{self, WANTED};
 use crate::qemu::machine::Accel;
 use crate::qemu::programs;
-use crate::qemu::shelf::Shelf;
 
 /// What virtual machines are to be made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +29,7 @@ pub struct Machines {
 /// What a segment of a program is for that names the program which loads it.
 const ELF_INTERPRETER: u32 = 3;
 
-pub(super) fn probes(machines: &Machines, dir: &Path) -> Vec<Probe> {
+pub(super) fn probes(machines: &Machines) -> Vec<Probe> {
     let none = "no virtual machines: recipes cannot say `provider: qemu`";
     vec![
         probe("qemu", qemu(), none, "apt-get install qemu-system-x86"),
@@ -52,7 +47,7 @@ pub(super) fn probes(machines: &Machines, dir: &Path) -> Vec<Probe> {
         ),
         probe(
             "kernel of guests",
-            guests_kernel(machines, dir),
+            guests_kernel(machines),
             none,
             "name one with --kernel or UMBRA_KERNEL, or let apt reach Debian's archive",
         ),
@@ -124,22 +119,19 @@ fn qemu() -> Found {
 }
 
 /// Which kernel boots what has none of its own.
-fn guests_kernel(machines: &Machines, dir: &Path) -> Found {
-    let attempt = Attempt::make(dir).map_err(|error| format!("not tried: {error}"))?;
-    let shelf = attempt.dir("kernels").and_then(Shelf::open);
-    let shelf = shelf.map_err(|error| format!("not tried: {error}"))?;
-    let failed = |error: kernel::KernelError| format!("failed to {}", chain(&error));
-    if let Some(path) = &machines.kernel {
-        let named = kernel::choose(Some(path), None, &shelf, &WANTED).map_err(failed)?;
-        return Ok(format!("{}, which was named", release(&named.kernel)));
-    }
-    let root = File::open("/").map_err(|error| error.to_string())?;
-    match kernel::of_root(root.as_fd(), &shelf, &WANTED) {
-        Ok(Some(kernel)) => return Ok(format!("{}, this machine's own", release(&kernel))),
+fn guests_kernel(machines: &Machines) -> Found {
+    let named = machines.kernel.as_deref();
+    match kernel::release_here(named, &WANTED) {
+        Ok(Some(release)) => {
+            let release = escape::line(release.as_bytes(), 80);
+            let whose = if named.is_some() { "which was named" } else { "this machine's own" };
+            return Ok(format!("{release}, {whose}"));
+        }
         Ok(None) => {}
+        Err(error) if named.is_some() => return Err(format!("failed to {}", chain(&error))),
         Err(error) => tracing::debug!(%error, "this machine's kernel is of no use to guests"),
     }
-    if was_fetched(&machines.cache) {
+    if kernel::was_fetched(&machines.cache, &WANTED) {
         return Ok("Debian's, which was fetched".to_owned());
     }
     for program in [programs::APT_CACHE, programs::APT_GET, programs::DPKG_DEB] {
@@ -148,56 +140,34 @@ fn guests_kernel(machines: &Machines, dir: &Path) -> Found {
     Ok("none is here; Debian's is fetched when the first virtual machine begins".to_owned())
 }
 
-fn release(kernel: &Kernel) -> String {
-    escape::line(kernel.release.as_bytes(), 80)
-}
-
-fn was_fetched(cache: &Path) -> bool {
-    let entries = fs::read_dir(cache).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.file_name())
-        .any(|name| name.to_string_lossy().starts_with("fetched-"))
-}
-
 /// Nothing opens the device, which may hang whoever does.
 fn kvm(machines: &Machines) -> Found {
-    let device = accel::DEVICE;
-    match fs::metadata(device) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(format!("there is no {device}"));
-        }
-        Err(error) => return Err(format!("{device}: {error}")),
-        Ok(meta) if !meta.file_type().is_char_device() => {
-            return Err(format!("{device} is no device"));
-        }
-        Ok(_) if machines.translate => return Err("not to be used (--translate)".to_owned()),
-        Ok(_) => {}
+    let device = Path::new(accel::DEVICE);
+    accel::check(device)?;
+    if machines.translate {
+        return Err("not to be used (--translate)".to_owned());
     }
     match remembered(&machines.cache) {
         Some(Probed { accel: Accel::Kvm, seen }) => Ok(seen),
         Some(Probed { accel: Accel::Tcg, seen }) => Err(seen),
         None => Ok(format!(
-            "there is {device}; whether guests run is tried when the first virtual machine begins"
+            "there is {}; whether guests run is tried when the first virtual machine begins",
+            device.display()
         )),
     }
 }
 
 /// What was found, if that is still true.
 fn remembered(cache: &Path) -> Option<Probed> {
-    #[derive(Deserialize)]
-    struct Remembered {
-        key: Key,
-        probed: Probed,
-    }
-    let text = fs::read(cache.join("accel.json")).ok()?;
-    let kernel: serde_json::Value = serde_json::from_slice(&text).ok()?;
-    let Remembered { key, probed } = serde_json::from_slice(&text).ok()?;
-    let now = Key::of(&programs::QEMU.find().ok()?, kernel["key"]["kernel"].as_str()?).ok()?;
+    let (key, probed) = accel::remembered(cache)?;
+    let now = Key::of(&programs::QEMU.find().ok()?, key.kernel()).ok()?;
     (key == now).then_some(probed)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// The head of a program with segments of these kinds.
@@ -250,7 +220,7 @@ mod tests {
         };
         let key = Key::of(&program, "6.1").expect("a key");
         let look = || Probed { accel: Accel::Tcg, seen: "it hung".to_owned() };
-        accel::cached(&dir.path().join("accel.json"), &key, look);
+        accel::cached(dir.path(), &key, look);
         assert_eq!(remembered(dir.path()), Some(look()));
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("read");
         let text = fs::read_to_string(dir.path().join("accel.json")).expect("read");

@@ -60,10 +60,10 @@ struct Tried {
 }
 
 /// A directory for trying, removed when dropped.
-pub(super) struct Attempt(PathBuf);
+struct Attempt(PathBuf);
 
 impl Attempt {
-    pub(super) fn make(store: &Path) -> io::Result<Self> {
+    fn make(store: &Path) -> io::Result<Self> {
         let dir = store.join(format!(
             ".umbra-probe-{}-{:?}",
             std::process::id(),
@@ -73,7 +73,7 @@ impl Attempt {
         Ok(Self(dir))
     }
 
-    pub(super) fn dir(&self, name: &str) -> io::Result<String> {
+    fn dir(&self, name: &str) -> io::Result<String> {
         let dir = self.0.join(name);
         fs::create_dir_all(&dir)?;
         Ok(dir.to_string_lossy().into_owned())

@@ -13,9 +13,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use umbra_state::escape;
 
-use super::child::{self, Ending, Finished};
+use super::child::{self, At, Ending, Finished};
 use super::machine::{
     Accel, Backing, Board, Boot, Console, Machine, MachineError, Memory, Network, Start,
 };
@@ -54,10 +53,8 @@ pub(crate) struct Trial<'a> {
     pub(crate) device: &'a Path,
     /// QEMU.
     pub(crate) program: &'a Path,
-    /// What the guest boots; it writes `marker` to `console=ttyS0`.
+    /// What the guest boots; it writes [`MARKER`] to `console=ttyS0`.
     pub(crate) boot: Boot,
-    /// [`MARKER`].
-    pub(crate) marker: &'a str,
     /// [`PATIENCE`].
     pub(crate) patience: Duration,
 }
@@ -77,16 +74,24 @@ struct Cached {
     probed: Probed,
 }
 
-/// What `probe` found the last time, or finds now, kept in this file.
-pub(crate) fn cached(path: &Path, key: &Key, probe: impl FnOnce() -> Probed) -> Probed {
-    let text = fs::read(path).unwrap_or_default();
-    if let Ok(cached) = serde_json::from_slice::<Cached>(&text)
-        && cached.key == *key
+/// Where what was found is kept, in a directory for that.
+const FILE: &str = "accel.json";
+
+/// What was found the last time, and what that is good for.
+pub(crate) fn remembered(dir: &Path) -> Option<(Key, Probed)> {
+    let Cached { key, probed } = serde_json::from_slice(&fs::read(dir.join(FILE)).ok()?).ok()?;
+    Some((key, probed))
+}
+
+/// What `probe` found the last time, or finds now, kept in this directory.
+pub(crate) fn cached(dir: &Path, key: &Key, probe: impl FnOnce() -> Probed) -> Probed {
+    if let Some((of, probed)) = remembered(dir)
+        && of == *key
     {
-        return cached.probed;
+        return probed;
     }
     let cached = Cached { key: key.clone(), probed: probe() };
-    if let Err(error) = write(path, &cached) {
+    if let Err(error) = write(&dir.join(FILE), &cached) {
         tracing::warn!(%error, "what runs guests here is not remembered");
     }
     cached.probed
@@ -101,6 +106,11 @@ fn write(path: &Path, cached: &Cached) -> io::Result<()> {
 }
 
 impl Key {
+    /// The release of the guests' kernel.
+    pub(crate) fn kernel(&self) -> &str {
+        &self.kernel
+    }
+
     /// Of this machine, this QEMU and this kernel of guests.
     pub(crate) fn of(program: &Path, kernel: &str) -> io::Result<Self> {
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
@@ -112,8 +122,23 @@ impl Key {
 pub(crate) fn version(program: &Path) -> io::Result<String> {
     let finished = child::run(Command::new(program).arg("--version"), VERSION_MAX, &|_| false)?;
     match finished.ending {
-        Ending::Exited(status) if status.success() => Ok(last_line(&finished.stdout, true)),
+        Ending::Exited(status) if status.success() => {
+            Ok(child::line(&finished.stdout, At::First, SHOWN_CHARS_MAX))
+        }
         _ => Err(io::Error::other("qemu does not say its version")),
+    }
+}
+
+/// Whether the device is one. Nothing opens it: that may hang whoever does.
+pub(crate) fn check(device: &Path) -> Result<(), String> {
+    let shown = device.display();
+    match fs::metadata(device) {
+        Ok(meta) if meta.file_type().is_char_device() => Ok(()),
+        Ok(_) => Err(format!("{shown} is no device")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(format!("there is no {shown}"))
+        }
+        Err(error) => Err(format!("{shown} cannot be looked at: {error}")),
     }
 }
 
@@ -127,21 +152,13 @@ impl Trial<'_> {
     }
 
     fn attempt(&self) -> Result<(), String> {
-        let device = self.device.display();
-        match fs::metadata(self.device) {
-            Ok(meta) if meta.file_type().is_char_device() => {}
-            Ok(_) => return Err(format!("{device} is no device")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(format!("there is no {device}"));
-            }
-            Err(error) => return Err(format!("{device} cannot be looked at: {error}")),
-        }
+        check(self.device)?;
         let arguments = self.machine().arguments().map_err(|error: MachineError| {
             format!("no guest could be tried under KVM: failed to {error}")
         })?;
         let mut command = Command::new(self.program);
         command.args(arguments);
-        let finished = child::run(&mut command, self.patience, &|out| self.is_up(out));
+        let finished = child::run(&mut command, self.patience, &is_up);
         self.judge(&finished.map_err(|error| format!("qemu could not be started: {error}"))?)
     }
 
@@ -149,7 +166,7 @@ impl Trial<'_> {
         let mut seen = match finished.ending {
             Ending::Enough => return Ok(()),
             // It may have come up, said so and ended before anybody looked.
-            Ending::Exited(_) if self.is_up(&finished.stdout) => return Ok(()),
+            Ending::Exited(_) if is_up(&finished.stdout) => return Ok(()),
             Ending::Exited(status) => {
                 format!("a guest under KVM ended before it came up ({status})")
             }
@@ -159,7 +176,7 @@ impl Trial<'_> {
             }
         };
         for (who, said) in [("qemu", &finished.stderr), ("its console", &finished.stdout)] {
-            let line = last_line(said, false);
+            let line = child::line(said, At::Last, SHOWN_CHARS_MAX);
             if !line.is_empty() {
                 seen.push_str(&format!("; {who} said last: {line}"));
             }
@@ -168,12 +185,6 @@ impl Trial<'_> {
             seen.push_str("; it could not be killed");
         }
         Err(seen)
-    }
-
-    fn is_up(&self, console: &[u8]) -> bool {
-        let marker = self.marker.as_bytes();
-        // A kernel's message may end without the line's end on a console just opened.
-        console.windows(marker.len()).any(|piece| piece == marker)
     }
 
     fn machine(&self) -> Machine {
@@ -195,12 +206,9 @@ impl Trial<'_> {
     }
 }
 
-/// The last line that says something, or the first, fit to be shown.
-fn last_line(text: &[u8], first: bool) -> String {
-    let mut lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
-    let says = |line: &&[u8]| !line.is_empty();
-    let line = if first { lines.find(says) } else { lines.rfind(says) };
-    escape::line(line.unwrap_or_default(), SHOWN_CHARS_MAX)
+fn is_up(console: &[u8]) -> bool {
+    // A kernel's message may end without the line's end on a console just opened.
+    console.windows(MARKER.len()).any(|piece| piece == MARKER.as_bytes())
 }
 
 #[cfg(test)]
@@ -230,7 +238,7 @@ mod tests {
     fn probed(script: &str, patience: Duration) -> Probed {
         let (_dir, program) = instead_of_qemu(script);
         let device = Path::new("/dev/null");
-        Trial { device, program: &program, boot: boot(), marker: MARKER, patience }.probe()
+        Trial { device, program: &program, boot: boot(), patience }.probe()
     }
 
     #[track_caller]
@@ -270,7 +278,7 @@ mod tests {
         let trial = |device: &str| {
             let device = Path::new(device);
             let program = Path::new("/nowhere/qemu");
-            Trial { device, program, boot: boot(), marker: MARKER, patience: PATIENCE }.probe()
+            Trial { device, program, boot: boot(), patience: PATIENCE }.probe()
         };
         check_tcg(&trial("/nowhere/kvm"), &["there is no /nowhere/kvm"]);
         check_tcg(&trial("/proc/version"), &["no device"]);
@@ -293,7 +301,6 @@ mod tests {
     #[test]
     fn a_result_is_remembered_for_its_key_alone() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("accel.json");
         let key = |kernel: &str| Key {
             boot_id: "b".to_owned(),
             qemu: "q".to_owned(),
@@ -304,12 +311,12 @@ mod tests {
             looked.set(looked.get() + 1);
             Probed { accel: Accel::Kvm, seen: looked.get().to_string() }
         };
-        assert_eq!(cached(&path, &key("6.1"), look).seen, "1");
-        assert_eq!(cached(&path, &key("6.1"), look).seen, "1");
-        assert_eq!(cached(&path, &key("6.2"), look).seen, "2");
-        fs::write(&path, "{").expect("written");
-        assert_eq!(cached(&path, &key("6.2"), look).seen, "3");
-        assert_eq!(cached(Path::new("/nowhere/file"), &key("6.2"), look).seen, "4");
+        assert_eq!(cached(dir.path(), &key("6.1"), look).seen, "1");
+        assert_eq!(cached(dir.path(), &key("6.1"), look).seen, "1");
+        assert_eq!(cached(dir.path(), &key("6.2"), look).seen, "2");
+        fs::write(dir.path().join(FILE), "{").expect("written");
+        assert_eq!(cached(dir.path(), &key("6.2"), look).seen, "3");
+        assert_eq!(cached(Path::new("/nowhere/dir"), &key("6.2"), look).seen, "4");
         assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 1);
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+use umbra_state::escape;
 
 /// What is kept of each stream; the rest is read and dropped.
 const KEPT_BYTES_MAX: usize = 1 << 20;
@@ -40,6 +41,24 @@ pub(crate) struct Finished {
     pub(crate) stderr: Vec<u8>,
     /// It was killed and is still there, in the kernel.
     pub(crate) lingers: bool,
+}
+
+/// Which line of a program's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    First,
+    Last,
+}
+
+/// The first or the last line that says something, fit to be shown.
+pub(crate) fn line(text: &[u8], at: At, chars_max: usize) -> String {
+    let mut lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let says = |line: &&[u8]| !line.is_empty();
+    let line = match at {
+        At::First => lines.find(says),
+        At::Last => lines.rfind(says),
+    };
+    escape::line(line.unwrap_or_default(), chars_max)
 }
 
 /// Runs a program until it ends, has printed what `enough` looks for, or `patience` is over.

@@ -39,7 +39,7 @@ pub(crate) mod shelf;
 mod show;
 mod templates;
 
-pub use provider::{QemuConfig, QemuProvider};
+pub use provider::{QemuConfig, QemuProvider, reap};
 
 #[cfg(test)]
 mod tests;

@@ -100,6 +100,15 @@ impl QemuProvider {
     }
 }
 
+/// Removes what a killed owner's machines left in a provider's directory, also where there is no
+/// QEMU any more.
+///
+/// # Errors
+/// The directory is somebody's who lives, or cannot be cleared.
+pub fn reap(dir: &Path, launcher: &Path) -> Result<Reaped, ShadowError> {
+    Maker::open(dir, launcher, Some(IDS_BASE))?.reap()
+}
+
 impl Provider for QemuProvider {
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
@@ -178,10 +187,8 @@ pub(super) struct Boots {
 impl Works {
     /// What boots a root: its own kernel where it is to be a system of its own.
     pub(super) fn boots(&self, init: Init, root: &OwnedFd) -> Result<Boots, ShadowError> {
-        match init {
-            Init::Small => self.generic(),
-            Init::Systemd => self.choose(Some(root)),
-        }
+        let own = init == Init::Systemd && self.kernel.is_none() && kernel::is_in(root.as_fd());
+        if own { self.choose(Some(root)) } else { self.generic() }
     }
 
     pub(super) fn generic(&self) -> Result<Boots, ShadowError> {
@@ -278,8 +285,8 @@ impl Works {
 
     fn probe(&self, cache: &Path) -> Result<Probed, ShadowError> {
         let device = Path::new(accel::DEVICE);
-        if !device.exists() {
-            let seen = format!("there is no {}", accel::DEVICE);
+        // A kernel is made ready only where one may be tried.
+        if let Err(seen) = accel::check(device) {
             return Ok(Probed { accel: Accel::Tcg, seen });
         }
         let boots = self.generic()?;
@@ -291,10 +298,9 @@ impl Works {
             device,
             program: &self.qemu,
             boot: Boot { kernel: boots.kernel, initrd: boots.initrd, cmdline: cmdline("trial") },
-            marker: accel::MARKER,
             patience: accel::PATIENCE,
         };
-        Ok(accel::cached(&cache.join("accel.json"), &key, || trial.probe()))
+        Ok(accel::cached(cache, &key, || trial.probe()))
     }
 
     fn capabilities(&self) -> Capabilities {

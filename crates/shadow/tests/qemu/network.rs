@@ -9,7 +9,7 @@ use umbra_shadow::provider::{Limits, Network};
 use umbra_shadow::{Provider, Shadow, ShadowSpec};
 use umbra_state::Command;
 
-use crate::support::{Ground, sh, text};
+use crate::support::{Ground, sh, text, until};
 use crate::trial;
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -46,16 +46,14 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// What it says, once it is there.
 fn read(mut connect: impl FnMut() -> std::io::Result<TcpStream>) -> String {
-    for _ in 0..100 {
-        let mut said = String::new();
-        if let Ok(mut stream) = connect()
-            && stream.set_read_timeout(Some(SECOND)).is_ok()
-            && stream.read_to_string(&mut said).is_ok()
-            && !said.is_empty()
-        {
-            return said;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    String::new()
+    let mut said = String::new();
+    until("it says something", Duration::from_secs(20), || {
+        said.clear();
+        let read = connect().and_then(|mut stream| {
+            stream.set_read_timeout(Some(SECOND))?;
+            stream.read_to_string(&mut said)
+        });
+        read.is_ok() && !said.is_empty()
+    });
+    said
 }

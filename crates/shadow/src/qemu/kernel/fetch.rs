@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use umbra_state::escape;
-
 use super::KernelError;
-use crate::qemu::child::{self, Ending};
+use crate::qemu::child::{self, At, Ending};
 use crate::qemu::programs::{APT_CACHE, APT_GET, DPKG_DEB, Places, Program};
 
 /// Packages that depend on the newest kernel for virtual machines: Debian's and Ubuntu's.
@@ -105,9 +103,7 @@ fn output(command: &mut Command, patience: Duration) -> Result<Vec<u8>, KernelEr
     match finished.ending {
         Ending::Exited(status) if status.success() => Ok(finished.stdout),
         Ending::Exited(status) => {
-            let text = finished.stderr.trim_ascii();
-            let last = text.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
-            let said = escape::line(last, 300);
+            let said = child::line(&finished.stderr, At::Last, 300);
             Err(KernelError::Fetch(format!("{name}: {said} ({status})")))
         }
         Ending::Enough | Ending::Late => {

@@ -24,7 +24,7 @@ use umbra_state::escape;
 use super::programs::{MissingProgram, Places};
 use super::shelf::{self, Shelf};
 pub(crate) use order::{WANTED, Wanted};
-use parts::{Bare, MODULES, keep, load, newest};
+use parts::{Bare, MODULES, PREFIX, Parts, keep, load, newest};
 use tree::Root;
 
 /// A kernel that is ready to boot.
@@ -147,14 +147,17 @@ pub(crate) fn choose(
     let found = |kernel, source, passed_over| Ok(Found { kernel, source, passed_over });
     if let Some(path) = named {
         // Who names one wants that one.
-        return found(self::named(path, shelf, wanted)?, Source::Named, Vec::new());
+        let kernel = keep(&self::named(path, wanted)?, shelf)?;
+        return found(kernel, Source::Named, Vec::new());
     }
     let mut passed_over = Vec::new();
     let own = image.map_or(Ok(None), |root| of_root(root, shelf, wanted));
     if let Some(kernel) = usable(own, Source::Image, &mut passed_over) {
         return found(kernel, Source::Image, passed_over);
     }
-    if let Some(kernel) = usable(of_machine(shelf, wanted), Source::Machine, &mut passed_over) {
+    let machines =
+        of_machine(wanted).and_then(|parts| parts.map(|parts| keep(&parts, shelf)).transpose());
+    if let Some(kernel) = usable(machines, Source::Machine, &mut passed_over) {
         return found(kernel, Source::Machine, passed_over);
     }
     let kernel = fetched(shelf, wanted, &Places::of_this_process())?;
@@ -179,26 +182,42 @@ pub(crate) fn of_root(
     shelf: &Shelf,
     wanted: &[Wanted],
 ) -> Result<Option<Kernel>, KernelError> {
-    newest_of(Root(root), false, shelf, wanted)
+    newest_of(Root(root), false, wanted)?.map(|parts| keep(&parts, shelf)).transpose()
+}
+
+/// Whether there may be a kernel below a root, which says nothing of whether it can be used.
+pub(crate) fn is_in(root: BorrowedFd<'_>) -> bool {
+    Root(root).names("boot").is_ok_and(|names| names.iter().any(|name| name.starts_with(PREFIX)))
+}
+
+/// The release of what boots here without an image's kernel and without fetching one; `None` if
+/// there is nothing.
+pub(crate) fn release_here(
+    named: Option<&Path>,
+    wanted: &[Wanted],
+) -> Result<Option<String>, KernelError> {
+    let parts = match named {
+        Some(path) => Some(self::named(path, wanted)?),
+        None => of_machine(wanted)?,
+    };
+    Ok(parts.map(|parts| parts.release))
 }
 
 /// This machine's own kernel: one for virtual machines, else the newest.
-fn of_machine(shelf: &Shelf, wanted: &[Wanted]) -> Result<Option<Kernel>, KernelError> {
-    newest_of(Root(File::open("/")?.as_fd()), true, shelf, wanted)
+fn of_machine(wanted: &[Wanted]) -> Result<Option<Parts>, KernelError> {
+    newest_of(Root(File::open("/")?.as_fd()), true, wanted)
 }
 
 fn newest_of(
     root: Root<'_>,
     small_first: bool,
-    shelf: &Shelf,
     wanted: &[Wanted],
-) -> Result<Option<Kernel>, KernelError> {
-    let bare = newest(root, small_first)?;
-    bare.map(|bare| keep(&bare.with_modules(root, wanted)?, shelf)).transpose()
+) -> Result<Option<Parts>, KernelError> {
+    newest(root, small_first)?.map(|bare| bare.with_modules(root, wanted)).transpose()
 }
 
 /// The kernel somebody named, with its modules beside it (as a package has them) or here.
-fn named(path: &Path, shelf: &Shelf, wanted: &[Wanted]) -> Result<Kernel, KernelError> {
+fn named(path: &Path, wanted: &[Wanted]) -> Result<Parts, KernelError> {
     let failed = |source| read_error(&path.to_string_lossy(), source);
     let whole = path.canonicalize().map_err(failed)?;
     let dir = File::open(whole.parent().unwrap_or(&whole)).map_err(failed)?;
@@ -210,7 +229,7 @@ fn named(path: &Path, shelf: &Shelf, wanted: &[Wanted]) -> Result<Kernel, Kernel
     for place in places {
         let root = File::open(place).map_err(failed)?;
         if parts.has_modules(Root(root.as_fd()))? {
-            return keep(&parts.with_modules(Root(root.as_fd()), wanted)?, shelf);
+            return parts.with_modules(Root(root.as_fd()), wanted);
         }
     }
     let places = places.map(|place| place.join(MODULES[0]).join(&parts.release)).to_vec();
@@ -219,9 +238,7 @@ fn named(path: &Path, shelf: &Shelf, wanted: &[Wanted]) -> Result<Kernel, Kernel
 
 /// The distribution's kernel for virtual machines, fetched once.
 fn fetched(shelf: &Shelf, wanted: &[Wanted], places: &Places) -> Result<Kernel, KernelError> {
-    // What is kept of it is what was wanted.
-    let of = shelf::name(wanted.iter().map(|module| module.name.as_bytes()));
-    let dir = shelf.entry(&format!("fetched-{}", of.short()), |path| {
+    let dir = shelf.entry(&fetched_name(wanted), |path| {
         fs::create_dir(path)?;
         let scratch = path.join("scratch");
         fs::create_dir(&scratch)?;
@@ -234,6 +251,17 @@ fn fetched(shelf: &Shelf, wanted: &[Wanted], places: &Places) -> Result<Kernel, 
         parts.write(path)
     })?;
     load(&dir)
+}
+
+/// What is kept of it is what was wanted.
+fn fetched_name(wanted: &[Wanted]) -> String {
+    let of = shelf::name(wanted.iter().map(|module| module.name.as_bytes()));
+    format!("fetched-{}", of.short())
+}
+
+/// Whether it has been fetched onto this shelf.
+pub(crate) fn was_fetched(shelf: &Path, wanted: &[Wanted]) -> bool {
+    shelf.join(fetched_name(wanted)).exists()
 }
 
 fn read_error(path: &str, source: io::Error) -> KernelError {

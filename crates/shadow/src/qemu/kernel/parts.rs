@@ -20,6 +20,9 @@ const KERNELS_MAX: usize = 8;
 /// Where modules are, below a root; where a package was only unpacked the first may be missing.
 pub(super) const MODULES: [&str; 2] = ["lib/modules", "usr/lib/modules"];
 
+/// What names of kernels begin with, below `boot`.
+pub(super) const PREFIX: &str = "vmlinuz-";
+
 /// What lists them. A package that was only unpacked has the second alone.
 const LISTS: [&str; 2] = ["modules.dep", "modules.order"];
 
@@ -31,7 +34,7 @@ pub(super) struct Bare {
 
 /// A kernel with its modules, in the order of loading.
 pub(super) struct Parts {
-    release: String,
+    pub(super) release: String,
     image: Vec<u8>,
     modules: Vec<(String, Vec<u8>)>,
 }
@@ -42,13 +45,13 @@ pub(super) fn newest(root: Root<'_>, small_first: bool) -> Result<Option<Bare>, 
     let names = root.names("boot").map_err(|error| read_error("boot", error))?;
     let mut releases: Vec<&str> = names
         .iter()
-        .filter_map(|name| name.strip_prefix("vmlinuz-"))
+        .filter_map(|name| name.strip_prefix(PREFIX))
         .filter(|release| image::is_release(release))
         .collect();
     let small = |release: &str| small_first && release.contains("cloud");
     releases.sort_by(|a, b| small(a).cmp(&small(b)).then_with(|| image::compare(a, b)).reverse());
     for release in releases.into_iter().take(KERNELS_MAX) {
-        let Some(bare) = Bare::read(root, &format!("boot/vmlinuz-{release}"))? else { continue };
+        let Some(bare) = Bare::read(root, &format!("boot/{PREFIX}{release}"))? else { continue };
         if bare.has_modules(root)? {
             return Ok(Some(bare));
         }
